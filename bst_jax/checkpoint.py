@@ -1,0 +1,496 @@
+"""Checkpoints of a workdir; the only file that imports orbax.
+
+  <workdir>/checkpoints/<step>/params   the parameters, readable on their own
+  <workdir>/checkpoints/<step>/train    step, optimiser, rng, extra
+
+What a checkpoint holds and the data iterator's state, one entry a process, are
+in its own JSON metadata. A checkpoint of parameters only (`save_params`) has
+the same form without `train`, so `load_params` reads both.
+"""
+from absl import logging
+from etils import epath
+from flax.core import meta
+import jax
+from jax.experimental import multihost_utils
+import json
+import logging as python_logging
+import numpy as np
+from orbax.checkpoint.experimental import v1 as ocp
+import os
+from typing import Any
+
+_FOLDER = 'checkpoints'
+_SHOWN = 5  # Differing parameters that an error message names.
+
+
+def _is_worth_reading(record: python_logging.LogRecord) -> bool:
+  """False for orbax's own records below WARNING, dozens for each save."""
+  return (record.levelno >= python_logging.WARNING
+          or f'{os.sep}orbax{os.sep}' not in record.pathname)
+
+
+python_logging.getLogger('absl').addFilter(_is_worth_reading)
+
+
+class Store:
+  """Saves and restores the training state of one workdir.
+
+    with checkpoint.Store(workdir, save_every=1000) as store:
+      if store.latest_step() is not None:
+        state, data_state = store.restore(abstract_state)
+      ...
+      if store.due(step):
+        store.save(step, state, data_state)
+
+  Saving copies the arrays, then writes while training goes on; a checkpoint
+  appears under its step only when it is complete. Leaving the block waits for
+  the last one.
+
+  Args:
+    workdir: folder whose `checkpoints` this store owns; made if missing.
+    save_every: steps between two checkpoints that are due; 0 for never.
+    keep: how many of the latest checkpoints stay.
+    keep_every: a checkpoint of a multiple of these steps stays for good; 0 for
+      none.
+  """
+
+  def __init__(self, workdir: str | os.PathLike, *, save_every: int = 1000,
+               keep: int = 3, keep_every: int = 0):
+    if keep < 1:
+      raise ValueError(
+          f'keep={keep} would delete each checkpoint as it is written; '
+          'give at least 1.')
+    self._workdir = workdir
+    self._folder = _folder(workdir)
+    self._save_every = save_every
+    policies = ocp.training.preservation_policies
+    kept = [policies.LatestN(keep)]
+    if keep_every:
+      kept.append(policies.EveryNSteps(keep_every))
+    if jax.process_index() == 0:
+      _clean(self._folder)
+    self._orbax = ocp.training.Checkpointer(
+        self._folder, preservation_policy=policies.AnyPreservationPolicy(kept))
+
+  def __enter__(self) -> 'Store':
+    return self
+
+  def __exit__(self, *unused_exception) -> None:
+    self.close()
+
+  def latest_step(self) -> int | None:
+    """Step of the newest checkpoint, or None where there is none."""
+    latest = self._orbax.latest
+    return None if latest is None else latest.step
+
+  def due(self, step: int) -> bool:
+    """Whether `step` is one to save after."""
+    return (self._save_every > 0 and step > 0 and step % self._save_every == 0)
+
+  def save(self, step: int, state: Any, data_state: dict) -> None:
+    """Saves `state` under `step`, unless that step is saved already.
+
+    Args:
+      step: a host integer, as `int(state.step)` gives.
+      state: a TrainState; its `frozen` is left out.
+      data_state: this process's position in its data, a small dict of JSON.
+
+    Raises:
+      ValueError: `data_state` is not JSON.
+      Exception: whatever kept the checkpoint before this one from being
+        written (a full disk, say).
+    """
+    step = int(step)
+    if any(known.step == step for known in self._orbax.checkpoints):
+      return
+    state = meta.unbox(state)
+    self._orbax.save_checkpointables_async(
+        step,
+        {'params': state.params,
+         'train': state.replace(params=None, frozen=None)},
+        force=True,
+        custom_metadata={'holds': 'state', 'data': _gather(data_state)})
+
+  def restore(self, abstract_state: Any, step: int | None = None
+              ) -> tuple[Any, dict]:
+    """Reads a checkpoint, by default the newest that can be read.
+
+    A newest checkpoint that cannot be read is moved aside, to
+    `<step>.unusable`, and the one before it is taken; a warning names both.
+
+    Args:
+      abstract_state: TrainState of ShapeDtypeStructs with shardings, which need
+        not be those that it was saved with.
+      step: the one to read; None for the newest.
+
+    Returns:
+      state: the TrainState, bit for bit, with `frozen` as in `abstract_state`.
+      data_state: what this process gave to `save`.
+
+    Raises:
+      ValueError: there is no such checkpoint, none that can be read, it holds
+        parameters only, or another model's.
+    """
+    self.wait()
+    wanted = meta.unbox(abstract_state)
+    items = {'params': wanted.params,
+             'train': wanted.replace(params=None, frozen=None)}
+
+    def read(path):
+      about = _about(path)
+      if about.custom_metadata['holds'] == 'params':
+        raise ValueError(
+            f'Training cannot go on from {path}: it holds parameters only, '
+            'without optimiser, step and data position. Start a new run from '
+            f'it: a fresh --workdir and --config.init_from={self._workdir}.')
+      _check_same_trees(about.metadata, items, path)
+      with _Reading():
+        loaded = ocp.load_checkpointables(path, jax.tree.map(_placed, items))
+        data = about.custom_metadata['data']
+      return loaded, data
+
+    (loaded, data), unusable = _newest_readable(self._workdir, step, read)
+    if unusable:
+      if jax.process_index() == 0:
+        for path in unusable:
+          _move_aside(path)
+      _barrier('moved_aside')
+      self._orbax.reload()
+
+    params = _like(abstract_state.params, loaded['params'])
+    rest = _like(abstract_state.replace(params=None, frozen=None),
+                 loaded['train'])
+    state = rest.replace(params=params, frozen=abstract_state.frozen)
+    return state, _own(data)
+
+  def wait(self) -> None:
+    """Returns once everything saved is on disk; raises if it could not be."""
+    self._orbax.wait()
+
+  def close(self) -> None:
+    """Waits, then releases orbax's threads."""
+    try:
+      self._orbax.wait()
+    finally:
+      self._orbax.close()
+
+
+def load_params(workdir: str | os.PathLike, abstract: Any = None,
+                step: int | None = None) -> Any:
+  """Reads only the parameters of a workdir, trained, extracted or converted.
+
+  Changes nothing on disk, so it may run beside a training. A newest checkpoint
+  that cannot be read is passed over with a warning.
+
+  Args:
+    workdir: folder that holds `checkpoints`.
+    abstract: parameter tree of ShapeDtypeStructs. Shapes must agree; arrays
+      come in its dtypes, and on its shardings where it has them.
+    step: which checkpoint; None for the newest.
+
+  Returns:
+    Nested dict of numpy arrays; with `abstract`, a tree of its structure, of
+    jax arrays where it has shardings.
+
+  Raises:
+    ValueError: no such checkpoint, none that can be read, or another model's.
+  """
+
+  def read(path):
+    about = _about(path)
+    if abstract is None:
+      wanted = about.metadata['params']
+    else:
+      wanted = {'params': meta.unbox(abstract)}
+      _check_same_trees({'params': about.metadata['params']}, wanted, path,
+                        same_dtype=False)
+      wanted = wanted['params']
+    # The saved sharding is of no use: its devices may not be here.
+    kind = lambda x: x if abstract is not None and _sharding(x) else np.ndarray
+    with _Reading():
+      return ocp.load_checkpointables(
+          path, {'params': jax.tree.map(kind, wanted)})['params']
+
+  params, _ = _newest_readable(workdir, step, read)
+  if abstract is None:
+    return params
+  params = _like(abstract, params)
+  return jax.tree.map(
+      lambda x, like: x if _sharding(like) else x.astype(like.dtype),
+      params, abstract)
+
+
+def save_params(workdir: str | os.PathLike, params: Any, step: int = 0) -> None:
+  """Writes a checkpoint that holds only `params`, and waits for it.
+
+  Raises:
+    ValueError: the workdir already has a checkpoint of that step.
+  """
+  path = _folder(workdir) / str(step)
+  if path.exists():
+    raise ValueError(
+        f'Parameters were to be written to {path}, which is there already; '
+        'give a new workdir, or delete that folder first.')
+  path.parent.mkdir(parents=True, exist_ok=True)
+  ocp.save_checkpointables(
+      path, {'params': meta.unbox(params)},
+      custom_metadata={'holds': 'params', 'data': _gather({})})
+
+
+# Finding a checkpoint.
+
+
+class _UnusableError(Exception):
+  """A checkpoint is damaged, as opposed to another model's."""
+
+
+class _Reading:
+  """Turns whatever orbax raises on damaged files into _UnusableError."""
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, kind, error, unused_traceback):
+    # Running out of memory is no damage, and the next would not fit either.
+    if isinstance(error, Exception) and not isinstance(error, MemoryError) and (
+        'RESOURCE_EXHAUSTED' not in str(error)):
+      reason = ' '.join(str(error).split())[:200]
+      raise _UnusableError(f'{kind.__name__}: {reason}') from error
+
+
+def _folder(workdir) -> epath.Path:
+  workdir = os.fspath(workdir)
+  if '://' not in workdir:
+    workdir = os.path.abspath(workdir)  # Orbax rejects relative paths.
+  return epath.Path(workdir) / _FOLDER
+
+
+def _steps(folder: epath.Path) -> list[int]:
+  """Steps of the folder's finished checkpoints, ascending."""
+  if not folder.exists():
+    return []
+  return sorted(int(path.name) for path in folder.iterdir()
+                if path.name.isdecimal())
+
+
+def _newest_readable(workdir, step, read):
+  """Result of `read` on the newest checkpoint on which it does not fail.
+
+  Args:
+    workdir: folder that holds `checkpoints`.
+    step: the only one to try, or None for all, newest first.
+    read: function of a checkpoint's path; raises _UnusableError on damage.
+
+  Returns:
+    What `read` returned, and the paths of the newer ones that it failed on.
+  """
+  folder = _folder(workdir)
+  steps = _steps(folder)
+  if not steps:
+    raise ValueError(_nothing_there(folder))
+  if step is not None and step not in steps:
+    raise ValueError(
+        f'Checkpoint {step} was asked for, but {folder} has only the steps '
+        f'{_listed(steps)}; give one of them, or none for the newest.')
+
+  failures = {}  # path -> reason
+  for candidate in reversed(steps) if step is None else [step]:
+    path = folder / str(candidate)
+    result, reason = None, ''
+    try:
+      result = read(path)
+    except _UnusableError as error:
+      reason = str(error)
+    if _all_agree(not reason):
+      if failures:
+        logging.warning(
+            'Using checkpoint %s, as the newer %s cannot be read (%s).', path,
+            _listed(failures), next(iter(failures.values())))
+      return result, list(failures)
+    failures[path] = reason or 'another process could not read it'
+
+  tried = '; '.join(f'{path.name} ({why})' for path, why in failures.items())
+  others = [known for known in steps if known != step]
+  if step is not None and others:
+    remedy = f'Other steps there: {_listed(others)}.'
+  else:
+    remedy = ('Restore the folder from a copy, or start again in a new '
+              'workdir.')
+  raise ValueError(
+      f'A readable checkpoint was looked for in {folder}, but every one tried '
+      f'is damaged or unfinished: {tried}. {remedy}')
+
+
+def _nothing_there(folder: epath.Path) -> str:
+  workdir = folder.parent
+  if not workdir.exists():
+    why = f'{workdir} does not exist'
+  elif not folder.exists():
+    names = sorted(path.name for path in workdir.iterdir())
+    why = (f"it has no folder '{_FOLDER}', only {_listed(names)}" if names
+           else 'it is empty')
+  else:
+    names = sorted(path.name for path in folder.iterdir())
+    why = (f"its '{_FOLDER}' has no finished one, only {_listed(names)}"
+           if names else f"its '{_FOLDER}' is empty")
+  return (f'A checkpoint was looked for in workdir {workdir}, but {why}. Give '
+          'a workdir that bst_jax.train, extract or convert has written.')
+
+
+def _about(path: epath.Path):
+  """Metadata of a checkpoint: the trees' shapes, and what we noted with it."""
+  with _Reading():
+    about = ocp.checkpointables_metadata(path)
+    noted = about.custom_metadata or {}
+    items = {'state': {'params', 'train'}, 'params': {'params'}}.get(
+        noted.get('holds'))
+    if items is None:
+      raise LookupError('its _CHECKPOINT_METADATA does not say what it holds')
+    # Orbax gives None, and a warning, for an item whose metadata is damaged.
+    lost = [item for item in sorted(items) if about.metadata.get(item) is None]
+    if lost:
+      raise LookupError(f'the metadata of {_listed(lost)} is lost or damaged')
+    return about
+
+
+def _clean(folder: epath.Path) -> None:
+  """Removes what a killed process had not finished writing."""
+  if not folder.exists():
+    return
+  for path in folder.iterdir():
+    if '.orbax-checkpoint-tmp' in path.name:
+      logging.info('Removing the unfinished checkpoint %s.', path)
+      path.rmtree()
+
+
+def _move_aside(path: epath.Path) -> None:
+  target, n = path.parent / f'{path.name}.unusable', 1
+  while target.exists():
+    n += 1
+    target = path.parent / f'{path.name}.unusable{n}'
+  logging.warning('Moved the checkpoint that cannot be read to %s.', target)
+  path.rename(target)
+
+
+# Trees.
+
+
+def _sharding(leaf):
+  """Sharding of an abstract leaf, or None."""
+  return getattr(leaf, 'sharding', None)
+
+
+def _placed(leaf):
+  """The abstract leaf with a sharding: its own, or the first device's."""
+  if not hasattr(leaf, 'dtype') or _sharding(leaf):
+    return leaf
+  return jax.ShapeDtypeStruct(
+      leaf.shape, leaf.dtype,
+      sharding=jax.sharding.SingleDeviceSharding(jax.local_devices()[0]))
+
+
+def _like(abstract, tree):
+  """The leaves of `tree` in the structure of `abstract`, boxes included."""
+  return jax.tree.unflatten(jax.tree.structure(abstract), jax.tree.leaves(tree))
+
+
+def _specs(tree) -> dict[str, tuple[tuple[int, ...], str | None]]:
+  """{path: (shape, dtype)} of a tree's leaves; dtype None for plain numbers."""
+
+  def spec(leaf):
+    if not hasattr(leaf, 'dtype'):
+      return (), None
+    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+      leaf = jax.eval_shape(jax.random.key_data, leaf)  # As it is stored.
+    return tuple(leaf.shape), str(np.dtype(leaf.dtype))
+
+  def name(key):
+    for attribute in ('key', 'name', 'idx'):
+      if hasattr(key, attribute):
+        return str(getattr(key, attribute))
+    return str(key)
+
+  return {'/'.join(map(name, path)): spec(leaf)
+          for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def _check_same_trees(saved, wanted, path, same_dtype=True) -> None:
+  """Raises ValueError unless the two trees of arrays agree."""
+  saved, wanted = _specs(saved), _specs(wanted)
+
+  def text(spec):
+    if spec is None:
+      return 'nothing'
+    shape, dtype = spec
+    return f'{dtype or "number"}[{", ".join(map(str, shape))}]'
+
+  def differs(a, b):
+    if a is None or b is None or a[0] != b[0]:
+      return True
+    return same_dtype and None not in (a[1], b[1]) and a[1] != b[1]
+
+  # Parameters before optimiser: the first say what is wrong, the rest follow.
+  names = sorted(saved.keys() | wanted.keys(),
+                 key=lambda name: (not name.startswith('params'), name))
+  lines = [f'  {name.removeprefix("train/")}: saved '
+           f'{text(saved.get(name))}, wanted {text(wanted.get(name))}'
+           for name in names if differs(saved.get(name), wanted.get(name))]
+  if lines:
+    more = len(lines) - _SHOWN
+    shown = '\n'.join(lines[:_SHOWN])
+    raise ValueError(
+        f'The model asked for is not the one in {path}; they differ in '
+        f'{len(lines)} of {len(names)} arrays:\n{shown}\n'
+        + (f'  and {more} more\n' if more > 0 else '')
+        + 'This workdir probably belongs to another config: use the one that '
+        'its config.json records, or a new workdir.')
+
+
+# Several processes.
+
+
+def _gather(data: dict) -> list[dict]:
+  """Every process's dict, in order of process."""
+  try:
+    text = json.dumps(data)
+  except TypeError as error:
+    raise ValueError(
+        f'data_state cannot be saved: {error}. It must be a dict of JSON: '
+        'numbers, strings, lists and dicts.') from error
+  if jax.process_count() == 1:
+    return [json.loads(text)]
+  mine = np.frombuffer(text.encode(), np.uint8)
+  sizes = multihost_utils.process_allgather(np.array(mine.size))
+  padded = np.pad(mine, (0, int(sizes.max()) - mine.size))
+  rows = multihost_utils.process_allgather(padded)
+  return [json.loads(bytes(row[:size])) for row, size in zip(rows, sizes)]
+
+
+def _own(data: list[dict]) -> dict:
+  """This process's entry of what `_gather` returned when it was saved."""
+  if len(data) == jax.process_count():
+    return data[jax.process_index()]
+  if all(entry == data[0] for entry in data):
+    return data[0]
+  raise ValueError(
+      f'The checkpoint has the data positions of {len(data)} processes, each '
+      f'its own, and {jax.process_count()} are running now; restore on '
+      f'{len(data)} processes, or start from its parameters by '
+      'config.init_from.')
+
+
+def _all_agree(ok: bool) -> bool:
+  if jax.process_count() == 1:
+    return ok
+  return bool(multihost_utils.process_allgather(np.array(ok)).all())
+
+
+def _barrier(name: str) -> None:
+  if jax.process_count() > 1:
+    multihost_utils.sync_global_devices(name)
+
+
+def _listed(items, most: int = 8) -> str:
+  items = [getattr(item, 'name', str(item)) for item in items]
+  more = f' and {len(items) - most} more' if len(items) > most else ''
+  return ', '.join(items[:most]) + more

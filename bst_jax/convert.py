@@ -1,0 +1,89 @@
+"""Turns foreign checkpoints into workdirs, and workdirs into foreign files."""
+from absl import flags
+from bst_jax import checkpoint, cli, elastic, experiment, interop
+from bst_jax.interop import core, files
+import importlib
+import jax
+import numpy as np
+import pathlib
+import pkgutil
+import shutil
+
+_CONFIG = cli.define_config()
+_WORKDIR = cli.define_workdir()
+_TABLE = flags.DEFINE_string(
+    'table', None, 'Checkpoint family: a file of bst_jax/interop.', allow_override=True)
+_CHECKPOINT = flags.DEFINE_string(
+    'checkpoint', None, 'Foreign file to read: .safetensors, .pkl, .pth, ….', allow_override=True)
+_VOCAB = flags.DEFINE_string(
+    'vocab', None, 'Folder with the words.json and answers.json that the '
+    'checkpoint was trained with; without it the workdir cannot be evaluated.', allow_override=True)
+_OUTPUT = flags.DEFINE_string(
+    'output', None, 'Foreign file to write from --workdir instead.', allow_override=True)
+
+DESCRIPTION = """Converts checkpoints, strictly: every tensor on either side is
+accounted for, or the command says which is not.
+
+With --checkpoint and --config it writes a new workdir; with --output it writes
+the workdir's parameters as a file of the named family."""
+EXAMPLES = """python -m bst_jax.convert --config configs/bst_mcan_vqa.py --table mcan_bst --checkpoint epoch14.pkl --workdir runs/teacher
+python -m bst_jax.convert --workdir runs/teacher --table mcan_bst --output teacher.safetensors"""
+
+
+def table(name: str):
+  """The module of a checkpoint family: its TABLE and IGNORED."""
+  known = {m.name for m in pkgutil.iter_modules(interop.__path__)}
+  elastic.check_name(name, known - {'core', 'files'}, 'checkpoint table')
+  return importlib.import_module(f'{interop.__name__}.{name}')
+
+
+def read(config, family: str, path: str | pathlib.Path,
+         workdir: str | pathlib.Path, vocab: str | None = None) -> int:
+  """Writes a workdir from a foreign checkpoint; returns its parameter count."""
+  workdir = pathlib.Path(workdir)
+  if workdir.exists() and any(workdir.iterdir()):
+    raise ValueError(f'{workdir} is not empty, and nothing is overwritten; '
+                     'choose a new --workdir.')
+  if not config.data.get('sizes'):
+    raise ValueError(
+        'a conversion needs the sizes of the data that the checkpoint was '
+        'trained on: give config.data.sizes (vocab_size, num_answers, '
+        'max_tokens, num_regions), as configs/bst_mcan_vqa.py does.')
+  rows = table(family)
+  exp = experiment.build(config, dict(config.data.sizes))
+  params = core.read(rows.TABLE, files.load(path), exp.shapes, rows.IGNORED)
+  if vocab:
+    shutil.copytree(vocab, workdir / experiment.VOCAB)
+  checkpoint.save_params(workdir, params)
+  experiment.save(workdir, config, exp.sizes)
+  return elastic.size(params)
+
+
+def write(workdir: str | pathlib.Path, family: str,
+          output: str | pathlib.Path) -> int:
+  """Writes a workdir's parameters as a foreign file; returns its tensors."""
+  exp = experiment.load(workdir)
+  params = checkpoint.load_params(workdir, exp.shapes)
+  tensors = core.write(table(family).TABLE, jax.tree.map(np.asarray, params))
+  files.save(output, tensors)
+  return len(tensors)
+
+
+def main() -> None:
+  """The command."""
+  cli.start()
+  family, workdir = cli.required(_TABLE), cli.required(_WORKDIR)
+  if (_CHECKPOINT.value is None) == (_OUTPUT.value is None):
+    raise cli.UsageError('give either --checkpoint (to read) or --output (to '
+                         'write).')
+  if _OUTPUT.value:
+    count = write(workdir, family, _OUTPUT.value)
+    print(f'{_OUTPUT.value}: {count} tensors')
+  else:
+    size = read(cli.required(_CONFIG), family, _CHECKPOINT.value, workdir,
+                _VOCAB.value)
+    print(f'{workdir}: {size:,} parameters')
+
+
+if __name__ == '__main__':
+  cli.run(main, DESCRIPTION, EXAMPLES)

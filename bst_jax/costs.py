@@ -1,0 +1,137 @@
+"""Parameters and multiply-accumulates, exactly, from names and shapes.
+
+Nothing here knows a model: the program is traced with abstract arrays and its
+products are counted. Published figures are named conventions over that count.
+"""
+from __future__ import annotations
+
+from bst_jax import elastic
+import collections
+from collections.abc import Callable, Mapping
+import dataclasses
+import jax
+import math
+from typing import Any
+
+# linear: product with a weight; attention: product of two activations;
+# norm: elements that a layer normalisation writes, which are no products.
+KINDS = ('linear', 'attention', 'convolution', 'recurrence', 'norm')
+
+
+@dataclasses.dataclass(frozen=True)
+class Costs:
+  """Counts of one forward pass by (scope, kind); scopes are module paths."""
+
+  counts: Mapping[tuple[str, str], int]
+
+  @property
+  def macs(self) -> int:
+    """Multiply-accumulates of all products."""
+    return sum(n for (_, kind), n in self.counts.items() if kind != 'norm')
+
+  def by_kind(self) -> dict[str, int]:
+    """Counts by kind of operation."""
+    total = collections.Counter()
+    for (_, kind), n in self.counts.items():
+      total[kind] += n
+    return {kind: total[kind] for kind in KINDS}
+
+  def by_part(self) -> dict[str, int]:
+    """Multiply-accumulates by top-level module."""
+    total = collections.Counter()
+    for (scope, kind), n in self.counts.items():
+      if kind != 'norm':
+        total[scope.split('/')[0]] += n
+    return dict(total)
+
+
+# How published tables turn the count into "FLOPs".
+CONVENTIONS: dict[str, Callable[[Costs], int]] = {
+    # ATS, UP-ViTs, MiniVLM: multiply-accumulates.
+    'mac': lambda costs: costs.macs,
+    # BST: two for a multiply-accumulate, recurrence and classifier included.
+    'bst': lambda costs: 2 * costs.macs,
+    # DAS: multiply-accumulates and five per normalised element; the caller
+    # counts a model without its head.
+    'das': lambda costs: costs.macs + 5 * costs.by_kind()['norm'],
+}
+
+
+def count(function: Callable, *args: Any) -> Costs:
+  """Counts `function(*args)`; arrays may be jax.ShapeDtypeStructs.
+
+  Raises:
+    ValueError: the program holds a loop whose length is not known.
+  """
+  counts = collections.Counter()
+  _walk(jax.make_jaxpr(function)(*args).jaxpr, counts, '', 1, False)
+  return Costs(dict(counts))
+
+
+def of(model: Any, params: Any, batch: Mapping[str, Any]) -> Costs:
+  """Counts a model's forward pass on a batch, by its module paths."""
+  costs = count(lambda p, b: model.apply({'params': p}, b), params, batch)
+  own = f'{type(model).__name__}/'
+  return Costs({(scope.removeprefix(own), kind): n
+                for (scope, kind), n in costs.counts.items()})
+
+
+def parameters(params: Any) -> dict[str, int]:
+  """Number of parameters by top-level module."""
+  return {part: elastic.size(tree) for part, tree in params.items()}
+
+
+def xla_flops(function: Callable, *args: Any) -> float:
+  """XLA's own count of the compiled program, for comparison only."""
+  analysis = jax.jit(function).lower(*args).compile().cost_analysis()
+  return float(analysis['flops'])
+
+
+def _walk(jaxpr, counts, scope, times, recurrent):
+  for eqn in jaxpr.eqns:
+    here = '/'.join(filter(None, (scope, str(eqn.source_info.name_stack))))
+    name, params = eqn.primitive.name, eqn.params
+    if name == 'dot_general':
+      counts[here, _product(eqn, recurrent)] += times * _dot(eqn)
+    elif name == 'conv_general_dilated':
+      counts[here, 'convolution'] += times * _convolution(eqn)
+    elif params.get('name') == '_layer_norm':
+      counts[here, 'norm'] += times * eqn.outvars[0].aval.size
+    elif name == 'scan':
+      _walk(params['jaxpr'].jaxpr, counts, here, times * params['length'], True)
+    elif name == 'while':
+      inner = collections.Counter()
+      _walk(params['body_jaxpr'].jaxpr, inner, here, times, True)
+      if inner:
+        raise ValueError(f'a loop of unknown length in {here} holds products; '
+                         'write it as a scan to have it counted.')
+    elif name == 'cond':
+      branches = []
+      for branch in params['branches']:
+        branches.append(collections.Counter())
+        _walk(branch.jaxpr, branches[-1], here, times, recurrent)
+      counts.update(max(branches, key=lambda c: sum(c.values())))
+    else:
+      for inner in jax.core.jaxprs_in_params(params):
+        _walk(inner, counts, here, times, recurrent)
+
+
+def _product(eqn, recurrent):
+  if recurrent:
+    return 'recurrence'
+  (_, _), (batch, _) = eqn.params['dimension_numbers']
+  return 'attention' if batch else 'linear'
+
+
+def _dot(eqn):
+  (contract, _), _ = eqn.params['dimension_numbers']
+  left = eqn.invars[0].aval.shape
+  return eqn.outvars[0].aval.size * math.prod(left[i] for i in contract)
+
+
+def _convolution(eqn):
+  kernel = eqn.invars[1].aval.shape
+  channels_out = eqn.params['dimension_numbers'].rhs_spec[0]
+  # The kernel's input channels are already those of one group.
+  return eqn.outvars[0].aval.size * (
+      math.prod(kernel) // kernel[channels_out])

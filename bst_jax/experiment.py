@@ -1,0 +1,140 @@
+"""From a config, or a workdir, to its parts: model, task, space, axis names."""
+from __future__ import annotations
+
+from bst_jax import elastic, models, tasks
+from bst_jax import workdir as workdirs
+from bst_jax.elastic import Space, Submodel
+from collections.abc import Mapping
+import dataclasses
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+import ml_collections
+import pathlib
+from typing import Any
+
+VOCAB, SIZES = 'vocab', 'sizes.json'
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+  """Attributes:
+    config: all of it.
+    sizes: what the data decide: vocab_size, num_answers, max_tokens, ….
+    model: the full model.
+    task: loss and scores.
+    space: the submodels.
+    boxed: shapes of the parameters with their axis names.
+  """
+
+  config: ml_collections.ConfigDict
+  sizes: Mapping[str, int]
+  model: nn.Module
+  task: tasks.Task
+  space: Space
+  boxed: Any
+
+  @property
+  def axes(self) -> Any:
+    """Axis names of every parameter."""
+    return elastic.names(self.boxed)
+
+  @property
+  def shapes(self) -> Any:
+    """Shapes of the full model's parameters."""
+    return elastic.unbox(self.boxed)
+
+  def extract(self, params: Any, sub: Submodel) -> Any:
+    """Parameters of the ordinary smaller model that `sub` is."""
+    return elastic.extract(params, self.axes, sub, self.model.stacks)
+
+  def shapes_at(self, sub: Submodel) -> Any:
+    """Shapes of the parameters of the model that `sub` is."""
+    return jax.eval_shape(lambda p: self.extract(p, sub), self.shapes)
+
+  def parse(self, text: str) -> tuple[Submodel, ...]:
+    """Submodels of `all` or of a comma-separated list, checked to be possible.
+
+    Returns:
+      The submodels; any pair may be asked for, trained or not.
+    """
+    if text == 'all':
+      return self.space.submodels
+    subs = tuple(Submodel.parse(part.strip()) for part in text.split(','))
+    for sub in subs:
+      self.model.at(sub)
+    return subs
+
+
+def build(config: ml_collections.ConfigDict,
+          sizes: Mapping[str, int]) -> Experiment:
+  """The parts of an experiment on data of the given sizes."""
+  space = space_of(config)
+  model = models.create(
+      config.model, strategy=space.strategy, strategy_seed=space.seed, **sizes)
+  for sub in space:  # An impossible ratio fails here.
+    model.at(sub)
+  sizes = dict(sizes) | {
+      key: getattr(model, key) for key in ('feature_size',)
+      if hasattr(model, key)}
+  boxed = jax.eval_shape(
+      model.init, jax.random.key(0), example(sizes))['params']
+  return Experiment(config, sizes, model, tasks.create(config.task), space,
+                    boxed)
+
+
+def space_of(config: Mapping[str, Any]) -> Space:
+  """The space that `config.space` describes."""
+  options = dict(config['space'])
+  known = [f.name for f in dataclasses.fields(Space)]
+  for option in options:
+    elastic.check_name(option, known, 'option of config.space')
+  return Space(**{k: tuple(v) if k in ('widths', 'depths') else v
+                  for k, v in options.items()})
+
+
+def example(sizes: Mapping[str, int], questions: int = 1,
+            pictures: int = 1) -> dict[str, jax.Array]:
+  """A batch of zeros and ones with the shapes that the sizes decide."""
+  batch = {'tokens': jnp.ones((questions, sizes['max_tokens']), jnp.int32)}
+  if 'num_regions' in sizes:
+    shape = pictures, sizes['num_regions']
+    batch['regions'] = jnp.ones((*shape, sizes['feature_size']))
+    batch['boxes'] = jnp.broadcast_to(jnp.array([0., 0., 1., 1.]), (*shape, 4))
+  if 'image_size' in sizes:
+    side = sizes['image_size']
+    batch['image'] = jnp.zeros((pictures, side, side, 3), jnp.uint8)
+  return batch
+
+
+def save(workdir: str | pathlib.Path, config: ml_collections.ConfigDict,
+         sizes: Mapping[str, int]) -> None:
+  """Writes what `load` needs besides parameters and vocabularies."""
+  workdirs.write_config(workdir, config)
+  workdirs.write_json(pathlib.Path(workdir) / VOCAB, SIZES, dict(sizes))
+
+
+def load_data(config: ml_collections.ConfigDict,
+              workdir: str | pathlib.Path) -> Any:
+  """The data of a config, with the workdir's vocabularies if it has any."""
+  from bst_jax.data import source  # Not everything that has a model has data.
+
+  return source.load(
+      config.data, vocab_dir=pathlib.Path(workdir) / VOCAB,
+      shard_index=jax.process_index(), shard_count=jax.process_count())
+
+
+def total_steps(config: ml_collections.ConfigDict, data: Any) -> int:
+  """Steps of the whole training, from `config.steps` or `config.epochs`."""
+  steps, epochs = config.get('steps'), config.get('epochs')
+  if bool(steps) == bool(epochs):
+    raise ValueError(f'config.steps is {steps} and config.epochs is {epochs}; '
+                     'give exactly one of them, and 0 for the other.')
+  return steps or epochs * data.steps_per_epoch
+
+
+def load(workdir: str | pathlib.Path) -> Experiment:
+  """The experiment of a trained, extracted or converted workdir."""
+  config = workdirs.read_config(workdir)
+  sizes = workdirs.read_json(pathlib.Path(workdir) / VOCAB, SIZES)
+  return build(config, sizes)

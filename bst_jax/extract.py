@@ -1,0 +1,84 @@
+"""Cuts one submodel out of a workdir: an ordinary smaller model in a new one."""
+from absl import flags, logging
+from bst_jax import checkpoint, cli, elastic, experiment
+from bst_jax import workdir as workdirs
+from bst_jax.elastic import Choice, Submodel
+import dataclasses
+import ml_collections
+import pathlib
+import shutil
+
+_WORKDIR = cli.define_workdir()
+_SUBMODEL = flags.DEFINE_string('submodel', None, 'Submodel, as 1/2x1/3.', allow_override=True)
+_OUTPUT = flags.DEFINE_string(
+    'output', None, 'New workdir; WORKDIR/w1-2_d1-3 and so on if left out.', allow_override=True)
+_STEP = flags.DEFINE_integer(
+    'step', None, 'Checkpoint; the newest if left out.', allow_override=True)
+
+DESCRIPTION = """Cuts one submodel out of a trained workdir.
+
+The new workdir has the same form and holds an ordinary smaller model, without
+unused weights: evaluate, profile and further training know no difference."""
+EXAMPLES = """python -m bst_jax.extract --workdir runs/quickstart --submodel 1/2x1/4 --output runs/small
+python -m bst_jax.evaluate --workdir runs/small"""
+
+
+def extract(workdir: str | pathlib.Path, sub: Submodel,
+            output: str | pathlib.Path, step: int | None = None) -> int:
+  """Writes the submodel of a workdir as a workdir of its own.
+
+  Returns:
+    Its number of parameters.
+
+  Raises:
+    ValueError: the submodel is impossible, the workdir holds no checkpoint, or
+      the output is there already.
+  """
+  exp, output = experiment.load(workdir), pathlib.Path(output)
+  small = exp.model.at(sub)
+  if output.exists() and any(output.iterdir()):
+    raise ValueError(f'{output} is not empty, and nothing is overwritten; '
+                     'choose another --output.')
+  if sub not in exp.space.submodels:
+    logging.warning('%s is not among the submodels that were trained (%s).',
+                    sub, ', '.join(map(str, exp.space)))
+  params = checkpoint.load_params(workdir, exp.shapes, step)
+  params = exp.extract(params, sub)
+
+  # config.json is written last: without it the folder is no workdir.
+  shutil.copytree(pathlib.Path(workdir) / experiment.VOCAB,
+                  output / experiment.VOCAB)
+  checkpoint.save_params(output, params)
+  workdirs.write_choice(output, dataclasses.asdict(Choice()) | {
+      'submodel': str(sub)})
+  experiment.save(output, small_config(exp, small), exp.sizes)
+  return elastic.size(params)
+
+
+def small_config(exp: experiment.Experiment, small) -> ml_collections.ConfigDict:
+  """The config of the smaller model, which has nothing left to choose."""
+  config = exp.config.copy_and_resolve_references()
+  config.unlock()
+  config.model.update({
+      field.name: getattr(small, field.name)
+      for field in dataclasses.fields(small)
+      if field.name not in ('parent', 'name')
+      and getattr(small, field.name) != getattr(exp.model, field.name)})
+  config.space = dict(widths=('1',), depths=('1',))
+  config.method = dict(name='plain')
+  config.init_from, config.teacher = None, None
+  return config
+
+
+def main() -> None:
+  """The command."""
+  cli.start()
+  workdir = pathlib.Path(cli.required(_WORKDIR))
+  sub = Submodel.parse(cli.required(_SUBMODEL))
+  output = _OUTPUT.value or workdir / sub.path
+  size = extract(workdir, sub, output, _STEP.value)
+  print(f'{output}: submodel {sub}, {size:,} parameters')
+
+
+if __name__ == '__main__':
+  cli.run(main, DESCRIPTION, EXAMPLES)

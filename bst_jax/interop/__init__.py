@@ -1,0 +1,1 @@
+"""Foreign checkpoints: an engine and one table a family."""

@@ -1,0 +1,138 @@
+"""Moves weights between foreign checkpoints and ours, by a table of rows.
+
+A row is (foreign name, our path, op); `{i}` stands for a layer's number. The
+engine is strict both ways: every tensor on either side must be accounted for.
+Each op has an inverse, so a table that reads a family also writes it.
+"""
+from bst_jax.elastic import flatten
+from collections.abc import Callable, Mapping, Sequence
+import numpy as np
+import re
+from typing import Any, NamedTuple
+
+
+class Op(NamedTuple):
+  """How one tensor changes its layout.
+
+  Attributes:
+    read: (foreign array, shape of ours) -> ours.
+    write: ours -> foreign.
+    shape: shape of ours -> shape of the foreign tensor.
+  """
+
+  read: Callable[[np.ndarray, tuple[int, ...]], np.ndarray]
+  write: Callable[[np.ndarray], np.ndarray]
+  shape: Callable[[tuple[int, ...]], tuple[int, ...]]
+
+
+def linear(inputs: int = 1) -> Op:
+  """torch's (out, in) matrix; the first `inputs` axes of ours are the input."""
+  def shape(ours):
+    return int(np.prod(ours[inputs:])), int(np.prod(ours[:inputs]))
+  return Op(lambda x, ours: x.T.reshape(ours),
+            lambda x: x.reshape(shape(x.shape)[::-1]).T, shape)
+
+
+def _flat(ours):
+  return (int(np.prod(ours)),)
+
+
+COPY = Op(lambda x, ours: x, lambda x: x, lambda ours: ours)
+# A bias or a gain of one axis in torch, of (heads, head_dim) in ours.
+VECTOR = Op(lambda x, ours: x.reshape(ours), lambda x: x.reshape(-1), _flat)
+LINEAR = linear(1)
+# A projection whose input is (heads, head_dim).
+LINEAR_FROM_HEADS = linear(2)
+# torch's (out, in, height, width) convolution.
+CONV = Op(lambda x, ours: x.transpose(2, 3, 1, 0),
+          lambda x: x.transpose(3, 2, 0, 1),
+          lambda ours: (ours[3], ours[2], ours[0], ours[1]))
+
+Row = tuple[str, str | tuple[str, ...], Op]
+
+
+def rows_for(table: Sequence[Row], paths: Sequence[str]) -> list[Row]:
+  """The rows whose targets exist among `paths`, with `{i}` filled in."""
+  known, rows = set(paths), []
+  for foreign, ours, op in table:
+    ours = (ours,) if isinstance(ours, str) else tuple(ours)
+    pattern = re.escape(ours[0]).replace(r'\{i\}', r'(?P<i>\d+)')
+    found = (re.fullmatch(pattern, path) for path in paths)
+    for i in sorted({int(m.groupdict().get('i', 0)) for m in found if m}):
+      filled = tuple(path.format(i=i) for path in ours)
+      if known.issuperset(filled):
+        rows.append((foreign.format(i=i), filled, op))
+  return rows
+
+
+def read(table: Sequence[Row], foreign: Mapping[str, np.ndarray], target: Any,
+         ignored: Sequence[str] = ()) -> Any:
+  """Parameters in our tree from the tensors of a foreign checkpoint.
+
+  Args:
+    table: rows of the checkpoint's family.
+    foreign: its tensors by name.
+    target: our tree of arrays or shapes, which says what is wanted.
+    ignored: regular expressions of foreign names that may be left over.
+
+  Returns:
+    A nested dict of float32 arrays with the shapes of `target`.
+
+  Raises:
+    ValueError: lists missing, unexpected and misshapen tensors, all at once.
+  """
+  shapes = {path: tuple(leaf.shape) for path, leaf in flatten(target).items()}
+  rows = rows_for(table, list(shapes))
+  missing, misshapen, result = [], [], {}
+  for name, paths, op in rows:
+    if name not in foreign:
+      missing.append(name)
+      continue
+    value = np.asarray(foreign[name])
+    want = op.shape(shapes[paths[0]])
+    want = (want[0] * len(paths), *want[1:])
+    if value.shape != want:
+      misshapen.append(f'{name} {value.shape}, wanted {want}')
+      continue
+    for path, piece in zip(paths, np.split(value, len(paths))):
+      result[path] = op.read(piece, shapes[path]).astype(np.float32)
+
+  used = {name for name, _, _ in rows}
+  unexpected = [n for n in foreign if n not in used
+                and not any(re.fullmatch(p, n) for p in ignored)]
+  covered = {path for _, paths, _ in rows for path in paths}
+  problems = {
+      'missing': missing, 'unexpected': unexpected, 'misshapen': misshapen,
+      'without a row in the table': sorted(set(shapes) - covered)}
+  if any(problems.values()):
+    raise ValueError(
+        'the checkpoint does not fit the model: ' + '; '.join(
+            f'{len(found)} {what} ({", ".join(found[:5])}'
+            f'{", …" if len(found) > 5 else ""})'
+            for what, found in problems.items() if found)
+        + '. Check the sizes in config.model and the table that was named.')
+  return unflatten(result)
+
+
+def write(table: Sequence[Row], params: Any) -> dict[str, np.ndarray]:
+  """The inverse of `read`: foreign tensors by name from our parameters."""
+  flat = flatten(params)
+  rows = rows_for(table, list(flat))
+  left = set(flat) - {path for _, paths, _ in rows for path in paths}
+  if left:
+    raise ValueError(f'the table has no row for {sorted(left)[:5]}; name the '
+                     "table of this model's family.")
+  return {name: np.concatenate([op.write(np.asarray(flat[p])) for p in paths])
+          for name, paths, op in rows}
+
+
+def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
+  """Nested dict from {'a/b': leaf}."""
+  tree = {}
+  for path, leaf in flat.items():
+    *parents, last = path.split('/')
+    node = tree
+    for key in parents:
+      node = node.setdefault(key, {})
+    node[last] = leaf
+  return tree

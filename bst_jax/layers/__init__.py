@@ -1,0 +1,1 @@
+"""Elastic layers: every one takes the part to run as `sub=`."""

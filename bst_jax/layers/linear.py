@@ -1,0 +1,117 @@
+"""Leaves that read a prefix of what they store. WIDTH lives here."""
+from bst_jax.elastic import Axis, FULL, Submodel
+from collections.abc import Callable
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from typing import Any
+
+
+def named(init: Callable, *axes: Axis) -> Callable:
+  """Initialiser of a parameter whose axes carry their logical names."""
+  names, sizes = tuple(a.name for a in axes), tuple(a.size for a in axes)
+  boxed = nn.with_logical_partitioning(init, names)
+  return lambda key: boxed(key, sizes, jnp.float32)
+
+
+def uniform(fan_in: int) -> Callable:
+  """U(-1/sqrt(fan_in), 1/sqrt(fan_in)), torch's default for linear layers."""
+  bound = fan_in ** -0.5
+  return lambda key, shape, dtype: jax.random.uniform(
+      key, shape, dtype, -bound, bound)
+
+
+class Dense(nn.Module):
+  """y = x W + b, with W stored at full width and read by prefix.
+
+  Attributes:
+    inp: input axes; their names decide whether a submodel narrows them.
+    out: output axes, likewise.
+    kernel_init: initialiser of W; torch's default where None.
+    bias_init: initialiser of b; torch's default where None.
+  """
+
+  inp: tuple[Axis, ...]
+  out: tuple[Axis, ...]
+  kernel_init: Callable | None = None
+  bias_init: Callable | None = None
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array, *, sub: Submodel = FULL) -> jax.Array:
+    """Maps float[..., *inp] to float[..., *out]."""
+    default = uniform(int(np.prod([a.size for a in self.inp])))
+    kernel = self.param('kernel', named(
+        self.kernel_init or default, *self.inp, *self.out))
+    bias = self.param('bias', named(self.bias_init or default, *self.out))
+
+    inp = tuple(sub.units(a) for a in self.inp)
+    out = tuple(sub.units(a) for a in self.out)
+    kernel = kernel[tuple(map(slice, inp + out))]
+    bias = bias[tuple(map(slice, out))]
+    x, kernel, bias = nn.dtypes.promote_dtype(
+        x, kernel, bias, dtype=self.dtype)
+    lead = x.shape[:x.ndim - len(inp)]
+    # One plain matrix product: the fastest form on every backend.
+    y = (x.reshape(-1, np.prod(inp)) @ kernel.reshape(np.prod(inp), -1)
+         + bias.reshape(-1))
+    return y.reshape(lead + out)
+
+
+class Embed(nn.Module):
+  """Rows of a table. Its axes are never narrowed unless their names say so."""
+
+  rows: Axis
+  out: Axis
+  init: Callable = nn.initializers.normal(1.0)
+
+  @nn.compact
+  def __call__(self, ids: jax.Array, *, sub: Submodel = FULL) -> jax.Array:
+    """Maps int32[...] to float[..., d]."""
+    table = self.param('table', named(self.init, self.rows, self.out))
+    return jnp.take(table[:, :sub.units(self.out)], ids, axis=0)
+
+
+FORMS = ('standard', 'unbiased_std')
+
+
+class LayerNorm(nn.Module):
+  """Layer normalisation over the vector that the submodel keeps.
+
+  Attributes:
+    inp: the normalised axis.
+    form: `standard` divides by sqrt(variance + eps); `unbiased_std` divides by
+      the unbiased standard deviation + eps, as MCAN does.
+    eps: its size follows the form.
+  """
+
+  inp: Axis
+  form: str = 'standard'
+  eps: float = 1e-6
+
+  @nn.compact
+  def __call__(self, x: jax.Array, *, sub: Submodel = FULL) -> jax.Array:
+    """Normalises float[..., d]; statistics are float32 whatever the input."""
+    d = sub.units(self.inp)
+    scale = self.param('scale', named(nn.initializers.ones, self.inp))[:d]
+    bias = self.param('bias', named(nn.initializers.zeros, self.inp))[:d]
+    return layer_norm(x, scale, bias, form=self.form, eps=self.eps)
+
+
+def _layer_norm(x, scale, bias, *, form, eps):
+  y = x.astype(jnp.float32)
+  y -= y.mean(-1, keepdims=True)
+  if form == 'standard':
+    y *= jax.lax.rsqrt(jnp.square(y).mean(-1, keepdims=True) + eps)
+  else:
+    variance = jnp.square(y).sum(-1, keepdims=True) / (y.shape[-1] - 1)
+    # A constant row, as padding is, has no slope at sqrt(0): keep it away.
+    flat = variance == 0
+    std = jnp.where(flat, 0.0, jnp.sqrt(jnp.where(flat, 1.0, variance)))
+    y /= std + eps
+  return (y * scale + bias).astype(x.dtype)
+
+
+# A call of its own in the traced program, by which `costs` knows it.
+layer_norm = jax.jit(_layer_norm, static_argnames=('form', 'eps'))

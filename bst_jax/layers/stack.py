@@ -1,0 +1,30 @@
+"""A stack of layers of which a submodel runs some. DEPTH lives here."""
+from bst_jax.elastic import FULL, Order, Submodel
+from collections.abc import Callable
+from flax import linen as nn
+
+
+class Stack(nn.Module):
+  """Layers `layer_0`, `layer_1`, … applied one after the other.
+
+  Attributes:
+    layer: makes a layer from its name.
+    order: which layers a depth keeps.
+    remat: recompute the layers' insides in the backward pass, to save memory.
+  """
+
+  layer: Callable[..., nn.Module]
+  order: Order
+  remat: bool = False
+
+  @nn.compact
+  def __call__(self, x, *args, sub: Submodel = FULL, train: bool = False):
+    """Maps x through the kept layers; `args` go to each of them."""
+    def run(layer, x, *args):
+      # nn.remat rejects keyword arguments that are no arrays: close over them.
+      return layer(x, *args, sub=sub, train=train)
+
+    run = nn.remat(run) if self.remat else run
+    for i in sub.layers(self.order):
+      x = run(self.layer(name=f'layer_{i}'), x, *args)
+    return x

@@ -1,0 +1,59 @@
+"""A small convolutional stem: from pixels to a grid of features."""
+from bst_jax.elastic import Axis
+from bst_jax.layers.linear import named
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+from typing import Any
+
+
+class Conv(nn.Module):
+  """A 3 x 3 convolution with stride 2, of which nothing is elastic."""
+
+  inp: Axis
+  out: Axis
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """float[B, H, W, C] -> float[B, H / 2, W / 2, F]."""
+    window = Axis('window', 3)
+    kernel = self.param('kernel', named(
+        nn.initializers.he_normal(), window, window, self.inp, self.out))
+    bias = self.param('bias', named(nn.initializers.zeros, self.out))
+    x, kernel, bias = nn.dtypes.promote_dtype(
+        x, kernel, bias, dtype=self.dtype)
+    return bias + jax.lax.conv_general_dilated(
+        x, kernel, (2, 2), 'SAME', dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+
+
+class ConvStem(nn.Module):
+  """Convolutions that each halve the sides of a picture.
+
+  Attributes:
+    channels: of each convolution; the last ones are the features.
+  """
+
+  channels: tuple[int, ...]
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, image: jax.Array) -> jax.Array:
+    """uint8[B, H, W, 3] -> float[B, h, w, channels[-1]]."""
+    x = image.astype(self.dtype) / 127.5 - 1.0
+    last = len(self.channels) - 1
+    for i, size in enumerate(self.channels):
+      out = Axis('feat' if i == last else 'pixel', size)
+      x = Conv(Axis('pixel', x.shape[-1]), out, self.dtype, name=f'conv_{i}')(x)
+      x = nn.relu(x) if i < last else x
+    return x
+
+
+def cell_boxes(shape: tuple[int, ...]) -> jax.Array:
+  """Boxes float32[B, h * w, 4] of the cells of a map of shape [B, h, w, F]."""
+  batch, rows, columns = shape[:3]
+  y, x = jnp.mgrid[:rows, :columns]
+  corners = jnp.stack([x / columns, y / rows, (x + 1) / columns,
+                       (y + 1) / rows], axis=-1)
+  return jnp.broadcast_to(corners.reshape(1, -1, 4),
+                          (batch, rows * columns, 4)).astype(jnp.float32)

@@ -1,0 +1,38 @@
+"""Losses: pure functions from logits and soft targets to one number a row."""
+import jax
+import jax.numpy as jnp
+import optax
+
+
+def binary_cross_entropy(logits: jax.Array, target: jax.Array) -> jax.Array:
+  """Summed over classes: float[B, A], float[B, A] in 0..1 -> float[B]."""
+  return optax.sigmoid_binary_cross_entropy(logits, target).sum(-1)
+
+
+def kl_divergence(logits: jax.Array, target: jax.Array) -> jax.Array:
+  """KL(target || softmax(logits)): float[B, A], rows summing to 1 -> float[B].
+
+  Zeros in the target count nothing, so a one-hot target gives cross-entropy.
+  """
+  return optax.losses.kl_divergence(jax.nn.log_softmax(logits), target)
+
+
+# How per-example sums become the loss. The published setups differ, so that a
+# task names its own (BST, released code: sum over classes and batch).
+REDUCTIONS = {
+    'sum': lambda loss, mask, classes: (loss * mask).sum(),
+    'mean_batch': lambda loss, mask, classes: _mean(loss, mask),
+    'mean_all': lambda loss, mask, classes: _mean(loss, mask) / classes,
+    'mean_all_x500': lambda loss, mask, classes:
+        500 * _mean(loss, mask) / classes,
+}
+
+
+def _mean(loss, mask):
+  return (loss * mask).sum() / jnp.maximum(mask.sum(), 1)
+
+
+def reduce(loss: jax.Array, mask: jax.Array, classes: int,
+           how: str) -> jax.Array:
+  """One number from float[B] losses of the examples that bool[B] marks."""
+  return REDUCTIONS[how](loss, mask.astype(loss.dtype), classes)

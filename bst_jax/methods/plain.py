@@ -1,0 +1,37 @@
+"""Ordinary training of the full model on labels: a teacher, or a model alone."""
+from bst_jax import state as states
+from bst_jax.state import Method
+import jax
+
+
+def make(model, task, tx, *, axes, space, micro_batches) -> Method:
+  """Trains the full model on the annotators' answers.
+
+  Args:
+    model: a module called as model(batch, train=...).
+    task: gives the loss.
+    tx: an optax transformation.
+    axes: axis names, unused here.
+    space: submodels, unused here.
+    micro_batches: parts of a batch that are worked on one after the other.
+  """
+  del axes, space
+
+  def init(rng, params):
+    return states.start(rng, params, tx)
+
+  def step(state, batch):
+    def grads_of(batch, rng):
+      def loss(params):
+        logits = model.apply({'params': params}, batch, train=True,
+                             rngs={'dropout': rng})
+        return task.loss(logits, task.hard(batch['target']), batch['mask'])
+      loss, grads = jax.value_and_grad(loss)(state.params)
+      return grads, {'loss/full': loss}
+
+    grads, metrics = states.accumulate(
+        grads_of, batch, micro_batches,
+        jax.random.fold_in(state.rng, state.step))
+    return states.update(state, grads, tx, metrics)
+
+  return Method(init, step)

@@ -1,0 +1,207 @@
+"""MCAN with the adapters of BST: a question attends to itself, regions to both.
+
+Reference: Yu et al., "Deep Modular Co-Attention Networks for Visual Question
+  Answering", CVPR 2019; BST, arXiv 2203.12814 and its released code.
+Differs: a raw picture may take the place of region features.
+"""
+from bst_jax.elastic import Axis, FULL, Order, Submodel
+from bst_jax.layers import linear
+from bst_jax.layers.attention import Attention
+from bst_jax.layers.blocks import AttentionPool, FeedForward
+from bst_jax.layers.linear import Dense, Embed
+from bst_jax.layers.recurrent import Lstm
+from bst_jax.layers.stack import Stack
+from bst_jax.layers.stem import cell_boxes, ConvStem
+from bst_jax.layers.tokens import nonzero_rows
+from flax import linen as nn
+import functools
+import jax
+import jax.numpy as jnp
+from typing import Any
+
+# The standard deviation is unbiased and eps is added to it, not to its square.
+Norm = functools.partial(linear.LayerNorm, form='unbiased_std', eps=1e-6)
+
+
+class EncoderLayer(nn.Module):
+  """Self-attention and feed-forward, normalised after each sum."""
+
+  embed: Axis
+  heads: Axis
+  mlp: Axis
+  dropout: float
+  dtype: Any
+
+  @nn.compact
+  def __call__(self, y, mask, *, sub=FULL, train=False):
+    """float[B, M, d], bool[B, M] -> float[B, M, d]."""
+    part = dict(dropout=self.dropout, dtype=self.dtype)
+    drop = lambda z: nn.Dropout(self.dropout)(z, deterministic=not train)
+    run = dict(sub=sub, train=train)
+
+    z = Attention(self.embed, self.heads, **part, name='attention')(
+        y, mask=mask, **run)
+    y = Norm(self.embed, name='norm1')(y + drop(z), sub=sub)
+    z = FeedForward(self.embed, self.mlp, self.embed, **part, name='ffn')(
+        y, **run)
+    return Norm(self.embed, name='norm2')(y + drop(z), sub=sub)
+
+
+class DecoderLayer(nn.Module):
+  """Self-attention, attention guided by the question, feed-forward."""
+
+  embed: Axis
+  heads: Axis
+  mlp: Axis
+  dropout: float
+  dtype: Any
+
+  @nn.compact
+  def __call__(self, x, y, x_mask, y_mask, *, sub=FULL, train=False):
+    """float[B, N, d] and the question's float[B, M, d] -> float[B, N, d]."""
+    part = dict(dropout=self.dropout, dtype=self.dtype)
+    drop = lambda z: nn.Dropout(self.dropout)(z, deterministic=not train)
+    run = dict(sub=sub, train=train)
+
+    z = Attention(self.embed, self.heads, **part, name='self_attention')(
+        x, mask=x_mask, **run)
+    x = Norm(self.embed, name='norm1')(x + drop(z), sub=sub)
+    z = Attention(self.embed, self.heads, **part, name='guided_attention')(
+        x, y, mask=y_mask, **run)
+    x = Norm(self.embed, name='norm2')(x + drop(z), sub=sub)
+    z = FeedForward(self.embed, self.mlp, self.embed, **part, name='ffn')(
+        x, **run)
+    return Norm(self.embed, name='norm3')(x + drop(z), sub=sub)
+
+
+class Model(nn.Module):
+  """Answers a question about regions of a picture, or about the picture.
+
+  Attributes:
+    vocab_size: words of the question vocabulary, padding (0) included.
+    num_answers: classes.
+    feature_size: channels of a region's features, or of the stem's cells.
+    width, heads, mlp: of both transformers; a submodel keeps a prefix of each.
+    fused: channels of the joint vector before the classifier.
+    num_layers: of the encoder and of the decoder.
+    strategy, strategy_seed: which layers a depth keeps, see `elastic.Order`.
+    box_size: channels of an embedding of the boxes that joins the features
+      (the GQA form, 2048 there); 0 leaves the boxes out.
+    image_norm: normalise the adapted features (the VQA-v2 form).
+    stem: channels of the convolutions that read a raw picture, each halving
+      its sides; empty for region features.
+    remat: recompute layers in the backward pass, to save memory.
+  """
+
+  vocab_size: int
+  num_answers: int
+  feature_size: int = 2048
+  width: int = 512
+  heads: int = 8
+  mlp: int = 2048
+  fused: int = 1024
+  num_layers: int = 6
+  word: int = 300
+  recurrent: int = 512
+  strategy: str = 'middle'
+  strategy_seed: int = 0
+  box_size: int = 0
+  image_norm: bool = True
+  stem: tuple[int, ...] = ()
+  dropout: float = 0.1
+  dtype: Any = jnp.float32
+  remat: bool = False
+
+  @property
+  def stacks(self) -> dict[str, Order]:
+    """Layer stacks; a lone layer is the encoder's first, the decoder's last."""
+    order = functools.partial(
+        Order, self.num_layers, self.strategy, seed=self.strategy_seed)
+    return {'encoder': order(tie='first'), 'decoder': order(tie='last')}
+
+  def at(self, sub: Submodel) -> 'Model':
+    """The ordinary smaller model that `sub` is."""
+    units = lambda name, size: sub.units(Axis(name, size))
+    return self.clone(
+        width=units('embed', self.width), heads=units('heads', self.heads),
+        mlp=units('mlp', self.mlp), fused=units('fused', self.fused),
+        num_layers=sub.count(self.num_layers))
+
+  @nn.compact
+  def __call__(self, batch: dict[str, jax.Array], *, sub: Submodel = FULL,
+               train: bool = False) -> jax.Array:
+    """Logits of the answers.
+
+    Args:
+      batch: tokens int32[B, M], 0 = padding; regions float[P, N, F] with
+        zero rows for padding (or, with a stem, image uint8[P, H, W, 3]); boxes
+        float[P, N, 4], x1 y1 x2 y2 in 0..1, if `box_size`. P divides B: the
+        questions of one picture stand together.
+      sub: the part to run.
+      train: dropout, which needs an rng named 'dropout'.
+
+    Returns:
+      float[B, A].
+    """
+    embed, heads = Axis('embed', self.width), Axis('heads', self.heads)
+    mlp, fused = Axis('mlp', self.mlp), Axis('fused', self.fused)
+    part = dict(dropout=self.dropout, dtype=self.dtype)
+    run = dict(sub=sub, train=train)
+
+    tokens = batch['tokens']
+    y_mask = tokens != 0
+    y = self._question(tokens, embed, sub)                  # [B, M, d]
+    x, x_mask = self._picture(batch, embed, sub)            # [P, N, d]
+    questions = tokens.shape[0] // x.shape[0]
+    x, x_mask = (jnp.repeat(z, questions, axis=0) for z in (x, x_mask))
+
+    layer = dict(embed=embed, heads=heads, mlp=mlp, **part)
+    stack = lambda name, cls: Stack(
+        functools.partial(cls, **layer), self.stacks[name], self.remat,
+        name=name)
+    y = stack('encoder', EncoderLayer)(y, y_mask, **run)
+    x = stack('decoder', DecoderLayer)(x, y, x_mask, y_mask, **run)
+
+    pool = lambda name: AttentionPool(embed, embed, fused, **part, name=name)
+    z = (pool('question_pool')(y, y_mask, **run)
+         + pool('image_pool')(x, x_mask, **run))            # [B, fused]
+    z = Norm(fused, name='norm')(z, sub=sub)
+    logits = Dense((fused,), (Axis('answers', self.num_answers),),
+                   dtype=self.dtype, name='classifier')(z, sub=sub)
+    return logits.astype(jnp.float32)                       # [B, A]
+
+  def _question(self, tokens, embed, sub):
+    """int32[B, M] -> float[B, M, d]: words, LSTM, adapter."""
+    word = Axis('word', self.word)
+    y = Embed(Axis('vocab', self.vocab_size), word, name='words')(tokens)
+    y = Lstm(word, self.recurrent, name='lstm')(y.astype(self.dtype))
+    y = Dense((Axis('recurrent', self.recurrent),), (embed,), dtype=self.dtype,
+              name='question_adapter')(y, sub=sub)
+    return Norm(embed, name='question_norm')(y, sub=sub)
+
+  def _picture(self, batch, embed, sub):
+    """Regions or raw picture -> float[P, N, d] and bool[P, N]."""
+    if self.stem:
+      x = ConvStem((*self.stem, self.feature_size), dtype=self.dtype,
+                   name='stem')(batch['image'])             # [P, h, w, F]
+      boxes = cell_boxes(x.shape)
+      x = x.reshape(x.shape[0], -1, x.shape[-1])            # [P, h * w, F]
+      mask = jnp.ones(x.shape[:2], bool)
+    else:
+      x = batch['regions'].astype(self.dtype)
+      mask = nonzero_rows(x)
+      boxes = batch['boxes'] if self.box_size else None
+
+    feat = Axis('feat', self.feature_size)
+    if self.box_size:
+      sides = boxes[..., 2:] - boxes[..., :2]
+      boxes = jnp.concatenate([boxes, sides.prod(-1, keepdims=True)], -1)
+      boxes = Dense((Axis('box', 5),), (Axis('feat', self.box_size),),
+                    dtype=self.dtype, name='box_adapter')(boxes)
+      x = jnp.concatenate([x, boxes], -1)                   # [P, N, F + box]
+      feat = Axis('feat', self.feature_size + self.box_size)
+    x = Dense((feat,), (embed,), dtype=self.dtype, name='image_adapter')(
+        x, sub=sub)
+    if self.image_norm:
+      x = Norm(embed, name='image_norm')(x, sub=sub)
+    return x, mask

@@ -1,0 +1,135 @@
+"""Accuracy and cost of submodels: scores, table, JSON and picture."""
+from bst_jax import costs, elastic, experiment, sharding
+from bst_jax import workdir as workdirs
+from bst_jax.elastic import Submodel
+from bst_jax.experiment import Experiment
+from collections.abc import Callable, Mapping, Sequence
+import functools
+import jax
+import numpy as np
+import pathlib
+import tqdm
+from typing import Any
+
+
+def make_scorer(exp: Experiment, data: Any, mesh: Any) -> Callable:
+  """A function (params, sub, split) -> {'accuracy': …, 'loss': …}.
+
+  Every submodel is extracted and run as the ordinary smaller model that it is;
+  programs are compiled once and kept.
+  """
+  num_types = len(data.types)
+
+  @functools.cache
+  def program(sub):
+    small = exp.model.at(sub)
+    run = lambda params, batch: exp.task.metrics(
+        small.apply({'params': params}, batch), batch, num_types)
+    cut = jax.jit(lambda params: exp.extract(params, sub))
+    return cut, jax.jit(run)
+
+  def score(params, sub, split):
+    cut, run = program(sub)
+    small, total = cut(params), None
+    for batch in data.evaluation(split):
+      new = run(small, sharding.place(batch, mesh))
+      total = new if total is None else jax.tree.map(np.add, total, new)
+      # On the CPU a queue of hundreds of programs costs memory, no time.
+      total = jax.device_get(total)
+    correct, count = total['correct'], total['count']
+    accuracy = {
+        name: 100 * float(c / n)
+        for name, c, n in zip((*data.types, 'overall'), correct, count) if n}
+    return {'accuracy': accuracy,
+            'loss': float(total['loss'] / total['examples']),
+            'questions': int(total['examples'])}
+
+  return score
+
+
+def row(exp: Experiment, sub: Submodel) -> dict[str, Any]:
+  """Text form, exact parameters and MACs of a submodel for one question."""
+  shapes = exp.shapes_at(sub)
+  macs = costs.of(exp.model.at(sub), shapes, experiment.example(exp.sizes)).macs
+  return {'submodel': str(sub), 'params': elastic.size(shapes), 'macs': macs,
+          'trained': sub in exp.space.submodels}
+
+
+def evaluate(exp: Experiment, data: Any, params: Any,
+             subs: Sequence[Submodel], split: str, mesh: Any) -> dict[str, Any]:
+  """Scores the submodels on a split; the dict that evaluation_*.json holds."""
+  score = make_scorer(exp, data, mesh)
+  rows = []
+  with tqdm.tqdm(subs, unit='submodel', disable=None) as bar:
+    for sub in bar:
+      bar.set_postfix_str(str(sub))
+      rows.append(row(exp, sub) | score(params, sub, split))
+  return {'data': exp.config.data.name, 'split': split,
+          'prior': data.prior(split), 'types': list(data.types), 'rows': rows}
+
+
+def table(result: Mapping[str, Any]) -> str:
+  """The result as aligned text, cheapest submodel first."""
+  types = [t for t in result['types'] if t in result['prior']]
+  head = ['submodel', 'params', 'MACs', 'overall', *types]
+  numbers = lambda scores: [f'{scores[t]:.1f}' for t in ('overall', *types)]
+  lines = [head]
+  for r in result['rows']:
+    name = r['submodel'] + ('' if r['trained'] else ' *')
+    lines.append([name, f'{r["params"]:,}', f'{r["macs"]:,}',
+                  *numbers(r['accuracy'])])
+  lines.append(['question only', '', '', *numbers(result['prior'])])
+  widths = [max(map(len, column)) for column in zip(*lines)]
+  text = '\n'.join('  '.join(
+      cell.ljust(w) if i == 0 else cell.rjust(w)
+      for i, (cell, w) in enumerate(zip(line, widths))) for line in lines)
+  title = (f'{result["data"]}, split {result["split"]}, '
+           f'{result["rows"][0]["questions"]} questions, accuracy in percent')
+  if not all(r['trained'] for r in result['rows']):
+    title += '\n* outside of the space: this pair was never trained'
+  return f'{title}\n{text}'
+
+
+def picture(result: Mapping[str, Any], path: pathlib.Path) -> None:
+  """Draws accuracy against multiply-accumulates and against parameters."""
+  from matplotlib.figure import Figure  # Slow, and only pictures need it.
+
+  figure = Figure(figsize=(10, 4.4), layout='constrained')
+  rows = result['rows']
+  overall = [r['accuracy']['overall'] for r in rows]
+  for axes, key, label in zip(
+      figure.subplots(1, 2, sharey=True), ('macs', 'params'),
+      ('multiply-accumulates per question', 'parameters')):
+    widths = sorted({r['submodel'].split('x')[0] for r in rows},
+                    key=lambda w: Submodel(w, 1).width)
+    for i, width in enumerate(widths):
+      mine = [r for r in rows if r['submodel'].startswith(f'{width}x')]
+      x = [r[key] for r in mine]
+      y = [r['accuracy']['overall'] for r in mine]
+      axes.plot(x, y, 'o-', color=f'C{i}', label=f'width {width}')
+      for r, a, b in zip(mine, x, y):
+        axes.annotate(r['submodel'].split('x')[1], (a, b), (4, -11),
+                      textcoords='offset points', fontsize=7, color=f'C{i}')
+    axes.axhline(result['prior']['overall'], color='grey', ls='--', lw=1)
+    axes.annotate('question only', (0.02, result['prior']['overall']), (0, 3),
+                  xycoords=('axes fraction', 'data'), fontsize=7,
+                  textcoords='offset points', color='grey')
+    axes.set(xscale='log', xlabel=label)
+    axes.grid(alpha=0.3)
+    axes.set_ylim(min(*overall, result['prior']['overall']) - 5, 101)
+  figure.axes[0].set_ylabel('accuracy, %')
+  figure.axes[1].legend(fontsize=8, loc='lower right')
+  figure.suptitle(f'Submodels of one training: {result["data"]}, split '
+                  f'{result["split"]} (numbers: depth)', fontsize=10)
+  beside = path.with_suffix('.tmp.png')
+  figure.savefig(beside, dpi=150)
+  beside.replace(path)
+
+
+def report(workdir: str | pathlib.Path, result: Mapping[str, Any]) -> None:
+  """Prints the table and saves it as JSON and picture in the workdir."""
+  name = pathlib.Path(workdir) / f'evaluation_{result["split"]}'
+  workdirs.write_json(workdir, f'{name.name}.json', dict(result))
+  picture(result, name.with_suffix('.png'))
+  print(f'\n{table(result)}\n')
+  print(f'Saved {name}.json and {name}.png', flush=True)

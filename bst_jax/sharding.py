@@ -1,0 +1,82 @@
+"""Meshes, and shardings of parameters from the names of their axes."""
+from bst_jax import elastic
+from collections.abc import Mapping, Sequence
+from flax import linen as nn
+import jax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+import math
+import numpy as np
+from typing import Any
+
+REPLICATED = tuple((name, None) for name in elastic.AXES)
+# An elastic axis may be gathered, never split for good: a prefix of it would
+# leave devices idle.
+FSDP = tuple((name, 'fsdp' if name in ('embed', 'word') else None)
+             for name in elastic.AXES)
+RULES = {'replicated': REPLICATED, 'fsdp': FSDP}
+
+
+def make_mesh(axes: Mapping[str, int]) -> Mesh:
+  """Mesh of the given {name: size}; -1 takes the devices left over."""
+  devices = jax.device_count()
+  fixed = math.prod(n for n in axes.values() if n > 0)
+  rest, left = divmod(devices, fixed)
+  sizes = tuple(n if n > 0 else rest for n in axes.values())
+  if left or math.prod(sizes) != devices:
+    raise ValueError(
+        f'mesh {dict(axes)} does not cover the {devices} devices here; sizes '
+        'must multiply to that number. One of them may be -1: it takes what '
+        'is left over.')
+  # Auto: linen code states shardings at the edges and lets XLA fill the rest.
+  return jax.make_mesh(sizes, tuple(axes),
+                       axis_types=(AxisType.Auto,) * len(axes))
+
+
+def shardings(abstract: Any, mesh: Mesh,
+              rules: str | Sequence[tuple[str, str | None]]) -> Any:
+  """NamedShardings for a tree whose parameters carry logical axis names."""
+  if isinstance(rules, str):
+    elastic.check_name(rules, RULES, 'sharding rule table')
+    rules = RULES[rules]
+  specs = nn.get_partition_spec(abstract)
+  is_spec = lambda s: isinstance(s, PartitionSpec)
+  used = {n for spec in jax.tree.leaves(specs, is_leaf=is_spec) for n in spec}
+  unruled = used - {None} - dict(rules).keys()
+  if unruled:  # Flax would replicate these without a word.
+    raise ValueError(
+        f'no sharding rule for the axis names {sorted(unruled)}; rules exist '
+        f'for {sorted(dict(rules))}. Add the names to elastic.AXES.')
+  where = nn.logical_to_mesh_sharding(specs, mesh, [tuple(r) for r in rules])
+  return jax.tree.map(_divisible, nn.unbox(abstract), where)
+
+
+def _divisible(leaf, where):
+  """Replicates the axes of a leaf that the mesh does not divide."""
+  spec = [
+      name if name is None or size % _extent(where.mesh, name) == 0 else None
+      for size, name in zip(leaf.shape, where.spec)]
+  return NamedSharding(where.mesh, PartitionSpec(*spec))
+
+
+def _extent(mesh, names):
+  names = (names,) if isinstance(names, str) else names
+  return math.prod(mesh.shape[n] for n in names)
+
+
+def check_batch(batch: Mapping[str, Any], mesh: Mesh) -> None:
+  """Raises where a batch of this host does not split over its devices."""
+  local = mesh.devices.size // jax.process_count()
+  bad = {k: v.shape[0] for k, v in batch.items() if v.shape[0] % local}
+  if bad:
+    raise ValueError(
+        f'leading sizes {bad} of the batch do not split over the {local} '
+        f'devices of this host; choose data.batch and '
+        f'data.questions_per_picture so that both questions and pictures are '
+        f'multiples of {local}.')
+
+
+def place(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+  """Global arrays, split over all mesh axes, from this host's rows."""
+  where = NamedSharding(mesh, PartitionSpec(tuple(mesh.axis_names)))
+  return {k: jax.make_array_from_process_local_data(where, np.asarray(v))
+          for k, v in batch.items()}

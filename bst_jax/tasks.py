@@ -1,0 +1,74 @@
+"""Tasks: how logits become a loss, a soft target and a score. One row each."""
+from bst_jax import losses
+from bst_jax.elastic import check_name
+from collections.abc import Callable, Mapping
+import jax
+import jax.numpy as jnp
+from typing import Any, NamedTuple
+
+
+class Task(NamedTuple):
+  """Attributes:
+    pointwise: (logits, target) -> float[B], summed over classes.
+    soften: a teacher's logits -> the soft target of its students.
+    hard: soft scores of the annotators -> the target from labels.
+    reduction: name in `losses.REDUCTIONS`.
+  """
+
+  pointwise: Callable[[jax.Array, jax.Array], jax.Array]
+  soften: Callable[[jax.Array], jax.Array]
+  hard: Callable[[jax.Array], jax.Array]
+  reduction: str = 'sum'
+
+  def loss(self, logits: jax.Array, target: jax.Array,
+           mask: jax.Array) -> jax.Array:
+    """One number from float[B, A] logits and targets of the true examples."""
+    return losses.reduce(self.pointwise(logits, target), mask,
+                         logits.shape[-1], self.reduction)
+
+  def metrics(self, logits: jax.Array, batch: Mapping[str, jax.Array],
+              num_types: int) -> dict[str, jax.Array]:
+    """Sums and counts: loss and accuracy, overall and by question type.
+
+    Args:
+      logits: float[B, A].
+      batch: `score` float[B, A], the accuracy that each answer would earn,
+        `target`, `type` int32[B] and `mask` bool[B].
+      num_types: static number of question types.
+
+    Returns:
+      `correct` and `count` float[num_types + 1], the last being overall, and
+      `loss` and `examples` float[].
+    """
+    mask = batch['mask'].astype(jnp.float32)
+    pick = logits.argmax(-1)
+    earned = jnp.take_along_axis(batch['score'], pick[:, None], 1)[:, 0] * mask
+    kind = jax.nn.one_hot(batch['type'], num_types) * mask[:, None]
+    by_type = lambda x: jnp.append(x @ kind, x @ mask)
+    loss = self.pointwise(logits, self.hard(batch['target'])) * mask
+    return {'correct': by_type(earned), 'count': by_type(jnp.ones_like(mask)),
+            'loss': loss.sum(), 'examples': mask.sum()}
+
+
+def _most_agreed(target):
+  return jax.nn.one_hot(target.argmax(-1), target.shape[-1])
+
+
+TASKS = {
+    # Independent yes or no for every answer, as annotators disagree.
+    'vqa': Task(losses.binary_cross_entropy, jax.nn.sigmoid, lambda t: t),
+    # One answer of many.
+    'gqa': Task(losses.kl_divergence, jax.nn.softmax, _most_agreed),
+}
+
+
+def create(config: Mapping[str, Any]) -> Task:
+  """The task of `{'name': …, 'reduction': …}`."""
+  options = dict(config)
+  name = options.pop('name')
+  check_name(name, TASKS, 'task')
+  for option in options:
+    check_name(option, ('reduction',), f'option of task {name}')
+  if 'reduction' in options:
+    check_name(options['reduction'], losses.REDUCTIONS, 'reduction')
+  return TASKS[name]._replace(**options)

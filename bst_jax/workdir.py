@@ -1,0 +1,174 @@
+"""The files of a workdir that are not arrays: config.json and choice.json."""
+import difflib
+import json
+import ml_collections
+import os
+import pathlib
+from typing import Any
+
+CONFIG = 'config.json'
+CHOICE = 'choice.json'
+
+# Keys that change what is printed, kept or measured, never what is learnt.
+_HARMLESS = ('log_every', 'save_every', 'eval_every', 'keep', 'keep_every',
+             'profile')
+
+
+def write_config(workdir: str | os.PathLike,
+                 config: ml_collections.ConfigDict) -> None:
+  """Writes `config` to the workdir's config.json, whole or not at all.
+
+  Raises:
+    ValueError: a value is not JSON; the message names its key.
+  """
+  write_json(workdir, CONFIG, config)
+
+
+def read_config(workdir: str | os.PathLike) -> ml_collections.ConfigDict:
+  """The config that `write_config` wrote; tuples come back as lists.
+
+  Raises:
+    ValueError: the workdir has no config.json, or a damaged one.
+  """
+  return ml_collections.ConfigDict(read_json(workdir, CONFIG))
+
+
+def check_same(workdir: str | os.PathLike,
+               config: ml_collections.ConfigDict) -> None:
+  """Raises ValueError if the workdir was made by a config that differs.
+
+  Keys that only say how often to log, save, evaluate or profile may differ. A
+  workdir without a config.json passes.
+  """
+  if not (pathlib.Path(workdir) / CONFIG).exists():
+    return
+  old, new = _flat(read_json(workdir, CONFIG)), _flat(_plain(config))
+  lines = [f'  {key}: {_text(old, key)} there, {_text(new, key)} now'
+           for key in sorted(old.keys() | new.keys())
+           if not _is_harmless(key) and _text(old, key) != _text(new, key)]
+  if lines:
+    raise ValueError(
+        f'Training was to go on in {workdir}, but its {CONFIG} is of another '
+        'config:\n' + '\n'.join(lines)
+        + '\nUse a new --workdir, or give these keys their values there.')
+
+
+def write_choice(workdir: str | os.PathLike, choice: dict[str, Any]) -> None:
+  """Writes `choice`, a plain dict, to the workdir's choice.json."""
+  write_json(workdir, CHOICE, choice)
+
+
+def read_choice(workdir: str | os.PathLike) -> dict[str, Any] | None:
+  """The dict of the workdir's choice.json, or None where there is none."""
+  if not (pathlib.Path(workdir) / CHOICE).exists():
+    return None
+  return read_json(workdir, CHOICE)
+
+
+def _is_harmless(key: str) -> bool:
+  return key in _HARMLESS or key.startswith(('profile.', 'profile_'))
+
+
+def _plain(value: Any, key: str = '') -> Any:
+  """`value` as JSON types: dicts, lists, numbers, strings, bools and None."""
+  if isinstance(value, ml_collections.ConfigDict):
+    value = dict(value.items())
+  if isinstance(value, dict):
+    return {str(name): _plain(item, f'{key}.{name}' if key else str(name))
+            for name, item in value.items()}
+  if isinstance(value, (list, tuple)):
+    return [_plain(item, f'{key}[{i}]') for i, item in enumerate(value)]
+  if value is None or isinstance(value, (bool, int, float, str)):
+    return value
+  if getattr(value, 'ndim', None) == 0 and hasattr(value, 'item'):
+    return value.item()  # A numpy number.
+  raise ValueError(
+      f"'{key}' is a {type(value).__name__}, which config.json cannot hold; "
+      'use numbers, text, lists, dicts or None.')
+
+
+def _flat(tree: Any, key: str = '') -> dict[str, Any]:
+  """{'a.b': leaf} of nested dicts; an empty dict is a leaf."""
+  if not isinstance(tree, dict) or not tree:
+    return {key: tree}
+  flat = {}
+  for name, item in tree.items():
+    flat.update(_flat(item, f'{key}.{name}' if key else name))
+  return flat
+
+
+def _text(flat: dict[str, Any], key: str) -> str:
+  return json.dumps(flat[key]) if key in flat else 'absent'
+
+
+def write_json(workdir: str | os.PathLike, name: str, value: Any) -> None:
+  """Writes a file of JSON beside its place, then renames: never half a file.
+
+  Raises:
+    ValueError: a value is not JSON; the message names its key.
+  """
+  path, value = pathlib.Path(workdir) / name, _plain(value)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  beside = path.with_name(f'{name}.{os.getpid()}.tmp')
+  try:
+    with open(beside, 'w', encoding='utf-8') as f:
+      json.dump(value, f, indent=2)
+      f.write('\n')
+      f.flush()
+      os.fsync(f.fileno())
+    os.replace(beside, path)
+  finally:
+    beside.unlink(missing_ok=True)
+
+
+def read_json(workdir: str | os.PathLike, name: str) -> dict[str, Any]:
+  """The dict of a file that `write_json` wrote.
+
+  Raises:
+    ValueError: the workdir has no such file, or a damaged one.
+  """
+  path = pathlib.Path(workdir) / name
+  if not path.exists():
+    raise ValueError(_not_there(pathlib.Path(workdir), name))
+  try:
+    value = json.loads(path.read_text(encoding='utf-8'))
+  except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    raise ValueError(
+        f'{path} is not JSON ({error}); restore it from a copy, or use '
+        'another workdir.') from error
+  if not isinstance(value, dict):
+    raise ValueError(
+        f'{path} holds a {type(value).__name__}, not a dict; restore it from '
+        'a copy, or use another workdir.')
+  return value
+
+
+def _not_there(workdir: pathlib.Path, name: str) -> str:
+  """Message: what was asked, why it cannot be, which folders would do."""
+  if not workdir.exists():
+    why = 'that folder does not exist'
+  elif not workdir.is_dir():
+    why = 'that is a file'
+  else:
+    held = sorted(path.name for path in workdir.iterdir())
+    more = ', ...' if len(held) > 8 else ''
+    why = 'it is empty'
+    if held:
+      why = f'it holds only {", ".join(held[:8])}{more}'
+  near = _nearby(workdir, name)
+  remedy = (f'Workdirs nearby: {", ".join(near)}.' if near
+            else 'Give a workdir that bst_jax.train, extract or convert wrote.')
+  return f'{name} was looked for in {workdir}, but {why}. {remedy}'
+
+
+def _nearby(workdir: pathlib.Path, name: str, most: int = 5) -> list[str]:
+  """Folders around `workdir` that hold a file `name`, most alike first."""
+  around = workdir.parent
+  while not around.is_dir():
+    around = around.parent
+  found = set()
+  for root in {around, around.parent, workdir}:
+    for pattern in (name, f'*/{name}'):
+      found.update(str(path.parent) for path in root.glob(pattern))
+  alike = lambda path: difflib.SequenceMatcher(None, path, str(workdir)).ratio()
+  return sorted(found, key=lambda path: (-alike(path), path))[:most]

@@ -1,0 +1,50 @@
+"""bst_jax: elastic vision-language and vision transformers in JAX."""
+from setuptools import find_packages, setup
+
+_PLOT = ['matplotlib>=3.8']
+_PARITY = ['torch>=2.4']
+_TEST = ['pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.8']
+
+setup(
+    name='bst_jax',
+    version='0.1.0',
+    description='Elastic vision-language and vision transformers in JAX: train '
+                'once, then run whichever part a platform can afford.',
+    packages=find_packages(include=['bst_jax', 'bst_jax.*']),
+    package_data={'bst_jax.data.builders.digit_scenes': ['*.npz', '*.md']},
+    python_requires='>=3.11,<3.14',
+    install_requires=[
+        'absl-py>=2.1',
+        'array_record>=0.5.1',
+        'chex>=0.1.90',
+        'etils>=1.7',
+        'flax>=0.12',
+        'grain>=0.2.10',
+        # tensorflow-datasets imports it and does not say so.
+        'importlib_resources>=6.0',
+        'jax>=0.10',
+        'ml-collections>=1.0',
+        'numpy>=2.0',
+        'optax>=0.2.5',
+        'orbax-checkpoint>=0.11.30',
+        'pillow>=10.3',
+        'safetensors>=0.4.5',
+        'tensorboardX>=2.6.2',
+        'tensorflow-datasets>=4.9.8',
+        'tokenizers>=0.20',
+        'tqdm>=4.66',
+        # The picture of accuracy against cost that training ends with.
+        *_PLOT,
+    ],
+    extras_require={
+        'tpu': ['jax[tpu]>=0.10'],
+        'cuda': ['jax[cuda13]>=0.10'],
+        'export': ['jax2onnx', 'onnx', 'onnxruntime'],
+        'plot': _PLOT,
+        'video': ['av'],
+        'eval': ['pycocotools'],
+        'parity': _PARITY,
+        'test': _TEST,
+        'dev': [*_TEST, *_PARITY],
+    },
+)
