@@ -10,7 +10,9 @@ import collections
 from collections.abc import Callable, Mapping
 import dataclasses
 import jax
+from jax.extend.core import jaxprs_in_params
 import math
+import re
 from typing import Any
 
 # linear: product with a weight; attention: product of two activations;
@@ -64,16 +66,20 @@ def count(function: Callable, *args: Any) -> Costs:
     ValueError: the program holds a loop whose length is not known.
   """
   counts = collections.Counter()
-  _walk(jax.make_jaxpr(function)(*args).jaxpr, counts, '', 1, False)
+  _walk(jax.make_jaxpr(function)(*args).jaxpr, counts, '', 1, ())
   return Costs(dict(counts))
 
 
 def of(model: Any, params: Any, batch: Mapping[str, Any]) -> Costs:
   """Counts a model's forward pass on a batch, by its module paths."""
   costs = count(lambda p, b: model.apply({'params': p}, b), params, batch)
-  own = f'{type(model).__name__}/'
-  return Costs({(scope.removeprefix(own), kind): n
-                for (scope, kind), n in costs.counts.items()})
+  own = type(model).__name__
+  # Flax writes a method of the model, as `Model._question`, before the modules
+  # that it calls.
+  total = collections.Counter()
+  for (scope, kind), n in costs.counts.items():
+    total[re.sub(rf'^{own}/({own}\.\w+/)*', '', scope), kind] += n
+  return Costs(dict(total))
 
 
 def parameters(params: Any) -> dict[str, int]:
@@ -87,21 +93,29 @@ def xla_flops(function: Callable, *args: Any) -> float:
   return float(analysis['flops'])
 
 
-def _walk(jaxpr, counts, scope, times, recurrent):
+def _walk(jaxpr, counts, scope, times, constants):
+  """Adds the counts of a program, run `times` times.
+
+  `constants` are the variables that an enclosing loop does not change: a
+  product with one of them is a recurrence, while layers that are scanned bring
+  a weight of their own each time.
+  """
   for eqn in jaxpr.eqns:
     here = '/'.join(filter(None, (scope, str(eqn.source_info.name_stack))))
     name, params = eqn.primitive.name, eqn.params
     if name == 'dot_general':
-      counts[here, _product(eqn, recurrent)] += times * _dot(eqn)
+      counts[here, _product(eqn, constants)] += times * _dot(eqn)
     elif name == 'conv_general_dilated':
       counts[here, 'convolution'] += times * _convolution(eqn)
     elif params.get('name') == '_layer_norm':
       counts[here, 'norm'] += times * eqn.outvars[0].aval.size
     elif name == 'scan':
-      _walk(params['jaxpr'].jaxpr, counts, here, times * params['length'], True)
+      body = params['jaxpr'].jaxpr
+      _walk(body, counts, here, times * params['length'],
+            body.invars[:params['num_consts']])
     elif name == 'while':
       inner = collections.Counter()
-      _walk(params['body_jaxpr'].jaxpr, inner, here, times, True)
+      _walk(params['body_jaxpr'].jaxpr, inner, here, times, ())
       if inner:
         raise ValueError(f'a loop of unknown length in {here} holds products; '
                          'write it as a scan to have it counted.')
@@ -109,15 +123,15 @@ def _walk(jaxpr, counts, scope, times, recurrent):
       branches = []
       for branch in params['branches']:
         branches.append(collections.Counter())
-        _walk(branch.jaxpr, branches[-1], here, times, recurrent)
+        _walk(branch.jaxpr, branches[-1], here, times, ())
       counts.update(max(branches, key=lambda c: sum(c.values())))
     else:
-      for inner in jax.core.jaxprs_in_params(params):
-        _walk(inner, counts, here, times, recurrent)
+      for inner in jaxprs_in_params(params):
+        _walk(inner, counts, here, times, ())
 
 
-def _product(eqn, recurrent):
-  if recurrent:
+def _product(eqn, constants):
+  if any(operand is c for operand in eqn.invars for c in constants):
     return 'recurrence'
   (_, _), (batch, _) = eqn.params['dimension_numbers']
   return 'attention' if batch else 'linear'

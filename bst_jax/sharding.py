@@ -46,21 +46,22 @@ def shardings(abstract: Any, mesh: Mesh,
     raise ValueError(
         f'no sharding rule for the axis names {sorted(unruled)}; rules exist '
         f'for {sorted(dict(rules))}. Add the names to elastic.AXES.')
-  where = nn.logical_to_mesh_sharding(specs, mesh, [tuple(r) for r in rules])
-  return jax.tree.map(_divisible, nn.unbox(abstract), where)
+  rules = dict(rules)
 
+  def place(leaf, spec):
+    # Replicates what the mesh does not divide. Flax's own translation refuses
+    # a name that a parameter carries twice, as a square kernel does.
+    entries, free = [], set(mesh.axis_names)
+    for size, name in zip(leaf.shape, spec):
+      to = rules.get(name)
+      to = (to,) if isinstance(to, str) else tuple(to or ())
+      split = free.issuperset(to) and size % math.prod(
+          mesh.shape[axis] for axis in to) == 0
+      free -= set(to) if split else set()
+      entries.append((to[0] if len(to) == 1 else to) if split and to else None)
+    return NamedSharding(mesh, PartitionSpec(*entries))
 
-def _divisible(leaf, where):
-  """Replicates the axes of a leaf that the mesh does not divide."""
-  spec = [
-      name if name is None or size % _extent(where.mesh, name) == 0 else None
-      for size, name in zip(leaf.shape, where.spec)]
-  return NamedSharding(where.mesh, PartitionSpec(*spec))
-
-
-def _extent(mesh, names):
-  names = (names,) if isinstance(names, str) else names
-  return math.prod(mesh.shape[n] for n in names)
+  return jax.tree.map(place, nn.unbox(abstract), specs)
 
 
 def check_batch(batch: Mapping[str, Any], mesh: Mesh) -> None:

@@ -54,10 +54,10 @@ def _load_torch(path):
         'nothing was read. If you trust it, load it in torch yourself and save '
         f'its state dict alone. torch says: {str(error).splitlines()[0]}'
     ) from error
-  except (RuntimeError, EOFError, OSError) as error:
-    raise ValueError(f'{path} is not a whole torch checkpoint '
-                     f'({str(error).splitlines()[0]}); fetch it again.'
-                     ) from error
+  except Exception as error:  # A damaged file fails in its own way.
+    why = (str(error) or type(error).__name__).splitlines()[0]
+    raise ValueError(f'{path} is not a whole torch checkpoint ({why}); fetch '
+                     'it again.') from error
   for key in _NESTED:
     if isinstance(tree, Mapping) and isinstance(tree.get(key), Mapping):
       tree = tree[key]
@@ -65,8 +65,8 @@ def _load_torch(path):
       isinstance(v, torch.Tensor) for v in tree.values()):
     raise ValueError(f'{path} holds no state dict of tensors, neither at its '
                      f'top nor under {" or ".join(_NESTED)}.')
-  return {name: tensor.to(torch.float32).numpy() if tensor.is_floating_point()
-          else tensor.numpy() for name, tensor in tree.items()}
+  return {name: (tensor.float() if tensor.is_floating_point() else tensor
+                 ).detach().numpy() for name, tensor in tree.items()}
 
 
 def save(path: str | pathlib.Path, tensors: Mapping[str, np.ndarray]) -> None:

@@ -1,5 +1,6 @@
 """Multi-head attention whose width is a number of heads."""
 from bst_jax.elastic import Axis, FULL, Submodel
+from bst_jax.layers.dropout import Dropout
 from bst_jax.layers.linear import Dense
 from bst_jax.layers.tokens import masked_softmax
 from flax import linen as nn
@@ -19,7 +20,7 @@ class Attention(nn.Module):
   @nn.compact
   def __call__(self, x: jax.Array, y: jax.Array | None = None, *,
                mask: jax.Array | None = None, sub: Submodel = FULL,
-               train: bool = False) -> jax.Array:
+               seed: jax.Array | None = None) -> jax.Array:
     """Attends from float[B, N, d] to float[B, M, d], mask bool[B, M]."""
     y = x if y is None else y
     split = (self.heads, Axis('head_dim', self.embed.size // self.heads.size))
@@ -31,6 +32,6 @@ class Attention(nn.Module):
     scores = jnp.einsum('bnhk,bmhk->bhnm', q * q.shape[-1] ** -0.5, k)
     mask = None if mask is None else mask[:, None, None, :]
     probs = masked_softmax(scores, mask)                    # [B, h, N, M]
-    probs = nn.Dropout(self.dropout)(probs, deterministic=not train)
+    probs = Dropout(self.dropout)(probs, seed)
     z = jnp.einsum('bhnm,bmhk->bnhk', probs, v)             # [B, N, h, K]
     return Dense(split, (self.embed,), dtype=self.dtype, name='out')(z, sub=sub)

@@ -1,5 +1,6 @@
 """Blocks that several backbones share."""
 from bst_jax.elastic import Axis, FULL, Submodel
+from bst_jax.layers.dropout import Dropout
 from bst_jax.layers.linear import Dense
 from bst_jax.layers.tokens import masked_softmax
 from collections.abc import Callable
@@ -21,12 +22,12 @@ class FeedForward(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array, *, sub: Submodel = FULL,
-               train: bool = False) -> jax.Array:
+               seed: jax.Array | None = None) -> jax.Array:
     """Maps float[..., d] to float[..., out]."""
     x = Dense((self.inp,), (self.hidden,), dtype=self.dtype, name='fc1')(
         x, sub=sub)
     x = self.activation(x)
-    x = nn.Dropout(self.dropout)(x, deterministic=not train)
+    x = Dropout(self.dropout)(x, seed)
     return Dense((self.hidden,), (self.out,), dtype=self.dtype, name='fc2')(
         x, sub=sub)
 
@@ -45,11 +46,11 @@ class AttentionPool(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array, mask: jax.Array, *, sub: Submodel = FULL,
-               train: bool = False) -> jax.Array:
+               seed: jax.Array | None = None) -> jax.Array:
     """Maps float[B, N, d], bool[B, N] to float[B, out]."""
     scores = FeedForward(
         self.inp, self.hidden, Axis('score', 1), dropout=self.dropout,
-        dtype=self.dtype, name='scores')(x, sub=sub, train=train)
+        dtype=self.dtype, name='scores')(x, sub=sub, seed=seed)
     probs = masked_softmax(scores[..., 0], mask)            # [B, N]
     pooled = jnp.einsum('bn,bnd->bd', probs, x)
     return Dense((self.inp,), (self.out,), dtype=self.dtype, name='merge')(

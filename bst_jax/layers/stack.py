@@ -18,11 +18,14 @@ class Stack(nn.Module):
   remat: bool = False
 
   @nn.compact
-  def __call__(self, x, *args, sub: Submodel = FULL, train: bool = False):
-    """Maps x through the kept layers; `args` go to each of them."""
+  def __call__(self, x, *args, sub: Submodel = FULL, seed=None):
+    """Maps x through the kept layers; `args` go to each of them.
+
+    `seed` uint32[] is that of dropout, None for evaluation.
+    """
     def run(layer, x, *args):
       # nn.remat rejects keyword arguments that are no arrays: close over them.
-      return layer(x, *args, sub=sub, train=train)
+      return layer(x, *args, sub=sub, seed=seed)
 
     run = nn.remat(run) if self.remat else run
     for i in sub.layers(self.order):

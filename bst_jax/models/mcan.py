@@ -8,6 +8,7 @@ from bst_jax.elastic import Axis, FULL, Order, Submodel
 from bst_jax.layers import linear
 from bst_jax.layers.attention import Attention
 from bst_jax.layers.blocks import AttentionPool, FeedForward
+from bst_jax.layers.dropout import Dropout, seed_of
 from bst_jax.layers.linear import Dense, Embed
 from bst_jax.layers.recurrent import Lstm
 from bst_jax.layers.stack import Stack
@@ -33,11 +34,11 @@ class EncoderLayer(nn.Module):
   dtype: Any
 
   @nn.compact
-  def __call__(self, y, mask, *, sub=FULL, train=False):
+  def __call__(self, y, mask, *, sub=FULL, seed=None):
     """float[B, M, d], bool[B, M] -> float[B, M, d]."""
     part = dict(dropout=self.dropout, dtype=self.dtype)
-    drop = lambda z: nn.Dropout(self.dropout)(z, deterministic=not train)
-    run = dict(sub=sub, train=train)
+    drop = lambda z: Dropout(self.dropout)(z, seed)
+    run = dict(sub=sub, seed=seed)
 
     z = Attention(self.embed, self.heads, **part, name='attention')(
         y, mask=mask, **run)
@@ -57,11 +58,11 @@ class DecoderLayer(nn.Module):
   dtype: Any
 
   @nn.compact
-  def __call__(self, x, y, x_mask, y_mask, *, sub=FULL, train=False):
+  def __call__(self, x, y, x_mask, y_mask, *, sub=FULL, seed=None):
     """float[B, N, d] and the question's float[B, M, d] -> float[B, N, d]."""
     part = dict(dropout=self.dropout, dtype=self.dtype)
-    drop = lambda z: nn.Dropout(self.dropout)(z, deterministic=not train)
-    run = dict(sub=sub, train=train)
+    drop = lambda z: Dropout(self.dropout)(z, seed)
+    run = dict(sub=sub, seed=seed)
 
     z = Attention(self.embed, self.heads, **part, name='self_attention')(
         x, mask=x_mask, **run)
@@ -146,7 +147,8 @@ class Model(nn.Module):
     embed, heads = Axis('embed', self.width), Axis('heads', self.heads)
     mlp, fused = Axis('mlp', self.mlp), Axis('fused', self.fused)
     part = dict(dropout=self.dropout, dtype=self.dtype)
-    run = dict(sub=sub, train=train)
+    seed = seed_of(self.make_rng('dropout')) if train else None
+    run = dict(sub=sub, seed=seed)
 
     tokens = batch['tokens']
     y_mask = tokens != 0

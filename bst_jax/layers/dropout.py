@@ -1,0 +1,58 @@
+"""Dropout whose noise is a few integer operations, fused into its consumer.
+
+A counter-based hash takes the place of jax.random: on a CPU its threefry masks
+were a third of the time and two thirds of the compilation of a sandwich step.
+"""
+import zlib
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+
+class Dropout(nn.Module):
+  """Zeroes a share of the elements and scales the rest up.
+
+  Attributes:
+    rate: share of the elements that are dropped.
+  """
+
+  rate: float
+
+  @nn.compact
+  def __call__(self, x: jax.Array, seed: jax.Array | None) -> jax.Array:
+    """float[...] -> float[...]; `seed` uint32[], None for evaluation.
+
+    Every place in a model has a noise of its own; the same seed gives the same
+    noise, on any mesh.
+    """
+    if seed is None or not self.rate:
+      return x
+    key = reseed(seed, '/'.join(self.path))
+    counter = jnp.zeros(x.shape, jnp.uint32)
+    stride = 1
+    for axis in reversed(range(x.ndim)):
+      counter += jax.lax.broadcasted_iota(
+          jnp.uint32, x.shape, axis) * jnp.uint32(stride)
+      stride *= x.shape[axis]
+    noise = _mix(_mix(counter + key) ^ key)
+    threshold = min(round(self.rate * 2 ** 32), 2 ** 32 - 1)
+    keep = noise >= jnp.uint32(threshold)
+    return jnp.where(keep, x / (1 - self.rate), 0)
+
+
+def seed_of(key: jax.Array) -> jax.Array:
+  """uint32[] seed of a model's dropout from a jax.random key."""
+  return jax.random.bits(key, dtype=jnp.uint32)
+
+
+def reseed(seed: jax.Array, place: str) -> jax.Array:
+  """uint32[] seed of a place in a model, whatever the order of calls."""
+  return _mix(seed ^ jnp.uint32(zlib.crc32(place.encode())))
+
+
+def _mix(x):
+  """MurmurHash3's 32-bit finaliser: every bit of x moves every bit."""
+  x = (x ^ (x >> 16)) * jnp.uint32(0x85ebca6b)
+  x = (x ^ (x >> 13)) * jnp.uint32(0xc2b2ae35)
+  return x ^ (x >> 16)

@@ -1,0 +1,140 @@
+"""Tiny models that tests share: backbones, and the least model with width.
+
+Compiling is what costs: parameters come from numpy, and the backbones agree on
+every size that they can, so that their small programs are compiled once.
+"""
+from bst_jax import elastic
+from bst_jax import models as backbones
+from bst_jax.elastic import Axis, FULL, Order, Space
+from bst_jax.layers.blocks import FeedForward
+from bst_jax.layers.dropout import seed_of
+from bst_jax.layers.linear import Dense
+from bst_jax.layers.stack import Stack
+from flax import linen as nn
+import functools
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+QUARTERS = ('1/4', '1/2', '3/4', '1')
+# All sixteen pairs, trained or not.
+SPACE = Space(QUARTERS, QUARTERS, filter='none')
+
+_SIZES = dict(name='mcan', vocab_size=11, num_answers=7, feature_size=8,
+              width=16, heads=4, mlp=32, fused=32, num_layers=4, word=6,
+              recurrent=6)
+
+
+def batch_of(*keys, questions=4, pictures=2, seed=0):
+  """Questions and pictures with padding, of which some keys are wanted."""
+  rng = np.random.default_rng(seed)
+  tokens = rng.integers(1, 11, (questions, 5)).astype(np.int32)
+  tokens[0, 3:] = tokens[1, 1:] = 0
+  regions = rng.standard_normal((pictures, 4, 8)).astype(np.float32)
+  regions[0, 3:] = 0
+  corners = np.sort(rng.random((2, pictures, 4, 2)), axis=0)
+  target = rng.random((questions, 7)).astype(np.float32)
+  every = {
+      'tokens': tokens, 'regions': regions,
+      'boxes': np.concatenate(corners, -1).astype(np.float32),
+      'image': rng.integers(0, 256, (pictures, 16, 16, 3), np.uint8),
+      'target': target, 'mask': np.arange(questions) != 2}
+  return {key: jnp.asarray(every[key]) for key in keys}
+
+
+# A new backbone is a row: its arguments and a function that makes a batch.
+TINY = {
+    'mcan_vqa': (_SIZES, functools.partial(batch_of, 'tokens', 'regions')),
+    'mcan_gqa': (_SIZES | dict(box_size=8, image_norm=False),
+                 functools.partial(batch_of, 'tokens', 'regions', 'boxes')),
+    'mcan_image': (_SIZES | dict(stem=(8, 16)),
+                   functools.partial(batch_of, 'tokens', 'image')),
+}
+
+
+def random_params(shapes, seed=0):
+  """Parameters of the given shapes that leave no part without effect."""
+  rng = np.random.default_rng(seed)
+
+  def draw(path, shape):
+    path = '/'.join(part.key for part in path)
+    # Gains are about one, and no hidden unit is dead.
+    middle = 1.0 if path.endswith(('scale', 'fc1/bias')) else 0.0
+    noise = 0.3 * rng.standard_normal(shape.shape)
+    return jnp.asarray(middle + noise, jnp.float32)
+
+  return jax.tree_util.tree_map_with_path(draw, shapes)
+
+
+def prepare(model, batch):
+  """Parameters and axis names of a model."""
+  boxed = jax.eval_shape(model.init, jax.random.key(0), batch)['params']
+  return random_params(elastic.unbox(boxed)), elastic.names(boxed)
+
+
+@functools.cache
+def build(name, **changes):
+  """Model, batch, parameters and axis names of a row of `TINY`."""
+  sizes, make_batch = TINY[name]
+  model, batch = backbones.create(sizes | changes), make_batch()
+  return model, batch, *prepare(model, batch)
+
+
+def run(model, params, batch, sub=FULL, seed=None):
+  """Logits of a model; a seed is that of dropout in training.
+
+  Not compiled as a whole: submodels of one width, and models that agree on
+  their sizes, share their small programs.
+  """
+  train = dict(train=True, rngs={'dropout': jax.random.key(seed or 0)})
+  return np.asarray(model.apply(
+      {'params': params}, batch, sub=sub, **(train if seed is not None else {})
+  ))
+
+
+class _Layer(nn.Module):
+  embed: Axis
+  mlp: Axis
+  dropout: float
+
+  @nn.compact
+  def __call__(self, x, *, sub=FULL, seed=None):
+    return x + FeedForward(self.embed, self.mlp, self.embed, nn.tanh,
+                           self.dropout, name='ffn')(x, sub=sub, seed=seed)
+
+
+class Toy(nn.Module):
+  """The least model with width and depth, whose programs compile at once."""
+
+  width: int = 8
+  mlp: int = 8
+  num_layers: int = 6
+  dropout: float = 0.0
+
+  @property
+  def stacks(self):
+    return {'layers': Order(self.num_layers)}
+
+  def at(self, sub):
+    units = lambda name, size: sub.units(Axis(name, size))
+    return self.clone(width=units('embed', self.width),
+                      mlp=units('mlp', self.mlp),
+                      num_layers=sub.count(self.num_layers))
+
+  @nn.compact
+  def __call__(self, batch, *, sub=FULL, train=False):
+    embed, mlp = Axis('embed', self.width), Axis('mlp', self.mlp)
+    x = Dense((Axis('feat', 8),), (embed,), name='inp')(
+        batch['regions'].sum(1), sub=sub)
+    layer = functools.partial(_Layer, embed, mlp, self.dropout)
+    seed = seed_of(self.make_rng('dropout')) if train else None
+    x = Stack(layer, self.stacks['layers'], name='layers')(
+        x, sub=sub, seed=seed)
+    return Dense((embed,), (Axis('answers', 7),), name='out')(x, sub=sub)
+
+
+def toy(**sizes):
+  """A `Toy`, a labelled batch of eight, parameters and axis names."""
+  model = Toy(**sizes)
+  batch = batch_of('regions', 'target', 'mask', questions=8, pictures=8)
+  return model, batch, *prepare(model, batch)

@@ -1,0 +1,108 @@
+"""What every backbone owes: shapes, finite slopes, padding, dtype, dropout."""
+from bst_jax import elastic
+import jax
+import jax.numpy as jnp
+import models
+import numpy as np
+import pytest
+
+
+@pytest.mark.parametrize('name', models.TINY)
+def test_logits_of_every_question(name):
+  model, batch, params, axes = models.build(name)
+  logits = models.run(model, params, batch)
+  assert logits.shape == (4, 7) and logits.dtype == np.float32
+  assert np.isfinite(logits).all()
+  # Pictures and questions both count.
+  assert np.ptp(logits, axis=0).min() > 1e-3
+  assert {n for names in elastic.flatten(axes).values()
+          for n in names} <= elastic.AXES.keys()
+
+
+def test_gradients_stay_finite_on_padding():
+  """No tokens at all, no regions at all, rows without any spread.
+
+  A zero region is a constant row once the adapter's bias is constant, and the
+  standard deviation has no slope there.
+  """
+  model, batch, params, _ = models.build('mcan_vqa', num_layers=1)
+  flat = jnp.zeros_like(params['image_adapter']['bias'])
+  params = params | {
+      'image_adapter': params['image_adapter'] | {'bias': flat}}
+  batch = {'tokens': batch['tokens'].at[0].set(0),
+           'regions': batch['regions'].at[1].set(0)}
+
+  @jax.jit
+  def slopes(params, regions):
+    def loss(params, regions):
+      logits = model.apply({'params': params}, batch | {'regions': regions})
+      return jnp.square(logits).sum()
+    return jax.grad(loss, argnums=(0, 1))(params, regions)
+
+  for leaf in jax.tree.leaves(slopes(params, batch['regions'])):
+    assert np.isfinite(leaf).all()
+
+
+@pytest.mark.parametrize('name', ['mcan_vqa', 'mcan_gqa'])
+def test_more_padding_changes_nothing(name):
+  model, batch, params, _ = models.build(name, num_layers=1)
+  before = models.run(model, params, batch)
+  more = {'tokens': jnp.pad(batch['tokens'], ((0, 0), (0, 2)))} | {
+      key: jnp.pad(batch[key], ((0, 0), (0, 3), (0, 0)))
+      for key in batch if key != 'tokens'}
+  after = models.run(model, params, more)
+  np.testing.assert_allclose(after, before, atol=1e-5)
+  # A region that is not zero does count.
+  real = more | {'regions': more['regions'].at[:, -1].set(1.0)}
+  assert abs(models.run(model, params, real) - before).max() > 1e-3
+
+
+@pytest.mark.parametrize('name', models.TINY)
+def test_questions_of_one_picture_stand_together(name):
+  model, batch, params, _ = models.build(name, num_layers=1)
+  grouped = models.run(model, params, batch)
+  alone = batch | {key: jnp.repeat(x, 2, axis=0) for key, x in batch.items()
+                   if key != 'tokens'}
+  np.testing.assert_allclose(
+      models.run(model, params, alone), grouped, atol=1e-5)
+  other = batch | {key: x[::-1] for key, x in batch.items() if key != 'tokens'}
+  assert abs(models.run(model, params, other) - grouped).max() > 1e-3
+
+
+def test_bfloat16_is_near_float32():
+  model, batch, params, _ = models.build('mcan_gqa', num_layers=1)
+  exact = models.run(model, params, batch)
+  rough = models.run(model.clone(dtype=jnp.bfloat16), params, batch)
+  assert rough.dtype == np.float32
+  error = np.abs(rough - exact).max() / np.abs(exact).max()
+  assert 1e-5 < error < 5e-2  # Zero would be float32 in disguise.
+
+
+def test_dropout_acts_in_training_only():
+  model, batch, params, _ = models.build('mcan_vqa', num_layers=1)
+  still = models.run(model, params, batch)
+  np.testing.assert_array_equal(models.run(model, params, batch), still)
+  draw = lambda seed: models.run(model, params, batch, seed=seed)
+  np.testing.assert_array_equal(draw(1), draw(1))
+  assert np.abs(draw(1) - draw(2)).max() > 1e-3
+  assert np.abs(draw(1) - still).max() > 1e-3
+
+
+def test_remat_changes_no_number():
+  model, batch, params, _ = models.build('mcan_vqa', num_layers=2)
+  half = elastic.Submodel('1/2', '1/2')
+  got = models.run(model.clone(remat=True), params, batch, sub=half)
+  np.testing.assert_allclose(got, models.run(model, params, batch, sub=half),
+                             atol=1e-6)
+
+
+def test_models_are_found_by_name():
+  sizes, _ = models.TINY['mcan_vqa']
+  create = models.backbones.create
+  assert create(sizes, strategy='uniform', max_tokens=5) == create(
+      sizes | dict(strategy='uniform'))  # What it does not know is left out.
+  with pytest.raises(ValueError, match="no model 'mcann'. Did you mean 'mcan'"):
+    create(sizes | dict(name='mcann'))
+  with pytest.raises(ValueError, match=(
+      "no argument of model mcan 'head'. Did you mean 'heads'")):
+    create(sizes | dict(head=2))
