@@ -34,8 +34,12 @@ def tiny(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
       batch=16, inputs=config.data.get('inputs', ('regions',)))
   config.steps, config.epochs = 20, 0
   config.log_every, config.save_every, config.eval_every = 5, 10, 10
-  config.model.update(width=16, heads=4, mlp=32, fused=32, word=16,
-                      recurrent=16)
+  config.model.update(width=16, heads=2, mlp=32, fused=32, num_layers=2,
+                      word=16, recurrent=16)
+  # Three submodels: compiling is most of such a short run.
+  config.space.widths = config.space.depths = ('1/2', '1')
+  if 'sampled' in config.method:
+    config.method.sampled = 1
   if config.get('teacher'):
     config.teacher = tiny(config.teacher)
   return config

@@ -58,7 +58,7 @@ def random_params(shapes, seed=0):
 
   def draw(path, shape):
     path = '/'.join(part.key for part in path)
-    # Gains are about one, and no hidden unit is dead.
+    # Gains are about one, and few hidden units are dead.
     middle = 1.0 if path.endswith(('scale', 'fc1/bias')) else 0.0
     noise = 0.3 * rng.standard_normal(shape.shape)
     return jnp.asarray(middle + noise, jnp.float32)

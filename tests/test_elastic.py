@@ -204,7 +204,8 @@ def test_a_choice_reads_back():
 
 
 def test_an_unknown_key_of_a_choice_is_an_error():
-  with pytest.raises(ValueError, match="no choice 'skips'. Did you mean 'skip'"):
+  with pytest.raises(ValueError, match=(
+      "no choice 'skips'. Did you mean 'skip'")):
     Choice.from_json('{"skips": ["encoder/layer_0"]}')
 
 

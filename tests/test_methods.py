@@ -13,6 +13,8 @@ import re
 
 # The ten published submodels, on a model that compiles at once.
 SPACE = Space(('1/4', '1/2', '3/4', '1'), ('1/6', '1/3', '2/3', '1'))
+# Four, where nothing hangs on the draw.
+SMALL = Space(('1/2', '1'), ('1/3', '1'), filter='none')
 TASK = tasks.TASKS['vqa']
 
 
@@ -47,7 +49,7 @@ def direct_sum(model, params, batch, subs, soft):
     each = [TASK.loss(model.apply({'params': params}, batch, sub=sub), soft,
                       batch['mask']) for sub in subs]
     return sum(each), each
-  return jax.grad(loss, has_aux=True)(params)
+  return jax.jit(jax.grad(loss, has_aux=True))(params)
 
 
 def other_teacher(method_state, params):
@@ -120,7 +122,7 @@ def test_one_program_whatever_is_drawn():
 
 def test_draws_and_dropout_come_from_the_key_and_the_step():
   model, batch, params, axes = models.toy(dropout=0.3)
-  method = make(model, axes)
+  method = make(model, axes, space=SMALL, sampled=1)
   step = jax.jit(method.step)
   begin = method.init(jax.random.key(0), params)
   first, _ = step(begin, batch)
@@ -147,7 +149,7 @@ def test_a_step_without_samples_trains_the_two_ends():
 
 def test_the_frozen_teacher_never_changes_and_labels_do_not_count():
   model, batch, params, axes = models.toy()
-  method = make(model, axes, optax.adam(1e-2), sampled=1)
+  method = make(model, axes, optax.adam(1e-2), space=SMALL, sampled=1)
   assert method.pretrained
   begin, teacher = other_teacher(
       method.init(jax.random.key(0), params), params)
@@ -164,9 +166,10 @@ def test_the_frozen_teacher_never_changes_and_labels_do_not_count():
 def test_the_teacher_is_where_training_starts_and_full_has_nothing_to_learn():
   model, batch, params, axes = models.toy()
   kl = tasks.TASKS['gqa']
-  begin = make(model, axes).init(jax.random.key(0), params)
+  method = make(model, axes, task=kl, sampled=0)
+  begin = method.init(jax.random.key(0), params)
   chex.assert_trees_all_equal(begin.frozen['teacher'], params)
-  _, metrics = one_step(make(model, axes, task=kl), params, batch)
+  _, metrics = one_step(method, params, batch)
   assert abs(metrics['loss/full']) < 1e-4 < metrics['loss/smallest']
 
 
@@ -208,7 +211,9 @@ def test_in_place_the_full_model_learns_from_labels_and_teaches():
 # --- learning -----------------------------------------------------------------
 
 @pytest.mark.parametrize('options', [
-    dict(name='plain'), dict(teacher='inplace', gt_weight=1.0)], ids=str)
+    dict(name='plain'),
+    dict(teacher='inplace', gt_weight=1.0, space=SMALL, sampled=1),
+], ids=['plain', 'bst'])
 def test_the_loss_falls(options):
   model, batch, params, axes = models.toy(dropout=0.05)
   # One answer is right: the loss has no floor but zero.
@@ -230,8 +235,8 @@ def test_masked_examples_teach_nothing():
   row = int(jnp.argmin(batch['mask']))
   assert not batch['mask'][row]
   other = batch | {'regions': batch['regions'].at[row].set(9.0)}
-  for name in ('plain', 'bst'):
-    method = make(model, axes, name=name)
+  for options in (dict(name='plain'), dict(space=SMALL, sampled=1)):
+    method = make(model, axes, **options)
     chex.assert_trees_all_close(one_step(method, params, batch)[0],
                                 one_step(method, params, other)[0], atol=1e-6)
 
@@ -279,7 +284,7 @@ def test_tensors_that_the_smallest_submodel_reaches():
     if name in skipped:
       assert not grad.any(), name
     elif not shifts.fullmatch(name):
-      assert np.abs(grad).max() > 1e-6, name
+      assert grad.any(), name
 
   # What is left is zero too, outside of the prefix.
   ones = jax.tree.map(

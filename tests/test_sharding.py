@@ -1,4 +1,4 @@
-"""Meshes and rules; what needs several devices runs in one process of its own."""
+"""Meshes and rules; what needs several devices runs in a process of its own."""
 from bst_jax import elastic, sharding
 from flax import linen as nn
 import jax

@@ -6,7 +6,6 @@ import models
 import numpy as np
 import pytest
 
-
 PAIRS = list(models.SPACE)
 
 

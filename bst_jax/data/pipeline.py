@@ -1,52 +1,110 @@
-"""The order of examples: shuffled, sharded by host, prefetched, resumable."""
-from collections.abc import Callable, Iterator
-from typing import Any
-
+"""Batches of a split: order, shards, prefetching and the place reached."""
+from bst_jax.data.batches import Batches
+from collections.abc import Iterator
+import functools
+import grain
 import numpy as np
 
+_STEPS = 1 << 40  # endless, and short enough for grain's arithmetic
+_ORDER, _CHOICE = range(2)  # streams of random numbers
 
-def endless(count: int, batch: int, gather: Callable, seed: int,
-            shard_index: int, shard_count: int) -> Iterator[Any]:
-  """Batches of `gather(indices, generator)` for ever.
 
-  Every epoch is shuffled anew, the last rows that fill no batch are dropped.
-  All hosts shuffle alike and take every `shard_count`-th index.
+class _Training:
+  """Maps the number of a step to its batch, the same one at any time.
 
-  Args:
-    count: number of examples.
-    batch: indices in a batch of this host.
-    gather: (int[batch], numpy Generator) -> batch.
-    seed: of order and generators.
-    shard_index: this host.
-    shard_count: number of hosts.
-
-  Returns:
-    A grain iterator with get_state() and set_state(state): the state, a small
-    JSON dict, is all that a resumed run needs to see the batches that it would
-    have seen.
+  With one question a picture the questions are in random order, each once an
+  epoch. With Q > 1 the pictures are, each with Q of its questions. An epoch
+  that ends within a batch goes on with the next; all hosts together see the
+  same global batches whatever their number.
   """
-  import grain
 
-  ds = grain.MapDataset.range(count).seed(seed).shuffle()
-  ds = ds[shard_index::shard_count].batch(batch, drop_remainder=True).repeat()
-  # Only indices travel through the shuffle; arrays are gathered a batch at a
-  # time, from a generator that the position in the data decides.
-  ds = ds.random_map(gather, seed=seed)
-  return iter(ds.to_iter_dataset(
-      grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)))
+  def __init__(self, batches: Batches, seed: int):
+    self._batches, self._seed = batches, seed
+    self._units = batches.units()
+    self._counts = np.diff(batches.rows.start)
+    self._widest = int(self._counts.max())
+    # Two epochs meet in a batch, and threads run ahead by some batches.
+    self._order = functools.lru_cache(maxsize=4)(self._shuffled)
+
+  def _shuffled(self, epoch: int) -> np.ndarray:
+    rng = np.random.default_rng((self._seed, _ORDER, epoch))
+    return rng.permutation(len(self._units))
+
+  def __call__(self, step: int) -> dict[str, np.ndarray]:
+    shape = self._batches.shape
+    everyone = shape.pictures * shape.shard_count
+    at = shape.mine(np.arange(step * everyone, (step + 1) * everyone))
+    epochs, offsets = np.divmod(at, len(self._units))
+    units = np.empty_like(at)
+    for epoch in range(epochs[0], epochs[-1] + 1):
+      now = epochs == epoch
+      units[now] = self._order(epoch)[offsets[now]]
+    pictures = self._units[units]
+    if shape.questions == 1:
+      questions = units[:, None]  # [P, 1]
+    else:
+      rng = np.random.default_rng((self._seed, _CHOICE, step))
+      keys = shape.mine(rng.random((everyone, self._widest), np.float32))
+      counts = self._counts[pictures][:, None]  # [P, 1]
+      keys = np.where(np.arange(self._widest) < counts, keys, 2)
+      # Real questions come first; where they are too few they come again.
+      turn = np.arange(shape.questions) % counts  # [P, Q]
+      picked = np.take_along_axis(np.argsort(keys, axis=1), turn, axis=1)
+      questions = self._batches.rows.start[pictures][:, None] + picked
+    return self._batches(
+        pictures, questions, np.ones(questions.shape, bool))
 
 
-def once(count: int, batch: int, shard_index: int,
-         shard_count: int) -> list[tuple[np.ndarray, np.ndarray]]:
-  """Indices and true places of batches that visit every example exactly once.
+def train(batches: Batches, seed: int, threads: int) -> grain.DatasetIterator:
+  """Endless training batches, made ahead by threads.
 
-  Returns:
-    (int[batch], bool[batch]) pairs, as many on every host; places past the
-    last example repeat the first one and are false.
+  `get_state` gives the place reached as a dict of numbers, `set_state` goes
+  there: what follows is what would have followed.
   """
-  mine = np.arange(shard_index, count, shard_count)
-  batches = -(-count // (batch * shard_count))
-  index = np.zeros(batches * batch, np.int64)
-  index[:len(mine)] = mine
-  true = np.arange(len(index)) < len(mine)
-  return list(zip(index.reshape(-1, batch), true.reshape(-1, batch)))
+  steps = grain.MapDataset.range(_STEPS).map(_Training(batches, seed))
+  return iter(steps.to_iter_dataset(_ahead(threads)))
+
+
+class Evaluation:
+  """Batches with every question of a split once; can be gone over again.
+
+  Pictures with more than Q questions come several times; where there are
+  fewer, `mask` is false. All hosts have the same number of batches.
+  """
+
+  def __init__(self, batches: Batches, threads: int):
+    self._batches, self._threads = batches, threads
+    questions = batches.shape.questions
+    starts, counts = batches.rows.start[:-1], np.diff(batches.rows.start)
+    chunks = -(-counts // questions)  # of each picture
+    self._pictures = np.repeat(np.arange(len(counts)), chunks)
+    nth = np.arange(len(self._pictures)) - np.repeat(
+        np.cumsum(chunks) - chunks, chunks)
+    self._first = starts[self._pictures] + questions * nth
+    self._count = np.minimum(
+        counts[self._pictures] - questions * nth, questions)
+
+  def __len__(self) -> int:
+    shape = self._batches.shape
+    return -(-len(self._pictures) // (shape.pictures * shape.shard_count))
+
+  def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
+    steps = grain.MapDataset.range(len(self)).map(self._batch)
+    return iter(steps.to_iter_dataset(_ahead(self._threads)))
+
+  def _batch(self, step: int) -> dict[str, np.ndarray]:
+    shape = self._batches.shape
+    everyone = shape.pictures * shape.shard_count
+    at = shape.mine(np.arange(step * everyone, (step + 1) * everyone))
+    real = at < len(self._pictures)
+    at = np.where(real, at, 0)
+    nth = np.arange(shape.questions)
+    mask = (nth < self._count[at][:, None]) & real[:, None]  # [P, Q]
+    questions = np.where(mask, self._first[at][:, None] + nth, 0)
+    return self._batches(np.where(real, self._pictures[at], -1), questions,
+                         mask)
+
+
+def _ahead(threads: int) -> grain.ReadOptions:
+  return grain.ReadOptions(
+      num_threads=threads, prefetch_buffer_size=4 * max(threads, 1))

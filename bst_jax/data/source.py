@@ -1,315 +1,243 @@
-"""From a data config to vocabularies, sizes and batches."""
-from __future__ import annotations
-
+"""The way in: a data set, by its name, as batches and vocabularies."""
+from bst_jax.data import batches as batches_lib
+from bst_jax.data import pipeline, tables, text
+from bst_jax.data import records as records_lib
+from bst_jax.elastic import check_name
 import collections
-from collections.abc import Iterator, Mapping
-import contextlib
+from collections.abc import Mapping
 import dataclasses
-import fcntl
-import functools
-import importlib
+import grain
+import numpy as np
 import os
 import pathlib
-from typing import Any
 
-from bst_jax.data import pipeline, text
-from bst_jax.elastic import check_name
-import numpy as np
-
-# Data set -> TFDS builder. Users' own builders are found by their module.
-BUILDERS = {
-    'digit_scenes': 'bst_jax.data.builders.digit_scenes.builder:DigitScenes',
-}
+DEFAULTS = dict(
+    name='digit_scenes/easy',  # Data set and its config.
+    train='train',  # Split to train on and to take the vocabularies from.
+    eval='test',  # Split to evaluate at the end.
+    watch='',  # Split to evaluate while training.
+    batch=64,  # Questions of a training step, over all hosts.
+    questions_per_picture=1,  # They share the picture in a batch.
+    eval_questions_per_picture=0,  # The same in evaluation; 0: as above.
+    inputs=('regions',),  # Of 'regions' (with boxes) and 'image'.
+    max_tokens=14,  # Longer questions are cut off.
+    image_size=0,  # Pictures are resized to it; 0: their own size.
+    min_answers=1,  # How often training gives an answer that counts.
+    data_dir='',  # Home of data sets; '': BST_JAX_DATA or a cache.
+    seed=0,  # Of the order of training.
+    limit=0,  # If positive, pictures of a split at most.
+    cache='auto',  # Decoded in memory: True, False or, if small, 'auto'.
+    sizes=None,  # For commands that build a model without its data.
+    threads=0,  # That make batches ahead; 0: chosen by the kind of input.
+)
 INPUTS = ('regions', 'image')
-DEFAULTS = dict(train='train', eval='test', watch='', batch=64,
-                questions_per_picture=1, inputs=('regions',), max_tokens=14,
-                data_dir='', seed=0, limit=0, sizes=None)
+_EVAL_BATCHES = 4  # of training make one of evaluation
+_FILES = ('words.json', 'answers.json', 'types.json')
 
 
-@dataclasses.dataclass(frozen=True)
-class Split:
-  """A split in memory: pictures, and their questions side by side.
+def load(config: Mapping, vocab_dir: str | os.PathLike | None = None,
+         batch: int | None = None, shard_index: int = 0,
+         shard_count: int = 1) -> 'Data':
+  """Opens a data set, and makes it first if it is not on disk.
 
-  Attributes:
-    pictures: arrays by name, one row a picture.
-    first: int[S + 1], where each picture's questions begin.
-    texts, kinds: str[T] of every question.
-    answers: ten of them for every question.
+  Args:
+    config: some or all of `DEFAULTS`.
+    vocab_dir: where `save_vocab` wrote the vocabularies; they are made from
+      the training split where this is None or holds none.
+    batch: instead of config's, questions of a batch over all hosts.
+    shard_index: this host.
+    shard_count: number of hosts.
   """
-
-  pictures: Mapping[str, np.ndarray]
-  first: np.ndarray
-  texts: list[str]
-  kinds: list[str]
-  answers: list[list[str]]
-
-  @functools.cached_property
-  def owner(self) -> np.ndarray:
-    """int[T]: the picture of every question."""
-    return np.repeat(np.arange(len(self.first) - 1), np.diff(self.first))
+  config = dict(config)
+  for key in config:
+    check_name(key, DEFAULTS, 'option of config.data')
+  config = DEFAULTS | config
+  if batch is not None:
+    config['batch'] = batch
+  return Data(config, vocab_dir, shard_index, shard_count)
 
 
 class Data:
-  """What a config's data are: vocabularies, sizes and batches.
+  """A data set's batches, with what a model needs to be built for it.
 
-  A batch is a dict of numpy arrays: `regions` float32[P, N, F] with zero rows
-  for padding and `boxes` float32[P, N, 4], or `image` uint8[P, H, W, 3];
-  `tokens` int32[B, T], `target` float32[B, A] soft scores, `score`
-  float32[B, A] the official accuracy of each answer, `type` int32[B] and `mask`
-  bool[B], true for real examples. The questions of a picture stand together: P
-  divides B.
+  A batch is a dict of numpy arrays for P pictures of Q questions each, B = P
+  Q; question q of picture p stands in row p Q + q:
+    regions: float32[P, N, F] and boxes: float32[P, N, 4], x1 y1 x2 y2 as
+      shares of the picture; zero rows are padding. For the input 'regions'.
+    image: uint8[P, H, W, 3]. For the input 'image'.
+    tokens: int32[B, T].
+    target: float32[B, A], soft scores to train on.
+    score: float32[B, A], official accuracy of each answer.
+    type: int32[B], question types.
+    mask: bool[B], false for padding.
 
   Attributes:
-    vocab: words of the questions.
-    answers: classes.
-    types: question types.
-    sizes: what a model needs to know of the data.
-    epoch: batches in an epoch, a fraction.
-    steps_per_epoch: whole batches in an epoch.
+    vocab: words of the training questions.
+    answers: training answers, the most frequent first.
+    types: question types, sorted.
+    sizes: {'vocab_size', 'num_answers', 'max_tokens'} and, for the inputs
+      asked for, {'num_regions', 'feature_size', 'image_size'}.
+    epoch: batches, not whole, in which training sees every picture once, or
+      every question with one question a picture.
+    steps_per_epoch: the whole ones of them, at least one.
+    example: a training batch of this host, filled with zeros.
   """
 
-  def __init__(self, config: Mapping[str, Any], vocab_dir=None,
+  def __init__(self, config: dict, vocab_dir: str | os.PathLike | None = None,
                shard_index: int = 0, shard_count: int = 1):
     self._config = config
-    self._shard = shard_index, shard_count
-    self._per_picture = config['questions_per_picture']
-    unit = self._per_picture * shard_count
-    if config['batch'] % unit:
-      raise ValueError(
-          f'data.batch={config["batch"]} does not split into '
-          f'{shard_count} hosts x {self._per_picture} questions of a picture; '
-          f'choose a multiple of {unit}.')
-    self._batch = config['batch'] // shard_count
-    self._vocabularies(pathlib.Path(vocab_dir) if vocab_dir else None)
+    for name in config['inputs']:
+      check_name(name, INPUTS, 'input')
+    self._shape = _shape(config, shard_index, shard_count)
+    # More pictures than in training, as no gradients take room; a multiple, so
+    # that they divide over devices too.
+    self._eval_shape = dataclasses.replace(
+        self._shape, pictures=_EVAL_BATCHES * self._shape.pictures,
+        questions=config['eval_questions_per_picture']
+        or self._shape.questions)
+    self._splits, self._rows = {}, {}
 
+    self._builder = records_lib.prepare(config['name'], config['data_dir'])
+    for key in ('train', 'eval', 'watch'):
+      if config[key]:
+        check_name(config[key], self._builder.info.splits,
+                   f'split of {config["name"]}')
     train = self._split(config['train'])
-    units = (len(train.texts) if self._per_picture == 1
-             else len(train.first) - 1)
-    pictures = config['batch'] // self._per_picture
-    self.epoch = units / pictures
-    self.steps_per_epoch = units // pictures
-    if not self.steps_per_epoch:
-      raise ValueError(
-          f'data.batch={config["batch"]} is more than the {units} examples of '
-          f'split {config["train"]!r}; choose a smaller one.')
-    self._units = units
-    self.sizes = {
-        'vocab_size': len(self.vocab), 'num_answers': len(self.answers),
-        'max_tokens': config['max_tokens']} | _sizes(train.pictures)
+    self.vocab, self.answers, self.types = _vocabularies(
+        train.questions, vocab_dir, config['min_answers'])
 
-  def _vocabularies(self, folder):
-    names = ('words', 'answers', 'types')
-    if folder and all((folder / f'{n}.json').exists() for n in names):
-      words, answers, types = (
-          text.load_list(folder / f'{n}.json') for n in names)
-      self.vocab = text.Vocabulary(words)
-    else:
-      train = self._split(self._config['train'])
-      self.vocab = text.Vocabulary.build(train.texts)
-      counts = collections.Counter(a for ten in train.answers for a in ten)
-      # By name, so that the order does not hang on the order of the records.
-      answers, types = sorted(counts), tuple(dict.fromkeys(sorted(train.kinds)))
-    self.answers, self.types = tuple(answers), tuple(types)
+    batches = self._batches(config['train'], self._shape)
+    self.epoch = batches.epoch()
+    self.steps_per_epoch = max(1, int(self.epoch))
+    self.example = batches.empty()
+    self.sizes = dict(vocab_size=len(self.vocab),
+                      num_answers=len(self.answers),
+                      max_tokens=config['max_tokens'])
+    if 'regions' in self.example:
+      _, regions, features = self.example['regions'].shape
+      self.sizes |= dict(num_regions=regions, feature_size=features)
+    if 'image' in self.example:
+      self.sizes |= dict(image_size=self.example['image'].shape[1])
 
-  def save_vocab(self, folder: str | os.PathLike) -> None:
-    """Writes words.json, answers.json and types.json."""
-    for name, words in (('words', self.vocab.words), ('answers', self.answers),
-                        ('types', self.types)):
-      text.save_list(pathlib.Path(folder) / f'{name}.json', words)
+  def save_vocab(self, folder: str | os.PathLike):
+    """Writes the vocabularies, for `load` to read as `vocab_dir`."""
+    words, answers, types = (pathlib.Path(folder, f) for f in _FILES)
+    self.vocab.save(words)
+    text.save_list(answers, self.answers)
+    text.save_list(types, self.types)
 
-  @functools.cache
-  def _split(self, name: str) -> Split:
-    return read_split(self._config, name)
+  def train(self) -> grain.DatasetIterator:
+    """Endless training batches; has `get_state` and `set_state`."""
+    split = self._config['train']
+    return pipeline.train(self._batches(split, self._shape),
+                          self._config['seed'], self._threads(split))
 
-  @functools.cache
-  def _encoded(self, name: str) -> dict[str, np.ndarray]:
-    """Arrays of every question of a split."""
-    split = self._split(name)
-    count, index = len(split.texts), {a: i for i, a in enumerate(self.answers)}
-    target = np.zeros((count, len(self.answers)), np.float32)
-    score = np.zeros_like(target)
-    for row, ten in enumerate(split.answers):
-      for out, values in ((target, text.soft_scores(ten)),
-                          (score, text.accuracies(ten))):
-        for answer, value in values.items():
-          if answer in index:
-            out[row, index[answer]] = value
-    kinds = {t: i for i, t in enumerate(self.types)}
-    return {
-        'tokens': np.stack([self.vocab.encode(t, self._config['max_tokens'])
-                            for t in split.texts]),
-        'target': target, 'score': score,
-        'type': np.array([kinds.get(k, -1) for k in split.kinds], np.int32)}
+  def evaluation(self, split: str = '') -> pipeline.Evaluation:
+    """Batches with each question of a split once; has a length.
 
-  def _gather(self, name, pictures, questions, mask):
-    return {key: array[pictures]
-            for key, array in self._split(name).pictures.items()} | {
-                key: array[questions]
-                for key, array in self._encoded(name).items()} | {'mask': mask}
-
-  @property
-  def example(self) -> dict[str, np.ndarray]:
-    """Zeros with the shapes of a training batch of this host."""
-    rows = np.zeros(self._batch, int)
-    batch = self._gather(self._config['train'], rows[::self._per_picture], rows,
-                         np.ones(self._batch, bool))
-    return {key: np.zeros_like(array) for key, array in batch.items()}
-
-  def train(self) -> Iterator[dict[str, np.ndarray]]:
-    """Training batches for ever; get_state() and set_state() keep the place.
-
-    With one question a picture an epoch goes over every question; with more,
-    over every picture with that many of its questions, drawn anew.
+    Args:
+      split: its name; '' is the one that config names as `eval`.
     """
-    name, each = self._config['train'], self._per_picture
-    split, mask = self._split(name), np.ones(self._batch, bool)
+    split = split or self._config['eval']
+    return pipeline.Evaluation(self._batches(split, self._eval_shape),
+                               self._threads(split))
 
-    def gather(index, rng):
-      if each == 1:
-        return self._gather(name, split.owner[index], index, mask)
-      first, last = split.first[index], split.first[index + 1]
-      rows = np.concatenate([
-          rng.permutation(np.resize(np.arange(a, b), max(each, b - a)))[:each]
-          for a, b in zip(first, last)])
-      return self._gather(name, index, rows, mask)
+  def prior(self, split: str = '') -> dict[str, float]:
+    """Percent of VQA accuracy that the questions alone give.
 
-    return pipeline.endless(self._units, self._batch // each, gather,
-                            self._config['seed'], *self._shard)
+    The answer is the most frequent one in training for the same words, or for
+    the same question type where training never asked so.
 
-  def evaluation(self, name: str) -> Iterator[dict[str, np.ndarray]]:
-    """Every question of a split exactly once, in batches of one shape."""
-    split = self._split(name)
-    rows = 4 * self._batch  # No gradients: there is room for more.
-    for index, true in pipeline.once(len(split.texts), rows, *self._shard):
-      yield self._gather(name, split.owner[index], index, true)
+    Args:
+      split: as in `evaluation`.
 
-  def prior(self, name: str) -> dict[str, float]:
-    """Accuracy in percent without looking at the picture.
-
-    Gives the most frequent training answer of the same question, or of the
-    same question type where the question is new.
+    Returns:
+      'overall', then each question type -> accuracy.
     """
-    train = self._config['train']
-    by_text = collections.defaultdict(collections.Counter)
-    by_kind = collections.defaultdict(collections.Counter)
-    split = self._split(train)
-    for question, kind, ten in zip(split.texts, split.kinds, split.answers):
-      by_text[question].update(ten)
-      by_kind[kind].update(ten)
-    earned = collections.defaultdict(list)
+    train = self._split(self._config['train']).questions
+    asked = self._split(split or self._config['eval']).questions
+    seen = collections.defaultdict(collections.Counter)
+    for words, kind, truth in zip(train.texts, train.types, train.truths):
+      seen[words][truth] += 1
+      seen[kind][truth] += 1
+    scores = collections.defaultdict(list)
+    for words, kind, ten in zip(asked.texts, asked.types, asked.answers):
+      counts = seen.get(words) or seen[kind]
+      answer = min(counts, key=lambda a: (-counts[a], a))
+      score = text.vqa_accuracies(ten).get(answer, 0.0)
+      scores['overall'].append(score)
+      scores[kind].append(score)
+    return {kind: 100 * float(np.mean(scores[kind]))
+            for kind in ('overall', *self.types) if scores[kind]}
+
+  def _split(self, name: str) -> tables.Split:
+    """The split, read when it is first asked for."""
+    if name not in self._splits:
+      config, inputs = self._config, tuple(self._config['inputs'])
+      parts = ['questions', *inputs]
+      if 'regions' in inputs:
+        parts.append('boxes')
+      records = records_lib.Records(self._builder, name, parts,
+                                    config['limit'])
+      decoder = tables.Decoder(
+          inputs, self._builder.builder_config.num_regions,
+          config['image_size'] or self._builder.builder_config.image_size,
+          records.name)
+      self._splits[name] = tables.read(records, decoder, config['cache'])
+    return self._splits[name]
+
+  def _batches(self, name: str,
+               shape: batches_lib.Shape) -> batches_lib.Batches:
+    """Batches of a split with its questions as numbers."""
     split = self._split(name)
-    for question, kind, ten in zip(split.texts, split.kinds, split.answers):
-      known = by_text.get(question) or by_kind.get(kind)
-      guess = known.most_common(1)[0][0] if known else ''
-      earned[kind].append(text.accuracies(ten).get(guess, 0.0))
-      earned['overall'].append(earned[kind][-1])
-    return {kind: 100 * float(np.mean(x)) for kind, x in earned.items()}
+    if name not in self._rows:
+      self._rows[name] = tables.encode(
+          split.questions, self.vocab, self.answers, self.types,
+          self._config['max_tokens'])
+    return batches_lib.Batches(self._rows[name], split.pictures, shape)
+
+  def _threads(self, name: str) -> int:
+    """How many threads make batches ahead."""
+    # Gathering rows is quicker than handing them over: one thread is enough.
+    in_memory = isinstance(self._split(name).pictures, tables.Memory)
+    return self._config['threads'] or (1 if in_memory else 16)
 
 
-def load(config: Mapping[str, Any], vocab_dir: str | os.PathLike | None = None,
-         shard_index: int = 0, shard_count: int = 1) -> Data:
-  """The data of a config.
-
-  Args:
-    config: `name` as digit_scenes/easy, and any of `DEFAULTS`.
-    vocab_dir: folder whose vocabularies are used if it has any.
-    shard_index: this host.
-    shard_count: number of hosts.
-
-  Raises:
-    ValueError: an unknown data set, config, split, input or option, or a
-      damaged record file.
-  """
-  config = dict(config)
-  for option in config:
-    check_name(option, (*DEFAULTS, 'name'), 'option of config.data')
-  for name in config.get('inputs', ()):
-    check_name(name, INPUTS, 'input')
-  return Data(DEFAULTS | config, vocab_dir, shard_index, shard_count)
-
-
-def folder() -> pathlib.Path:
-  """Where data sets are kept: $BST_JAX_DATA, or a folder of the user's cache."""
-  default = pathlib.Path.home() / '.cache' / 'bst_jax' / 'datasets'
-  return pathlib.Path(os.environ.get('BST_JAX_DATA') or default)
-
-
-def read_split(config: Mapping[str, Any], name: str) -> Split:
-  """A split of the config's data set, made first if it is not there."""
-  builder = _builder(config['name'], config['data_dir'] or folder())
-  check_name(name, builder.info.splits, f'split of {config["name"]}')
-  pictures = collections.defaultdict(list)
-  first, texts, kinds, answers = [0], [], [], []
-  try:
-    source = builder.as_data_source(split=name)
-    count = min(config['limit'] or len(source), len(source))
-    for i in range(count):
-      record = source[i]
-      for key in _arrays(config['inputs']):
-        pictures[key].append(record[key])
-      asked = record['questions']
-      texts += [q.decode() for q in asked['question']]
-      kinds += [k.decode() for k in asked['type']]
-      answers += [a.decode().split('\n') for a in asked['answers']]
-      first.append(len(texts))
-  except (RuntimeError, ValueError, IndexError, OSError, KeyError) as error:
+def _shape(config: dict, index: int, count: int) -> batches_lib.Shape:
+  """Shape of this host's training batch."""
+  batch, questions = config['batch'], config['questions_per_picture']
+  if not 0 <= index < count:
     raise ValueError(
-        f'the records of split {name!r} of {config["name"]} cannot be read '
-        f'({_first_line(error)}). Delete {builder.data_dir}: it is made anew.'
-    ) from error
-  return Split({key: _padded(rows) for key, rows in pictures.items()},
-               np.array(first), texts, kinds, answers)
+        f'Shard {index} of {count} was asked for, but shards are numbered '
+        f'from 0; use 0 to {count - 1}.')
+  step = count * questions
+  if batch <= 0 or batch % step:
+    fits = max(step, round(batch / step) * step)
+    raise ValueError(
+        f'A batch of {batch} questions was asked for, but {count} hosts with '
+        f'{questions} questions a picture need a multiple of {step}. The '
+        f'closest is {fits}.')
+  return batches_lib.Shape(batch // step, questions, index, count)
 
 
-def _arrays(inputs):
-  wanted = {'regions': ('regions', 'boxes'), 'image': ('image',)}
-  return [key for name in inputs for key in wanted[name]]
-
-
-def _padded(rows: list[np.ndarray]) -> np.ndarray:
-  """One array of rows whose first axes differ, zeros behind the short ones."""
-  longest = max(len(row) for row in rows)
-  full = np.zeros((len(rows), longest, *rows[0].shape[1:]), rows[0].dtype)
-  for out, row in zip(full, rows):
-    out[:len(row)] = row
-  return full
-
-
-def _sizes(pictures):
-  sizes = {}
-  if 'regions' in pictures:
-    sizes |= dict(zip(('num_regions', 'feature_size'),
-                      pictures['regions'].shape[1:]))
-  if 'image' in pictures:
-    sizes['image_size'] = pictures['image'].shape[1]
-  return sizes
-
-
-def _builder(name: str, data_dir: str | os.PathLike):
-  """The prepared TFDS builder of `set/config`."""
-  base, _, variant = name.partition('/')
-  check_name(base, BUILDERS, 'data set')
-  module, _, cls = BUILDERS[base].partition(':')
-  module = importlib.import_module(module)
-  known = [c.name for c in getattr(module, cls).BUILDER_CONFIGS]
-  check_name(variant or known[0], known, f'config of data set {base}')
-  data_dir = pathlib.Path(data_dir).expanduser()
-  builder = getattr(module, cls)(
-      config=variant or known[0], data_dir=str(data_dir),
-      file_format='array_record')
-  with _lock(data_dir / f'.{name.replace("/", "-")}.lock'):
-    builder.download_and_prepare()
-  return builder
-
-
-@contextlib.contextmanager
-def _lock(path: pathlib.Path):
-  """Lets one process at a time make a data set; the others wait for it."""
-  path.parent.mkdir(parents=True, exist_ok=True)
-  with open(path, 'w') as file:
-    fcntl.flock(file, fcntl.LOCK_EX)
-    yield
-
-
-def _first_line(error: Exception) -> str:
-  return (str(error).splitlines() or [type(error).__name__])[0]
+def _vocabularies(questions: tables.Questions,
+                  folder: str | os.PathLike | None, min_answers: int,
+                  ) -> tuple[text.Vocabulary, tuple[str, ...],
+                             tuple[str, ...]]:
+  """Words, answers and types: those in the folder, else of the questions."""
+  if folder is not None:
+    paths = [pathlib.Path(folder, f) for f in _FILES]
+    there = [p.exists() for p in paths]
+    if all(there):
+      words, answers, types = paths
+      return (text.Vocabulary.load(words), tuple(text.load_list(answers)),
+              tuple(text.load_list(types)))
+    if any(there):
+      missing = [p.name for p, here in zip(paths, there) if not here]
+      raise ValueError(
+          f'The vocabularies in {folder} were to be read, but {missing} '
+          f'are missing, and others made now might not match. Put all of '
+          f'{_FILES} there, or none.')
+  return (text.Vocabulary.build(questions.texts),
+          text.rank_answers(questions.truths, min_answers),
+          tuple(sorted(set(questions.types))))

@@ -1,16 +1,16 @@
 """Digit scenes as a TFDS data set in ArrayRecord files, PNG pictures."""
+from bst_jax.data.builders.digit_scenes import (
+  examples,
+  features,
+  programs,
+  scenes,
+)
 import dataclasses
 import io
 import itertools
-
 import numpy as np
 from PIL import Image
 import tensorflow_datasets as tfds
-
-from bst_jax.data.builders.digit_scenes import examples
-from bst_jax.data.builders.digit_scenes import features
-from bst_jax.data.builders.digit_scenes import programs
-from bst_jax.data.builders.digit_scenes import scenes
 
 _BLOCK = 256  # pictures whose plates are read together
 
@@ -22,6 +22,15 @@ class Config(tfds.core.BuilderConfig):
   layout: scenes.Layout = scenes.EASY
   types: tuple[str, ...] = programs.EASY
   splits: tuple[tuple[str, int], ...] = ()
+
+  @property
+  def num_regions(self) -> int:
+    """The greatest number of plates of a picture."""
+    return self.layout.plates[1]
+
+  @property
+  def image_size(self) -> int:
+    return self.layout.image_size
 
 
 class DigitScenes(tfds.core.GeneratorBasedBuilder):

@@ -1,6 +1,5 @@
 """One to five true sentences about a scene."""
-from bst_jax.data.builders.digit_scenes import programs
-from bst_jax.data.builders.digit_scenes import scenes
+from bst_jax.data.builders.digit_scenes import programs, scenes
 
 NUMBERS = ('no', 'one', 'two', 'three', 'four', 'five', 'six')
 

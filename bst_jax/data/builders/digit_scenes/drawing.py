@@ -10,7 +10,7 @@ _RGB = {
     'yellow': (214, 192, 44), 'purple': (146, 58, 172), 'cyan': (56, 188, 198),
 }
 _INK = {'light': 232, 'dark': 24}
-_TURN = 12  # degrees
+_TURN = 16  # degrees
 # Sine and cosine in 1/4096: rounded, hence the same with every libm.
 _COS = [round(4096 * math.cos(math.radians(d))) for d in range(_TURN + 1)]
 _SIN = [round(4096 * math.sin(math.radians(d))) for d in range(_TURN + 1)]
@@ -83,11 +83,14 @@ def _strokes(image: int, side: int, draws: Draws, augment: bool) -> np.ndarray:
   """int32[side, side], 0 to 256: ink of a digit image scaled to the side."""
   turn, gain, thin = 0, 20, 0
   stretch_x, stretch_y, slant, move_x, move_y = 256, 256, 0, 0, 0
+  bend_x, bend_y = 0, 0
   if augment:
     turn = draws.between(-_TURN, _TURN)
     stretch_x = draws.between(226, 300)
     stretch_y = draws.between(226, 300)
-    slant = draws.between(-640, 640)  # of 4096
+    slant = draws.between(-1000, 1000)  # of 4096
+    bend_x = draws.between(-50000, 50000)  # at the edge, as in move_x
+    bend_y = draws.between(-50000, 50000)
     move_x = draws.between(-40000, 40000)  # of 65536 for a source pixel
     move_y = draws.between(-40000, 40000)
     gain, thin = draws.between(16, 30), draws.between(0, 40)
@@ -99,7 +102,9 @@ def _strokes(image: int, side: int, draws: Draws, augment: bool) -> np.ndarray:
   u = u + (v * slant >> 12)
   unit = (8 << 15) // side
   x = ((cos * u + sin * v) * unit * stretch_x >> 20) + (7 << 15) + move_x
+  x += v * v * bend_x // side**2
   y = ((cos * v - sin * u) * unit * stretch_y >> 20) + (7 << 15) + move_y
+  y += u * u * bend_y // side**2
   source = np.pad(scenes.digits()[0][image].astype(np.int64), 2)
   left, top = np.clip(x >> 16, -2, 8) + 2, np.clip(y >> 16, -2, 8) + 2
   fx, fy = x >> 8 & 255, y >> 8 & 255

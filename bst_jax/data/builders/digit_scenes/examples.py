@@ -1,16 +1,16 @@
 """Puts a split together: pictures with all that is said about them."""
+from bst_jax.data.builders.digit_scenes import (
+  asking,
+  captions,
+  drawing,
+  pairs,
+  scenes,
+)
+from bst_jax.data.builders.digit_scenes.draws import Draws
 from collections.abc import Iterable, Iterator
 import dataclasses
 import hashlib
-
 import numpy as np
-
-from bst_jax.data.builders.digit_scenes import asking
-from bst_jax.data.builders.digit_scenes import captions
-from bst_jax.data.builders.digit_scenes import drawing
-from bst_jax.data.builders.digit_scenes import pairs
-from bst_jax.data.builders.digit_scenes import scenes
-from bst_jax.data.builders.digit_scenes.draws import Draws
 
 _WHAT, _LOOK, _ASK, _SAY = range(4)  # streams of random numbers of a picture
 

@@ -8,19 +8,15 @@ the answers is the feature. Takes about a minute on two CPU cores, and prints
 the accuracy on plates with test digits, which no step saw.
 """
 import argparse
-import pathlib
-import time
-
+from bst_jax.data.builders.digit_scenes import drawing, features, scenes
+from bst_jax.data.builders.digit_scenes.draws import Draws
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pathlib
+import time
 import tqdm
-
-from bst_jax.data.builders.digit_scenes import drawing
-from bst_jax.data.builders.digit_scenes import features
-from bst_jax.data.builders.digit_scenes import scenes
-from bst_jax.data.builders.digit_scenes.draws import Draws
 
 ATTRIBUTES = {'digit': scenes.DIGITS, 'color': scenes.COLORS,
               'shape': scenes.SHAPES, 'size': scenes.SIZES,

@@ -1,10 +1,7 @@
 """Statements about two pictures, true or false, as NLVR2 has them."""
+from bst_jax.data.builders.digit_scenes import captions, programs
 import dataclasses
 
-from bst_jax.data.builders.digit_scenes import captions
-from bst_jax.data.builders.digit_scenes import programs
-
-_PER_PICTURE = 2
 _TRIES = 50
 
 
@@ -26,16 +23,26 @@ def write(index: int, all_plates, draws) -> list[Statement]:
     draws: random numbers.
   """
   found = []
-  for label in draws.shuffled((True, False))[:_PER_PICTURE]:
-    for _ in range(_TRIES):
-      other = draws.below(len(all_plates) - 1)
-      other += other >= index  # any picture but this one
-      kind = draws.pick(_KINDS)
-      text, true = kind(all_plates[index], all_plates[other], draws)
-      if true == label:
-        found.append(Statement(text, other, label))
+  for label in draws.shuffled((True, False)):
+    # The kind first, then wording and partner until the label is right: each
+    # kind is as often true as false, and does not give the label away.
+    for kind in draws.shuffled(_KINDS):
+      statement = _try(kind, label, index, all_plates, draws)
+      if statement:
+        found.append(statement)
         break
   return found
+
+
+def _try(kind, label, index, all_plates, draws):
+  """A statement of the kind and label, or None where none was met."""
+  for _ in range(_TRIES):
+    other = draws.below(len(all_plates) - 1)
+    other += other >= index  # any picture but this one
+    text, true = kind(all_plates[index], all_plates[other], draws)
+    if true == label:
+      return Statement(text, other, label)
+  return None
 
 
 def _wanted(draws):

@@ -4,9 +4,8 @@ A program maps (plates, draws) to a list of (question, answer) candidates: all
 that can be asked, or a random part where there are many. A question refers to
 a plate only by words that fit no other plate of the picture.
 """
-import itertools
-
 from bst_jax.data.builders.digit_scenes import scenes
+import itertools
 
 EASY = ('exist', 'count', 'query_color', 'query_digit', 'query_shape',
         'compare_count')
@@ -41,14 +40,10 @@ def phrase(wanted: dict, plural: bool = False) -> str:
   return ' '.join(words)
 
 
-def fits(plate, wanted: dict) -> bool:
-  """Whether a plate has all of the wanted attributes."""
-  return all(getattr(plate, k) == v for k, v in wanted.items())
-
-
 def count(plates, wanted: dict) -> int:
   """How many plates have all of the wanted attributes."""
-  return sum(fits(plate, wanted) for plate in plates)
+  facts = wanted.items()
+  return sum(plate.facts >= facts for plate in plates)
 
 
 def kinds(draws, aspects=('size', 'color', 'shape')) -> list[dict]:

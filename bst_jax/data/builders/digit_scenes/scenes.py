@@ -68,6 +68,12 @@ class Plate:
   y: int  # top edge, pixels
   side: int  # pixels
 
+  @functools.cached_property
+  def facts(self) -> frozenset[tuple[str, str]]:
+    """(attribute, value) of what can be said of the plate."""
+    return frozenset((k, getattr(self, k)) for k in (
+        'digit', 'color', 'shape', 'size', 'ink'))
+
 
 @functools.lru_cache(maxsize=1)
 def digits() -> tuple[np.ndarray, np.ndarray]:

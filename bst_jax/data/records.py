@@ -1,0 +1,155 @@
+"""Record files of a data set: made once, then read at random."""
+from absl import logging
+from bst_jax.elastic import check_name
+from collections.abc import Iterator, Sequence
+import contextlib
+import importlib
+import itertools
+import os
+import pathlib
+import shutil
+import tensorflow_datasets as tfds
+import tqdm
+
+try:
+  import fcntl
+except ImportError:  # Not a POSIX system: two processes are not kept apart.
+  fcntl = None
+
+# Data set -> module and class of its builder.
+BUILDERS = {
+    'digit_scenes': ('bst_jax.data.builders.digit_scenes.builder',
+                     'DigitScenes'),
+}
+
+
+def data_dir(given: str = '') -> pathlib.Path:
+  """Home of all data sets: as given, else BST_JAX_DATA, else a cache."""
+  return pathlib.Path(
+      given or os.environ.get('BST_JAX_DATA')
+      or '~/.cache/bst_jax/datasets').expanduser().absolute()
+
+
+def names() -> list[str]:
+  """Names of all data sets, as 'digit_scenes/easy'."""
+  return [f'{name}/{config}' for name in BUILDERS
+          for config in _class(name).builder_configs]
+
+
+def prepare(name: str, home: str = '') -> tfds.core.DatasetBuilder:
+  """TFDS builder of a data set that is on disk; makes it if it is not.
+
+  Two processes may ask for the same set at the same time: one makes it, the
+  other waits. What a killed process left behind is removed and made anew.
+
+  Args:
+    name: such as 'digit_scenes/easy'.
+    home: folder of all data sets; '' as in `data_dir`.
+  """
+  check_name(name, names(), 'data set')
+  base, _, config = name.partition('/')
+  home = data_dir(home)
+
+  def build():
+    try:
+      return _class(base)(config=config, data_dir=os.fspath(home),
+                          file_format='array_record')
+    except Exception as error:  # It reads what the folder says of itself.
+      raise ValueError(
+          f'The data set {name!r} was to be opened in {home / name}, but what '
+          f'is there cannot be read ({error}). Delete that folder; the data '
+          'set is then made anew.') from error
+
+  home.mkdir(parents=True, exist_ok=True)
+  builder = build()
+  if _is_whole(builder):
+    return builder
+  with _alone(home / f'.{base}_{config}.lock'):
+    folder = pathlib.Path(builder.data_dir)
+    if not _is_whole(builder):
+      for rest in folder.parent.glob('incomplete.*'):
+        shutil.rmtree(rest, ignore_errors=True)
+      if folder.exists():  # A folder without its last file is of no use.
+        shutil.rmtree(folder)
+      logging.info('Making %s in %s', name, folder)
+      builder.download_and_prepare(
+          download_config=tfds.download.DownloadConfig(
+              compute_stats=tfds.download.ComputeStatsMode.SKIP))
+  return build()
+
+
+class Records(Sequence):
+  """The records of a split, as dicts; a damaged file is named in the error."""
+
+  def __init__(self, builder: tfds.core.DatasetBuilder, split: str,
+               parts: Sequence[str], limit: int = 0):
+    """Opens a split.
+
+    Args:
+      builder: as `prepare` returns it.
+      split: its name.
+      parts: the features to read; pictures come as encoded bytes.
+      limit: if positive, how many records at most.
+    """
+    self.name = f'{builder.info.full_name} {split}'
+    check_name(split, builder.info.splits, f'split of {builder.info.name}')
+    info = builder.info.splits[split]
+    self._folder = builder.data_dir
+    self._files = list(zip(info.filenames, info.shard_lengths))
+    self._length = min(info.num_examples, limit or info.num_examples)
+    # Only these are parsed: TFDS's own partial decoding needs TensorFlow.
+    self._features = tfds.features.FeaturesDict(
+        {k: builder.info.features[k] for k in parts})
+    self._raw = {k: tfds.decode.SkipDecoding() for k in parts if k == 'image'}
+    with self._explained(0):
+      self._source = builder.as_data_source(
+          split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
+
+  def __len__(self) -> int:
+    return self._length
+
+  def __getitem__(self, i: int) -> dict:
+    if not 0 <= i < self._length:  # Also ends a `for` over the records.
+      raise IndexError(f'Record {i} of {self._length} of {self.name}.')
+    with self._explained(i):
+      return self._features.deserialize_example_np(
+          self._source[i], decoders=self._raw)
+
+  def progress(self) -> Iterator[dict]:
+    """The records in order, behind a progress bar where it takes a while."""
+    return tqdm.tqdm(self, desc=f'reading {self.name}', leave=False, delay=2)
+
+  @contextlib.contextmanager
+  def _explained(self, i: int):
+    """Names the file in whatever a reader of record i raises."""
+    try:
+      yield
+    except Exception as error:
+      ends = itertools.accumulate(length for _, length in self._files)
+      file = next((name for (name, _), end in zip(self._files, ends)
+                   if i < end), '')
+      raise ValueError(
+          f'Record {i} of {self.name} was to be read from '
+          f'{os.path.join(self._folder, file)}, but the file is damaged or cut '
+          f'short ({error}). Delete the folder {self._folder}; the data set is '
+          'then made anew.') from error
+
+
+def _class(name: str):
+  """The builder class of a data set."""
+  module, cls = BUILDERS[name]
+  return getattr(importlib.import_module(module), cls)
+
+
+def _is_whole(builder) -> bool:
+  """Whether the builder's folder is all there: TFDS moves it into place."""
+  return pathlib.Path(builder.data_dir, 'dataset_info.json').exists()
+
+
+@contextlib.contextmanager
+def _alone(path: pathlib.Path):
+  """Holds a lock file; the system frees it even if the process is killed."""
+  with open(path, 'w') as file:
+    if fcntl:
+      fcntl.flock(file, fcntl.LOCK_EX)
+    yield

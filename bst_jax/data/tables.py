@@ -1,0 +1,201 @@
+"""Questions of a split as flat arrays, and pictures by number."""
+from bst_jax.data import image as image_lib
+from bst_jax.data import records as records_lib
+from bst_jax.data import text
+from collections.abc import Sequence
+import dataclasses
+import numpy as np
+
+_SMALL = 2 << 30  # bytes
+
+
+@dataclasses.dataclass
+class Questions:
+  """All questions of a split, those of a picture next to each other.
+
+  Attributes:
+    texts: the questions.
+    types: their types.
+    truths: the one answer that is held to be true.
+    answers: what the annotators, ten in VQA-v2, said.
+    start: int64[n + 1]; picture i has the questions start[i] to start[i+1]-1.
+  """
+
+  texts: list[str]
+  types: list[str]
+  truths: list[str]
+  answers: list[tuple[str, ...]]
+  start: np.ndarray
+
+
+@dataclasses.dataclass
+class Rows:
+  """Questions as numbers; answers are sparse, as most score 0.
+
+  Attributes:
+    start: int64[n + 1], as in `Questions`.
+    tokens: int32[m, T].
+    type: int32[m].
+    given: int32[m, K] ids of the answers given; A, one too high, fills up.
+    target: float32[m, K] soft scores of the answers given.
+    score: float32[m, K] official accuracies of the answers given.
+    num_answers: A.
+  """
+
+  start: np.ndarray
+  tokens: np.ndarray
+  type: np.ndarray
+  given: np.ndarray
+  target: np.ndarray
+  score: np.ndarray
+  num_answers: int
+
+  def dense(self, values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """float32[B, A] of target or score, for int[B] rows."""
+    full = np.zeros((len(rows), self.num_answers + 1), np.float32)
+    full[np.arange(len(rows))[:, None], self.given[rows]] = values[rows]
+    return full[:, :-1]
+
+
+def encode(questions: Questions, vocab: text.Vocabulary,
+           answers: Sequence[str], types: Sequence[str],
+           max_tokens: int) -> Rows:
+  """Questions as numbers.
+
+  An answer that is not among `answers` cannot be trained or predicted and
+  scores nothing.
+  """
+  ids = {a: i for i, a in enumerate(answers)}
+  type_ids = {t: i for i, t in enumerate(types)}
+  unknown = set(questions.types) - type_ids.keys()
+  if unknown:
+    raise ValueError(
+        f'Questions of type {sorted(unknown)} were to be read, but training '
+        f'had only {sorted(type_ids)}. Use a split of the data set that the '
+        'vocabulary was made from.')
+  widest = max((len(set(a)) for a in questions.answers), default=1)
+  shape = (len(questions.texts), widest)
+  given = np.full(shape, len(answers), np.int32)
+  target, score = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+  scored, tokens = {}, {}
+  for i, said in enumerate(questions.answers):
+    if said not in scored:
+      soft, official = text.soft_scores(said), text.vqa_accuracies(said)
+      scored[said] = [(ids[a], soft[a], official[a]) for a in soft if a in ids]
+    for j, row in enumerate(scored[said]):
+      given[i, j], target[i, j], score[i, j] = row
+  for question in questions.texts:
+    if question not in tokens:
+      tokens[question] = vocab.encode(question, max_tokens)
+  return Rows(
+      start=questions.start,
+      tokens=np.array([tokens[q] for q in questions.texts], np.int32).reshape(
+          -1, max_tokens),
+      type=np.array([type_ids[t] for t in questions.types], np.int32),
+      given=given, target=target, score=score, num_answers=len(answers))
+
+
+@dataclasses.dataclass(frozen=True)
+class Decoder:
+  """Turns a record into the arrays of one picture.
+
+  Attributes:
+    inputs: which of 'regions' (with boxes) and 'image'.
+    num_regions: N; fewer are filled up with zero rows, more are cut off.
+    image_size: height and width.
+    name: of the split, for errors.
+  """
+
+  inputs: tuple[str, ...]
+  num_regions: int
+  image_size: int
+  name: str
+
+  def __call__(self, record: dict) -> dict[str, np.ndarray]:
+    arrays = {}
+    if 'regions' in self.inputs:
+      for key in ('regions', 'boxes'):
+        rows = record[key][:self.num_regions]
+        arrays[key] = np.zeros((self.num_regions, rows.shape[1]), np.float32)
+        arrays[key][:len(rows)] = rows
+    if 'image' in self.inputs:
+      arrays['image'] = image_lib.decode(
+          record['image'], self.image_size, f'A picture of {self.name}')
+    return arrays
+
+
+class Memory:
+  """Pictures that were all decoded once, by number."""
+
+  def __init__(self, arrays: dict[str, np.ndarray]):
+    self._arrays = arrays
+
+  def __call__(self, pictures: np.ndarray) -> dict[str, np.ndarray]:
+    """Arrays of int[P] pictures; zeros where the number is negative."""
+    found = {k: a[pictures] for k, a in self._arrays.items()}
+    if (pictures < 0).any():
+      for array in found.values():
+        array[pictures < 0] = 0
+    return found
+
+
+class Disk:
+  """Pictures that are read and decoded when they are asked for."""
+
+  def __init__(self, records: records_lib.Records, decoder: Decoder):
+    self._records, self._decoder = records, decoder
+
+  def __call__(self, pictures: np.ndarray) -> dict[str, np.ndarray]:
+    """Arrays of int[P] pictures; zeros where the number is negative."""
+    # The first picture stands in for padding, whose shapes it gives.
+    wanted = np.maximum(pictures, 0)
+    kept = {i: self._decoder(self._records[i])
+            for i in np.unique(wanted).tolist()}
+    found = {k: np.stack([kept[i][k] for i in wanted.tolist()])
+             for k in next(iter(kept.values()))}
+    for array in found.values():
+      array[pictures < 0] = 0
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+  """Questions and pictures of a split; `pictures` is a Memory or a Disk."""
+
+  questions: Questions
+  pictures: Memory | Disk
+
+
+def read(records: records_lib.Records, decoder: Decoder,
+         cache: bool | str) -> Split:
+  """Reads all questions of a split, and its pictures where `cache` says so.
+
+  Args:
+    records: with the parts that the decoder takes, and 'questions'.
+    decoder: of pictures.
+    cache: True, False, or 'auto': whether they take less than 2 GiB.
+  """
+  first = decoder(records[0])
+  if cache == 'auto':
+    cache = len(records) * sum(a.nbytes for a in first.values()) < _SMALL
+  arrays = {k: np.zeros((len(records), *a.shape), a.dtype)
+            for k, a in first.items()} if cache else {}
+  asked = []
+  for i, record in enumerate(records.progress()):
+    asked.append(_questions(record))
+    if cache:
+      for key, array in decoder(record).items():
+        arrays[key][i] = array
+  columns = [list(c) for c in zip(*(q for one in asked for q in one))]
+  start = np.cumsum([0, *map(len, asked)])
+  return Split(Questions(*(columns or ([], [], [], [])), start=start),
+               Memory(arrays) if cache else Disk(records, decoder))
+
+
+def _questions(record: dict) -> list[tuple]:
+  """(text, type, truth, answers) of each question of a record."""
+  asked = record['questions']
+  columns = [[v.decode() for v in asked[k]]
+             for k in ('question', 'type', 'answer', 'answers')]
+  return [(q, kind, truth, tuple(ten.split('\n')))
+          for q, kind, truth, ten in zip(*columns)]
