@@ -7,17 +7,18 @@ What a checkpoint holds and the data iterator's state, one entry a process, are
 in its own JSON metadata. A checkpoint of parameters only (`save_params`) has
 the same form without `train`, so `load_params` reads both.
 """
+import json
+import logging as python_logging
+import os
+from typing import Any
+
 from absl import logging
 from etils import epath
 from flax.core import meta
 import jax
 from jax.experimental import multihost_utils
-import json
-import logging as python_logging
 import numpy as np
 from orbax.checkpoint.experimental import v1 as ocp
-import os
-from typing import Any
 
 _FOLDER = 'checkpoints'
 _SHOWN = 5  # Differing parameters that an error message names.

@@ -5,7 +5,6 @@ Importing this file, or asking a command for --help, does not import jax.
 Exit codes: 0 done; 2 the user's input is wrong; 3 a number stopped being
 finite; 130 interrupted.
 """
-from absl import flags, logging
 import ast
 from collections.abc import Callable, Sequence
 import difflib
@@ -13,9 +12,6 @@ import glob
 import importlib.machinery
 import importlib.util
 import logging as python_logging
-import ml_collections
-from ml_collections import config_flags
-from ml_collections.config_flags import config_path
 import os
 import re
 import signal
@@ -24,6 +20,11 @@ import textwrap
 import threading
 import traceback
 from typing import Any
+
+from absl import flags, logging
+import ml_collections
+from ml_collections import config_flags
+from ml_collections.config_flags import config_path
 
 FLAGS = flags.FLAGS
 

@@ -1,13 +1,14 @@
 """Turns foreign checkpoints into workdirs, and workdirs into foreign files."""
-from absl import flags
-from bst_jax import checkpoint, cli, elastic, experiment, interop
-from bst_jax.interop import core, files
 import importlib
-import jax
-import numpy as np
 import pathlib
 import pkgutil
 import shutil
+
+from absl import flags
+from bst_jax import checkpoint, cli, elastic, experiment, interop
+from bst_jax.interop import core, files
+import jax
+import numpy as np
 
 _CONFIG = cli.define_config()
 _WORKDIR = cli.define_workdir()

@@ -5,15 +5,16 @@ products are counted. Published figures are named conventions over that count.
 """
 from __future__ import annotations
 
-from bst_jax import elastic
 import collections
 from collections.abc import Callable, Mapping
 import dataclasses
-import jax
-from jax.extend.core import jaxprs_in_params
 import math
 import re
 from typing import Any
+
+from bst_jax import elastic
+import jax
+from jax.extend.core import jaxprs_in_params
 
 # linear: product with a weight; attention: product of two activations;
 # norm: elements that a layer normalisation writes, which are no products.

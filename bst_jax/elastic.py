@@ -11,16 +11,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 import dataclasses
 import difflib
-from flax import linen as nn
 from fractions import Fraction
 import functools
-import jax
-import jax.numpy as jnp
 import json
 import math
-import numpy as np
 import random
 from typing import Any, NamedTuple
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
 
 # What an axis of a parameter may be called; sharding rules cover every name.
 AXES = {

@@ -1,8 +1,9 @@
 """Scores every submodel of a workdir: one table, one JSON, one picture."""
+import pathlib
+
 from absl import flags, logging
 from bst_jax import checkpoint, cli, experiment, scoring, sharding
 import jax
-import pathlib
 
 _WORKDIR = cli.define_workdir()
 _SPLIT = flags.DEFINE_string(

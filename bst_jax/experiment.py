@@ -1,17 +1,18 @@
 """From a config, or a workdir, to its parts: model, task, space, axis names."""
 from __future__ import annotations
 
+from collections.abc import Mapping
+import dataclasses
+import pathlib
+from typing import Any
+
 from bst_jax import elastic, models, tasks
 from bst_jax import workdir as workdirs
 from bst_jax.elastic import Space, Submodel
-from collections.abc import Mapping
-import dataclasses
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
 import ml_collections
-import pathlib
-from typing import Any
 
 VOCAB, SIZES = 'vocab', 'sizes.json'
 

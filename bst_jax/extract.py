@@ -1,12 +1,13 @@
 """Cuts one submodel out of a workdir: an ordinary smaller model in a new one."""
+import dataclasses
+import pathlib
+import shutil
+
 from absl import flags, logging
 from bst_jax import checkpoint, cli, elastic, experiment
 from bst_jax import workdir as workdirs
 from bst_jax.elastic import Choice, Submodel
-import dataclasses
 import ml_collections
-import pathlib
-import shutil
 
 _WORKDIR = cli.define_workdir()
 _SUBMODEL = flags.DEFINE_string('submodel', None, 'Submodel, as 1/2x1/3.', allow_override=True)

@@ -1,5 +1,4 @@
 """Numbers of a run: means over batches, JSONL, TensorBoard, a progress bar."""
-from absl import logging
 from collections.abc import Mapping, Sequence
 import json
 import math
@@ -7,8 +6,10 @@ import os
 import pathlib
 import sys
 import time
-import tqdm
 from typing import Any
+
+from absl import logging
+import tqdm
 
 FILE = 'metrics.jsonl'
 _SECONDS_PER_LINE = 10.0  # Between progress lines where there is no terminal.

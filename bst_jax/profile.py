@@ -1,16 +1,17 @@
 """Parameters, multiply-accumulates and measured latency of every submodel."""
+from collections.abc import Mapping
+import pathlib
+import time
+from typing import Any
+
 from absl import flags
 from bst_jax import checkpoint, cli, costs, elastic, experiment
 from bst_jax import workdir as workdirs
-from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
-import pathlib
-import time
 import tqdm
-from typing import Any
 
 _CONFIG = cli.define_config()
 _WORKDIR = cli.define_workdir()

@@ -1,15 +1,16 @@
 """Accuracy and cost of submodels: scores, table, JSON and picture."""
+from collections.abc import Callable, Mapping, Sequence
+import functools
+import pathlib
+from typing import Any
+
 from bst_jax import costs, elastic, experiment, sharding
 from bst_jax import workdir as workdirs
 from bst_jax.elastic import Submodel
 from bst_jax.experiment import Experiment
-from collections.abc import Callable, Mapping, Sequence
-import functools
 import jax
 import numpy as np
-import pathlib
 import tqdm
-from typing import Any
 
 
 def make_scorer(exp: Experiment, data: Any, mesh: Any) -> Callable:

@@ -1,12 +1,13 @@
 """Meshes, and shardings of parameters from the names of their axes."""
-from bst_jax import elastic
 from collections.abc import Mapping, Sequence
+import math
+from typing import Any
+
+from bst_jax import elastic
 from flax import linen as nn
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
-import math
 import numpy as np
-from typing import Any
 
 REPLICATED = tuple((name, None) for name in elastic.AXES)
 # An elastic axis may be gathered, never split for good: a prefix of it would

@@ -1,11 +1,12 @@
 """What training carries from step to step, and what moves it."""
-from bst_jax import elastic
 from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from bst_jax import elastic
 from flax import struct
 import jax
 import jax.numpy as jnp
 import optax
-from typing import Any, NamedTuple
 
 
 @struct.dataclass

@@ -1,10 +1,11 @@
 """Tasks: how logits become a loss, a soft target and a score. One row each."""
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
 from bst_jax import losses
 from bst_jax.elastic import check_name
-from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
-from typing import Any, NamedTuple
 
 
 class Task(NamedTuple):

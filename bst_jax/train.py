@@ -1,4 +1,7 @@
 """Trains a config in a workdir: the straight road from command to checkpoint."""
+import pathlib
+import time
+
 from absl import logging
 from bst_jax import (
   checkpoint,
@@ -16,8 +19,6 @@ import chex
 import jax
 import jax.numpy as jnp
 import ml_collections
-import pathlib
-import time
 
 _CONFIG = cli.define_config()
 _WORKDIR = cli.define_workdir()

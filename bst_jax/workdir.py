@@ -1,10 +1,11 @@
 """The files of a workdir that are not arrays: config.json and choice.json."""
 import difflib
 import json
-import ml_collections
 import os
 import pathlib
 from typing import Any
+
+import ml_collections
 
 CONFIG = 'config.json'
 CHOICE = 'choice.json'

@@ -1,11 +1,12 @@
 """Reads the golden MCAN-BST files: model, parameters, batch, arrays."""
 import ast
+import pathlib
+
 from bst_jax import elastic
 from bst_jax.interop import core, mcan_bst
 from bst_jax.models import mcan
 import jax
 import numpy as np
-import pathlib
 
 HERE = pathlib.Path(__file__).parent / 'golden'
 

@@ -3,6 +3,8 @@
 Compiling is what costs: parameters come from numpy, and the backbones agree on
 every size that they can, so that their small programs are compiled once.
 """
+import functools
+
 from bst_jax import elastic
 from bst_jax import models as backbones
 from bst_jax.elastic import Axis, FULL, Order, Space
@@ -11,7 +13,6 @@ from bst_jax.layers.dropout import seed_of
 from bst_jax.layers.linear import Dense
 from bst_jax.layers.stack import Stack
 from flax import linen as nn
-import functools
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -1,4 +1,12 @@
 """Checkpoints come back bit for bit, on any devices, or say why not."""
+import os
+import pathlib
+import subprocess
+import sys
+import textwrap
+import time
+from typing import Any
+
 from bst_jax import checkpoint
 import chex
 import flax
@@ -6,14 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import os
-import pathlib
 import pytest
-import subprocess
-import sys
-import textwrap
-import time
-from typing import Any
 
 ROOT = pathlib.Path(__file__).parents[1]
 

@@ -1,12 +1,13 @@
 """Commands explain themselves, and their mistakes end in one line."""
-from bst_jax import cli
 import os
 import pathlib
-import pytest
 import signal
 import subprocess
 import sys
 import threading
+
+from bst_jax import cli
+import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 

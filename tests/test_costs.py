@@ -1,11 +1,12 @@
 """Costs against the published arithmetic, to the unit."""
+import functools
+
 from bst_jax import costs, elastic, experiment, scoring
 from bst_jax.elastic import Axis, Submodel
 from bst_jax.interop import core, mcan_bst
 from bst_jax.layers.blocks import FeedForward
 from bst_jax.layers.linear import LayerNorm
 from configs import bst_mcan_gqa, bst_mcan_vqa
-import functools
 import jax
 import jax.numpy as jnp
 import pytest

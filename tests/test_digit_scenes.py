@@ -1,4 +1,11 @@
 """The embedded data set: exact answers, balance, hash, features, making it."""
+import collections
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
 from bst_jax.data import records
 from bst_jax.data.builders.digit_scenes import (
   asking,
@@ -10,14 +17,8 @@ from bst_jax.data.builders.digit_scenes import (
   scenes,
 )
 from bst_jax.data.builders.digit_scenes.draws import Draws
-import collections
 import numpy as np
-import os
-import pathlib
 import pytest
-import re
-import subprocess
-import sys
 
 LAYOUTS = {'easy': (scenes.EASY, programs.EASY),
            'full': (scenes.FULL, programs.FULL)}
@@ -157,7 +158,8 @@ def test_answers_of_a_type_are_balanced(name):
   asker = asking.Asker(layout, types)
   given = collections.defaultdict(collections.Counter)
   for i in range(500):
-    for q in asker.ask(scenes.sample(layout, 'train', Draws(1, i)), Draws(2, i)):
+    plates = scenes.sample(layout, 'train', Draws(1, i))
+    for q in asker.ask(plates, Draws(2, i)):
       given[q.type][q.answer] += 1
   assert given.keys() == set(types)
   for kind, counts in given.items():

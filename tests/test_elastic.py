@@ -1,8 +1,9 @@
 """Submodels, orders, spaces and choices, and what they do to parameters."""
+from fractions import Fraction
+
 from bst_jax import elastic
 from bst_jax.elastic import Axis, Choice, FULL, Order, Space, Submodel
 import chex
-from fractions import Fraction
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -1,4 +1,6 @@
 """Foreign checkpoints in and out, strictly, without torch."""
+import re
+
 from bst_jax import convert, elastic, experiment
 from bst_jax.interop import core, files, mcan_bst
 from configs import bst_mcan_gqa, bst_mcan_vqa
@@ -6,7 +8,6 @@ import golden_mcan
 import jax
 import numpy as np
 import pytest
-import re
 
 
 def foreign_of(form):

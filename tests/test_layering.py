@@ -2,9 +2,10 @@
 import ast
 import os
 import pathlib
-import pytest
 import subprocess
 import sys
+
+import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = ROOT / 'bst_jax'

@@ -1,4 +1,6 @@
 """Plain and sandwich training: what is summed, drawn, frozen and compiled."""
+import re
+
 from bst_jax import elastic, methods, tasks
 from bst_jax.elastic import Space, Submodel
 from bst_jax.interop import core, mcan_bst
@@ -9,7 +11,6 @@ import models
 import numpy as np
 import optax
 import pytest
-import re
 
 # The ten published submodels, on a model that compiles at once.
 SPACE = Space(('1/4', '1/2', '3/4', '1'), ('1/6', '1/3', '2/3', '1'))

@@ -1,9 +1,10 @@
 """Metrics are written once, read back, and never half."""
+import json
+import math
+
 from absl import logging
 from bst_jax import metrics
 from bst_jax import workdir as workdirs
-import json
-import math
 import ml_collections
 import numpy as np
 import pytest

@@ -1,14 +1,15 @@
 """Meshes and rules; what needs several devices runs in a process of its own."""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
 from bst_jax import elastic, sharding
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
-import json
-import os
-import pathlib
 import pytest
-import subprocess
-import sys
 
 ROOT = pathlib.Path(__file__).parents[1]
 

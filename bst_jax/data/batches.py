@@ -1,6 +1,7 @@
 """Batch dicts of given pictures and questions."""
-from bst_jax.data import tables
 import dataclasses
+
+from bst_jax.data import tables
 import numpy as np
 
 

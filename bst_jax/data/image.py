@@ -1,8 +1,9 @@
 """Encoded pictures as arrays."""
 import io
+import warnings
+
 import numpy as np
 from PIL import Image
-import warnings
 
 # Beyond this a file is a mistake or an attack, not a photograph.
 MAX_PIXELS = 100_000_000

@@ -1,7 +1,8 @@
 """Batches of a split: order, shards, prefetching and the place reached."""
-from bst_jax.data.batches import Batches
 from collections.abc import Iterator
 import functools
+
+from bst_jax.data.batches import Batches
 import grain
 import numpy as np
 

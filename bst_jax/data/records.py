@@ -1,6 +1,4 @@
 """Record files of a data set: made once, then read at random."""
-from absl import logging
-from bst_jax.elastic import check_name
 from collections.abc import Iterator, Sequence
 import contextlib
 import importlib
@@ -8,6 +6,9 @@ import itertools
 import os
 import pathlib
 import shutil
+
+from absl import logging
+from bst_jax.elastic import check_name
 import tensorflow_datasets as tfds
 import tqdm
 

@@ -1,15 +1,16 @@
 """The way in: a data set, by its name, as batches and vocabularies."""
+import collections
+from collections.abc import Mapping
+import dataclasses
+import os
+import pathlib
+
 from bst_jax.data import batches as batches_lib
 from bst_jax.data import pipeline, tables, text
 from bst_jax.data import records as records_lib
 from bst_jax.elastic import check_name
-import collections
-from collections.abc import Mapping
-import dataclasses
 import grain
 import numpy as np
-import os
-import pathlib
 
 DEFAULTS = dict(
     name='digit_scenes/easy',  # Data set and its config.

@@ -1,9 +1,10 @@
 """Questions of a split as flat arrays, and pictures by number."""
+from collections.abc import Sequence
+import dataclasses
+
 from bst_jax.data import image as image_lib
 from bst_jax.data import records as records_lib
 from bst_jax.data import text
-from collections.abc import Sequence
-import dataclasses
 import numpy as np
 
 _SMALL = 2 << 30  # bytes

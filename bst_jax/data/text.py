@@ -2,9 +2,10 @@
 import collections
 from collections.abc import Iterable, Sequence
 import json
-import numpy as np
 import os
 import pathlib
+
+import numpy as np
 
 PAD, UNK, CLS = 0, 1, 2
 SPECIAL = ('PAD', 'UNK', 'CLS')

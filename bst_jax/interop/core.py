@@ -4,11 +4,12 @@ A row is (foreign name, our path, op); `{i}` stands for a layer's number. The
 engine is strict both ways: every tensor on either side must be accounted for.
 Each op has an inverse, so a table that reads a family also writes it.
 """
-from bst_jax.elastic import flatten
 from collections.abc import Callable, Mapping, Sequence
-import numpy as np
 import re
 from typing import Any, NamedTuple
+
+from bst_jax.elastic import flatten
+import numpy as np
 
 
 class Op(NamedTuple):

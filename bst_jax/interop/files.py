@@ -1,9 +1,10 @@
 """Reads and writes files of foreign tensors."""
 from collections.abc import Mapping
-import numpy as np
 import os
 import pathlib
 import pickle
+
+import numpy as np
 import safetensors
 import safetensors.numpy
 

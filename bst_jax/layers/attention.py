@@ -1,4 +1,6 @@
 """Multi-head attention whose width is a number of heads."""
+from typing import Any
+
 from bst_jax.elastic import Axis, FULL, Submodel
 from bst_jax.layers.dropout import Dropout
 from bst_jax.layers.linear import Dense
@@ -6,7 +8,6 @@ from bst_jax.layers.tokens import masked_softmax
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
-from typing import Any
 
 
 class Attention(nn.Module):

@@ -1,13 +1,14 @@
 """Blocks that several backbones share."""
+from collections.abc import Callable
+from typing import Any
+
 from bst_jax.elastic import Axis, FULL, Submodel
 from bst_jax.layers.dropout import Dropout
 from bst_jax.layers.linear import Dense
 from bst_jax.layers.tokens import masked_softmax
-from collections.abc import Callable
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
-from typing import Any
 
 
 class FeedForward(nn.Module):

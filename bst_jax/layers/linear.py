@@ -1,11 +1,12 @@
 """Leaves that read a prefix of what they store. WIDTH lives here."""
-from bst_jax.elastic import Axis, FULL, Submodel
 from collections.abc import Callable
+from typing import Any
+
+from bst_jax.elastic import Axis, FULL, Submodel
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from typing import Any
 
 
 def named(init: Callable, *axes: Axis) -> Callable:

@@ -1,6 +1,7 @@
 """A stack of layers of which a submodel runs some. DEPTH lives here."""
-from bst_jax.elastic import FULL, Order, Submodel
 from collections.abc import Callable
+
+from bst_jax.elastic import FULL, Order, Submodel
 from flax import linen as nn
 
 

@@ -1,10 +1,11 @@
 """A small convolutional stem: from pixels to a grid of features."""
+from typing import Any
+
 from bst_jax.elastic import Axis
 from bst_jax.layers.linear import named
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
-from typing import Any
 
 
 class Conv(nn.Module):

@@ -1,10 +1,11 @@
 """Ways of training, one file each: `make(...)` returns a `Method`."""
-from bst_jax.elastic import check_name
-from bst_jax.state import Method
 from collections.abc import Mapping
 import importlib
 import pkgutil
 from typing import Any
+
+from bst_jax.elastic import check_name
+from bst_jax.state import Method
 
 
 def create(config: Mapping[str, Any], **parts: Any) -> Method:

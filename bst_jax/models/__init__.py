@@ -1,11 +1,12 @@
 """Backbones, one file each, found by name: no registry to edit."""
-from bst_jax.elastic import check_name
 from collections.abc import Mapping
 import dataclasses
-from flax import linen as nn
 import importlib
 import pkgutil
 from typing import Any
+
+from bst_jax.elastic import check_name
+from flax import linen as nn
 
 
 def create(config: Mapping[str, Any], **sizes: Any) -> nn.Module:

@@ -4,6 +4,9 @@ Reference: Yu et al., "Deep Modular Co-Attention Networks for Visual Question
   Answering", CVPR 2019; BST, arXiv 2203.12814 and its released code.
 Differs: a raw picture may take the place of region features.
 """
+import functools
+from typing import Any
+
 from bst_jax.elastic import Axis, FULL, Order, Submodel
 from bst_jax.layers import linear
 from bst_jax.layers.attention import Attention
@@ -15,10 +18,8 @@ from bst_jax.layers.stack import Stack
 from bst_jax.layers.stem import cell_boxes, ConvStem
 from bst_jax.layers.tokens import nonzero_rows
 from flax import linen as nn
-import functools
 import jax
 import jax.numpy as jnp
-from typing import Any
 
 # The standard deviation is unbiased and eps is added to it, not to its square.
 Norm = functools.partial(linear.LayerNorm, form='unbiased_std', eps=1e-6)

@@ -2,11 +2,12 @@
 
   pytest -n 0 tests/parity/test_torch_files.py
 """
+import pathlib
+import pickle
+
 from bst_jax.interop import core, files, mcan_bst
 import golden_mcan
 import numpy as np
-import pathlib
-import pickle
 import pytest
 import torch
 

@@ -1,7 +1,8 @@
 """Chooses the questions of each picture so that answers stay balanced."""
-from bst_jax.data.builders.digit_scenes import annotators, programs
 import collections
 import dataclasses
+
+from bst_jax.data.builders.digit_scenes import annotators, programs
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,13 +1,14 @@
 """Digit scenes as a TFDS data set in ArrayRecord files, PNG pictures."""
+import dataclasses
+import io
+import itertools
+
 from bst_jax.data.builders.digit_scenes import (
   examples,
   features,
   programs,
   scenes,
 )
-import dataclasses
-import io
-import itertools
 import numpy as np
 from PIL import Image
 import tensorflow_datasets as tfds

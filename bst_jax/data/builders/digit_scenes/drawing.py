@@ -1,8 +1,9 @@
 """Draws a scene, in integers only, so that its pixels have one hash."""
-from bst_jax.data.builders.digit_scenes import scenes
-from bst_jax.data.builders.digit_scenes.draws import Draws
 import functools
 import math
+
+from bst_jax.data.builders.digit_scenes import scenes
+from bst_jax.data.builders.digit_scenes.draws import Draws
 import numpy as np
 
 _RGB = {

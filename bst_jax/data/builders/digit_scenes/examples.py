@@ -1,4 +1,8 @@
 """Puts a split together: pictures with all that is said about them."""
+from collections.abc import Iterable, Iterator
+import dataclasses
+import hashlib
+
 from bst_jax.data.builders.digit_scenes import (
   asking,
   captions,
@@ -7,9 +11,6 @@ from bst_jax.data.builders.digit_scenes import (
   scenes,
 )
 from bst_jax.data.builders.digit_scenes.draws import Draws
-from collections.abc import Iterable, Iterator
-import dataclasses
-import hashlib
 import numpy as np
 
 _WHAT, _LOOK, _ASK, _SAY = range(4)  # streams of random numbers of a picture

@@ -1,9 +1,10 @@
 """Region features of plates, by a small frozen convolutional network."""
 import functools
+import pathlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pathlib
 
 WINDOW = 32  # pixels of the square that is read around a plate's centre
 SIZE = 128

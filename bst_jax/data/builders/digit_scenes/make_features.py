@@ -4,18 +4,19 @@
 
 The network learns to name the five attributes of plates with training digits,
 cropped from scenes of the `easy` kind; the last layer before
-the answers is the feature. Takes about a minute on two CPU cores, and prints
-the accuracy on plates with test digits, which no step saw.
+the answers is the feature. Takes about three minutes on two CPU cores, and
+prints the accuracy on plates with test digits, which no step saw.
 """
 import argparse
+import pathlib
+import time
+
 from bst_jax.data.builders.digit_scenes import drawing, features, scenes
 from bst_jax.data.builders.digit_scenes.draws import Draws
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import pathlib
-import time
 import tqdm
 
 ATTRIBUTES = {'digit': scenes.DIGITS, 'color': scenes.COLORS,

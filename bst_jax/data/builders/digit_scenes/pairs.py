@@ -1,6 +1,7 @@
 """Statements about two pictures, true or false, as NLVR2 has them."""
-from bst_jax.data.builders.digit_scenes import captions, programs
 import dataclasses
+
+from bst_jax.data.builders.digit_scenes import captions, programs
 
 _TRIES = 50
 

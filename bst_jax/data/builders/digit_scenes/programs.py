@@ -4,8 +4,9 @@ A program maps (plates, draws) to a list of (question, answer) candidates: all
 that can be asked, or a random part where there are many. A question refers to
 a plate only by words that fit no other plate of the picture.
 """
-from bst_jax.data.builders.digit_scenes import scenes
 import itertools
+
+from bst_jax.data.builders.digit_scenes import scenes
 
 EASY = ('exist', 'count', 'query_color', 'query_digit', 'query_shape',
         'compare_count')

@@ -1,9 +1,10 @@
 """What is in a picture: plates on a grid, each with a handwritten digit."""
-from bst_jax.data.builders.digit_scenes.draws import Draws
 import dataclasses
 import functools
-import numpy as np
 import pathlib
+
+from bst_jax.data.builders.digit_scenes.draws import Draws
+import numpy as np
 
 COLORS = ('red', 'green', 'blue', 'yellow', 'purple', 'cyan')
 SHAPES = ('square', 'circle')

@@ -1,0 +1,152 @@
+"""The commands after training, on one tiny trained workdir."""
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+
+from bst_jax import (
+  checkpoint,
+  elastic,
+  experiment,
+  extract,
+  profile,
+  scoring,
+  sharding,
+  train,
+)
+from configs import bst_mcan_gqa, bst_mcan_pictures, bst_mcan_vqa, quickstart
+import jax
+import numpy as np
+from PIL import Image
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+HALF = elastic.Submodel('1/2', '1/2')
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+  """The quickstart's workdir, tiny."""
+  workdir = tmp_path_factory.mktemp('trained') / 'a'
+  train.run(quickstart.get_config('tiny'), workdir)
+  return workdir
+
+
+def test_training_leaves_table_picture_and_vocabularies(trained):
+  result = json.loads((trained / 'evaluation_test.json').read_text())
+  assert [r['submodel'] for r in result['rows']] == [
+      '1/2x1/2', '1/2x1', '1x1']
+  assert set(result['prior']) == {'overall', *result['types']}
+  text = scoring.table(result)
+  assert all(kind in text for kind in result['types'])
+  assert 'question only' in text
+  picture = np.asarray(Image.open(trained / 'evaluation_test.png').convert('L'))
+  assert picture.std() > 10  # Something is drawn.
+  names = {p.name for p in (trained / 'vocab').iterdir()}
+  assert names >= {'words.json', 'answers.json', 'types.json', 'sizes.json'}
+
+
+def test_every_question_of_the_split_is_counted_once(trained):
+  exp = experiment.load(trained)
+  data = experiment.load_data(exp.config, trained)
+  rows = json.loads((trained / 'evaluation_test.json').read_text())['rows']
+  count = sum(int(b['mask'].sum()) for b in data.evaluation('test'))
+  assert {r['questions'] for r in rows} == {count}
+
+
+def test_an_extracted_workdir_is_the_submodel_and_nothing_more(
+    trained, tmp_path):
+  size = extract.extract(trained, HALF, tmp_path / 'small')
+  exp, small = experiment.load(trained), experiment.load(tmp_path / 'small')
+  assert size == scoring.row(exp, HALF)['params'] == elastic.size(small.shapes)
+  assert [str(s) for s in small.space] == ['1x1']
+
+  params = checkpoint.load_params(tmp_path / 'small', small.shapes)
+  data = experiment.load_data(small.config, tmp_path / 'small')
+  mesh = sharding.make_mesh({'data': -1})
+  with jax.set_mesh(mesh):
+    result = scoring.evaluate(small, data, params, [elastic.FULL], 'test', mesh)
+  before = json.loads((trained / 'evaluation_test.json').read_text())['rows'][0]
+  after = result['rows'][0]
+  assert after['macs'] == before['macs']
+  np.testing.assert_allclose(after['loss'], before['loss'], rtol=1e-5)
+  assert after['accuracy'] == pytest.approx(before['accuracy'])
+
+  with pytest.raises(ValueError, match='not empty'):
+    extract.extract(trained, HALF, tmp_path / 'small')
+  with pytest.raises(ValueError, match='Ratios that fit'):
+    extract.extract(trained, elastic.Submodel('1/3', '1'), tmp_path / 'no')
+
+
+def test_an_extracted_workdir_starts_further_training(trained, tmp_path):
+  extract.extract(trained, HALF, tmp_path / 'small')
+  config = experiment.load(tmp_path / 'small').config
+  config.init_from = str(tmp_path / 'small')
+  config.steps, config.save_every, config.eval_every = 2, 1, 0
+  config.evaluate_at_end = False
+  state = train.run(config, tmp_path / 'more')
+  assert int(state.step) == 2
+
+
+def test_profile_agrees_with_the_table(trained):
+  exp = experiment.load(trained)
+  params = checkpoint.load_params(trained, exp.shapes)
+  rows = profile.profile(exp, params, [HALF], batch=2, runs=2)
+  want = scoring.row(exp, HALF)
+  assert rows[0]['params'] == want['params']
+  assert rows[0]['macs'] == want['macs']
+  assert rows[0]['flops_bst'] == 2 * want['macs']
+  assert rows[0]['latency_ms'] > 0 and 0 < rows[0]['utilisation']
+  assert '1/2x1/2' in profile.table(rows, 2, 'bst')
+
+
+@pytest.mark.parametrize('config', [bst_mcan_vqa, bst_mcan_gqa,
+                                    bst_mcan_pictures])
+def test_every_config_runs_tiny(config, tmp_path):
+  config = config.get_config('tiny')
+  config.steps, config.eval_every, config.evaluate_at_end = 2, 0, False
+  if config.get('teacher'):
+    config.teacher.steps, config.teacher.eval_every = 2, 0
+  state = train.run(config, tmp_path / 'a')
+  assert int(state.step) == 2
+
+
+def test_one_compilation_serves_a_whole_training(trained, tmp_path):
+  compiled = []
+  jax.monitoring.register_event_duration_secs_listener(
+      lambda name, seconds, **about: compiled.append(
+          about.get('fun_name')) if 'backend_compile' in name else None)
+  config = quickstart.get_config('tiny')
+  config.teacher, config.init_from = None, str(trained / 'teacher')
+  config.steps, config.eval_every, config.evaluate_at_end = 8, 0, False
+  train.run(config, tmp_path / 'a')
+  assert sum('run' in str(name) for name in compiled) == 1, compiled
+
+
+def test_wrong_workdirs_are_refused_in_words(trained, tmp_path):
+  with pytest.raises(ValueError, match='does not exist'):
+    experiment.load(tmp_path / 'nowhere')
+  copy = tmp_path / 'copy'
+  shutil.copytree(trained, copy)
+  shutil.rmtree(copy / 'checkpoints')
+  with pytest.raises(ValueError, match='checkpoint'):
+    checkpoint.load_params(copy)
+  config = quickstart.get_config('tiny')
+  config.teacher, config.init_from = None, str(copy)
+  with pytest.raises(ValueError, match='checkpoint'):
+    train.run(config, tmp_path / 'b')
+  config.init_from = None
+  with pytest.raises(ValueError, match='config.init_from'):
+    train.run(config, tmp_path / 'c')
+
+
+@pytest.mark.parametrize('name', ['train', 'evaluate', 'extract', 'profile',
+                                  'convert'])
+def test_help_has_examples_and_is_quick_to_ask(name):
+  run = subprocess.run(
+      [sys.executable, '-m', f'bst_jax.{name}', '--help'], cwd=ROOT,
+      capture_output=True, text=True, check=False)
+  assert run.returncode == 0, run.stderr
+  assert f'python -m bst_jax.{name}' in run.stdout
+  assert '--workdir' in run.stdout
