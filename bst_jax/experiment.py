@@ -75,6 +75,12 @@ def build(config: ml_collections.ConfigDict,
       config.model, strategy=space.strategy, strategy_seed=space.seed, **sizes)
   for sub in space:  # An impossible ratio fails here.
     model.at(sub)
+  wanted = getattr(model, 'feature_size', None)
+  if 'num_regions' in sizes and sizes.get('feature_size', wanted) != wanted:
+    raise ValueError(
+        f'config.model.feature_size is {wanted}, but regions of these data '
+        f'have {sizes["feature_size"]} features; leave it out, or use features '
+        'of that size.')
   sizes = dict(sizes) | {
       key: getattr(model, key) for key in ('feature_size',)
       if hasattr(model, key)}

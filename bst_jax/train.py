@@ -15,7 +15,6 @@ from bst_jax import (
 )
 from bst_jax import metrics as metrics_lib
 from bst_jax import workdir as workdirs
-import chex
 import jax
 import jax.numpy as jnp
 import ml_collections
@@ -92,10 +91,8 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path,
   rng = jax.random.key(config.seed)
   where = sharding.shardings(
       jax.eval_shape(method.init, rng, exp.boxed), mesh, config.rules)
-  step = jax.jit(
-      # More than one trace would mean more than one compilation.
-      chex.assert_max_traces(_split(method.step), n=1), donate_argnums=0,
-      out_shardings=(where.replace(frozen=None), None))
+  step = jax.jit(_split(method.step), donate_argnums=0,
+                 out_shardings=(where.replace(frozen=None), None))
 
   with jax.set_mesh(mesh), checkpoint.Store(
       workdir, save_every=config.save_every, keep=config.keep) as store:
@@ -170,9 +167,14 @@ def _loop(config, workdir, store, step, now, frozen, batches, mesh, first,
 def _split(step):
   """The method's step with the frozen part as an argument of its own.
 
-  It is not donated: nothing ever replaces it.
+  It is not donated: nothing ever replaces it. A step that is traced again
+  would be compiled again, in silence: that is an error.
   """
+  traced = []
+
   def run(now, frozen, batch):
+    assert not traced, 'the step was traced twice: a batch changed its shape.'
+    traced.append(True)
     now, metrics = step(now.replace(frozen=frozen), batch)
     return now.replace(frozen=None), metrics
   return run

@@ -36,6 +36,8 @@ def tiny(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
   config.log_every, config.save_every, config.eval_every = 5, 10, 10
   config.model.update(width=16, heads=2, mlp=32, fused=32, num_layers=2,
                       word=16, recurrent=16)
+  if 'feature_size' in config.model and 'stem' not in config.model:
+    del config.model.feature_size  # The data decide.
   # Three submodels: compiling is most of such a short run.
   config.space.widths = config.space.depths = ('1/2', '1')
   if 'sampled' in config.method:

@@ -12,8 +12,9 @@ from configs import common
 def get_config(arg=''):
   config = common.base()
   config.data = common.digit_scenes('easy')
+  config.data.update(max_tokens=10, eval_questions_per_picture=5)
   config.task = dict(name='vqa')
-  config.model = dict(name='mcan', width=64, heads=4, mlp=256, fused=128,
+  config.model = dict(name='mcan', width=64, heads=4, mlp=128, fused=128,
                       num_layers=4, word=64, recurrent=64, dropout=0.0)
   config.space.widths = ('1/4', '1/2', '3/4', '1')
   config.space.depths = ('1/4', '1/2', '3/4', '1')
@@ -21,14 +22,14 @@ def get_config(arg=''):
 
   teacher = config.copy_and_resolve_references()
   teacher.method = dict(name='plain')
-  teacher.optimizer = dict(name='adamw', lr=8e-4, weight_decay=1e-4, clip=1.0)
+  teacher.optimizer = dict(name='adamw', lr=1e-3, weight_decay=1e-4, clip=1.0)
   teacher.schedule = dict(name='cosine', warmup=0.08)
-  teacher.steps = 6000
+  teacher.steps = 4500
   teacher.evaluate_at_end = False
 
   config.teacher = teacher
   config.method = dict(name='bst', teacher='frozen', sampled=3, gt_weight=0.0)
-  config.optimizer = dict(name='adamw', lr=5e-4, weight_decay=1e-4, clip=1.0)
+  config.optimizer = dict(name='adamw', lr=7e-4, weight_decay=1e-4, clip=1.0)
   config.schedule = dict(name='cosine', warmup=0.05)
   config.steps = 3000
   return common.tiny(config) if arg == 'tiny' else config
