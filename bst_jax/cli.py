@@ -248,7 +248,7 @@ def _parse(argv: list[str]) -> None:
     # So that a config can import its neighbours wherever the command lies.
     root = os.path.dirname(os.path.dirname(os.path.abspath(path)))
     if root not in sys.path:
-      sys.path.append(root)
+      sys.path.insert(0, root)
   try:
     rest = FLAGS(argv)[1:]
   except flags.UnrecognizedFlagError as error:

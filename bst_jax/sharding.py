@@ -23,7 +23,8 @@ def make_mesh(axes: Mapping[str, int]) -> Mesh:
   fixed = math.prod(n for n in axes.values() if n > 0)
   rest, left = divmod(devices, fixed)
   sizes = tuple(n if n > 0 else rest for n in axes.values())
-  if left or math.prod(sizes) != devices:
+  possible = all(n > 0 or n == -1 for n in axes.values())
+  if left or not possible or math.prod(sizes) != devices:
     raise ValueError(
         f'mesh {dict(axes)} does not cover the {devices} devices here; sizes '
         'must multiply to that number. One of them may be -1: it takes what '

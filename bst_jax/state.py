@@ -59,7 +59,8 @@ def update(state: TrainState, grads: Any, tx: optax.GradientTransformation,
       params=optax.apply_updates(state.params, updates)), metrics
 
 
-def accumulate(grads_of: Callable, batch: Any, micro: int, rng: jax.Array):
+def accumulate(grads_of: Callable, batch: Any, micro: int, rng: jax.Array,
+               mean: bool = False):
   """Sums `grads_of(micro_batch, key)` over `micro` equal parts of a batch.
 
   Args:
@@ -68,9 +69,10 @@ def accumulate(grads_of: Callable, batch: Any, micro: int, rng: jax.Array):
     batch: arrays whose leading axes `micro` divides.
     micro: number of parts, 1 = none.
     rng: key of the step.
+    mean: average over the parts instead, as losses that are means need.
 
   Returns:
-    The summed gradients and metrics.
+    The summed (or averaged) gradients and metrics.
   """
   if micro == 1:
     return grads_of(batch, rng)
@@ -92,7 +94,8 @@ def accumulate(grads_of: Callable, batch: Any, micro: int, rng: jax.Array):
   def add(total, part):
     return jax.tree.map(jnp.add, total, grads_of(*part)), None
 
-  return jax.lax.scan(add, zeros, (parts, keys))[0]
+  total = jax.lax.scan(add, zeros, (parts, keys))[0]
+  return jax.tree.map(lambda x: x / micro, total) if mean else total
 
 
 # --- optimiser and schedule ---------------------------------------------------

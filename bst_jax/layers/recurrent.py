@@ -1,4 +1,6 @@
 """A long short-term memory written as one scan, which also exports to ONNX."""
+from typing import Any
+
 from bst_jax.elastic import Axis
 from bst_jax.layers.linear import named, uniform
 from flax import linen as nn
@@ -16,10 +18,12 @@ class Lstm(nn.Module):
   Attributes:
     inp: input axis.
     size: number of units.
+    dtype: of the activations.
   """
 
   inp: Axis
   size: int
+  dtype: Any = jnp.float32
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
@@ -31,6 +35,8 @@ class Lstm(nn.Module):
     bias = self.param('bias', named(init, gates))
     recurrent_bias = self.param('recurrent_bias', named(init, gates))
 
+    x, kernel, recurrent, bias, recurrent_bias = nn.dtypes.promote_dtype(
+        x, kernel, recurrent, bias, recurrent_bias, dtype=self.dtype)
     # The inputs of all steps in one product, the states one by one.
     inputs = x @ kernel + bias + recurrent_bias             # [B, T, 4H]
 

@@ -40,14 +40,14 @@ def make(model, task, tx, *, axes, space, micro_batches, sampled=3,
     raise ValueError(
         'method bst needs at least two submodels, the space has one. Give '
         'config.space more widths or depths, or use method plain.')
+  for sub in space:  # An impossible ratio fails here, before anything compiles.
+    model.at(sub)
   smallest, *middle, full = space
   if not 0 <= sampled <= len(middle):
     raise ValueError(
         f'sampled={sampled} submodels cannot be drawn without repetition from '
         f'the {len(middle)} between the smallest and the full one; choose 0 to '
         f'{len(middle)}.')
-  for sub in space:  # An impossible ratio fails here, before anything compiles.
-    model.at(sub)
   stacks = model.stacks
 
   def init(rng, params):
@@ -114,7 +114,8 @@ def make(model, task, tx, *, axes, space, micro_batches, sampled=3,
 
     grads, metrics = states.accumulate(
         grads_of, batch, micro_batches,
-        jax.random.fold_in(state.rng, state.step))
+        jax.random.fold_in(state.rng, state.step),
+        mean=task.reduction != 'sum')
     return states.update(state, grads, tx, metrics)
 
   return Method(init, step, pretrained=teacher == 'frozen')

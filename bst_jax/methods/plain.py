@@ -31,7 +31,8 @@ def make(model, task, tx, *, axes, space, micro_batches) -> Method:
 
     grads, metrics = states.accumulate(
         grads_of, batch, micro_batches,
-        jax.random.fold_in(state.rng, state.step))
+        jax.random.fold_in(state.rng, state.step),
+        mean=task.reduction != 'sum')
     return states.update(state, grads, tx, metrics)
 
   return Method(init, step)

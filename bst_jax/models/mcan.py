@@ -177,7 +177,7 @@ class Model(nn.Module):
     """int32[B, M] -> float[B, M, d]: words, LSTM, adapter."""
     word = Axis('word', self.word)
     y = Embed(Axis('vocab', self.vocab_size), word, name='words')(tokens)
-    y = Lstm(word, self.recurrent, name='lstm')(y.astype(self.dtype))
+    y = Lstm(word, self.recurrent, self.dtype, name='lstm')(y)
     y = Dense((Axis('recurrent', self.recurrent),), (embed,), dtype=self.dtype,
               name='question_adapter')(y, sub=sub)
     return Norm(embed, name='question_norm')(y, sub=sub)
