@@ -111,12 +111,12 @@ def _walk(jaxpr, counts, scope, times, constants):
     elif params.get('name') == '_layer_norm':
       counts[here, 'norm'] += times * eqn.outvars[0].aval.size
     elif name == 'scan':
-      body = params['jaxpr'].jaxpr
+      body = _open(params['jaxpr'])
       _walk(body, counts, here, times * params['length'],
-            body.invars[:params['num_consts']])
+            _constants(eqn, body))
     elif name == 'while':
       inner = collections.Counter()
-      _walk(params['body_jaxpr'].jaxpr, inner, here, times, ())
+      _walk(_open(params['body_jaxpr']), inner, here, times, ())
       if inner:
         raise ValueError(f'a loop of unknown length in {here} holds products; '
                          'write it as a scan to have it counted.')
@@ -124,11 +124,29 @@ def _walk(jaxpr, counts, scope, times, constants):
       branches = []
       for branch in params['branches']:
         branches.append(collections.Counter())
-        _walk(branch.jaxpr, branches[-1], here, times, ())
+        _walk(_open(branch), branches[-1], here, times, ())
       counts.update(max(branches, key=lambda c: sum(c.values())))
     else:
       for inner in jaxprs_in_params(params):
         _walk(inner, counts, here, times, ())
+
+
+def _open(program):
+  """The program itself, whether or not its jax wraps it with constants."""
+  return getattr(program, 'jaxpr', program)
+
+
+def _constants(scan, body):
+  """The body's inputs that a scan does not change, which come first.
+
+  Carries keep their rank in and out; what is scanned has one axis more outside.
+  (The parameter that says how many there are differs between jax versions.)
+  """
+  same = lambda inside, outside: sum(
+      i.aval.ndim == o.aval.ndim for i, o in zip(inside, outside))
+  kept, carried = same(body.invars, scan.invars), same(body.outvars,
+                                                       scan.outvars)
+  return body.invars[:kept - carried]
 
 
 def _product(eqn, constants):
