@@ -145,6 +145,9 @@ def start(multihost: bool | None = None) -> None:
   if cache:
     jax.config.update('jax_compilation_cache_dir', os.path.abspath(cache))
   logging.use_absl_handler()
+  # It tells of every accelerator that is not there.
+  python_logging.getLogger('jax._src.xla_bridge').setLevel(
+      python_logging.WARNING)
   process = jax.process_index()
   logging.get_absl_handler().setFormatter(_ShortFormatter(process))
   if process:

@@ -21,7 +21,7 @@ question type, beside the question-only prior) and saves it in the workdir as
 evaluation_SPLIT.json and evaluation_SPLIT.png."""
 EXAMPLES = """python -m bst_jax.evaluate --workdir runs/quickstart
 python -m bst_jax.evaluate --workdir runs/quickstart --split val
-python -m bst_jax.evaluate --workdir runs/quickstart --submodel 1/2x1/4,1x1"""
+python -m bst_jax.evaluate --workdir runs/quickstart --submodel 1/2x1/2,1x1"""
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ DESCRIPTION = """Cuts one submodel out of a trained workdir.
 
 The new workdir has the same form and holds an ordinary smaller model, without
 unused weights: evaluate, profile and further training know no difference."""
-EXAMPLES = """python -m bst_jax.extract --workdir runs/quickstart --submodel 1/2x1/4 --output runs/small
+EXAMPLES = """python -m bst_jax.extract --workdir runs/quickstart --submodel 1/2x1/2 --output runs/small
 python -m bst_jax.evaluate --workdir runs/small"""
 
 
