@@ -1,5 +1,6 @@
 """Cuts one submodel out of a workdir: an ordinary smaller model in a new one."""
 import dataclasses
+import json
 import pathlib
 import shutil
 
@@ -50,8 +51,7 @@ def extract(workdir: str | pathlib.Path, sub: Submodel,
   shutil.copytree(pathlib.Path(workdir) / experiment.VOCAB,
                   output / experiment.VOCAB)
   checkpoint.save_params(output, params)
-  workdirs.write_choice(output, dataclasses.asdict(Choice()) | {
-      'submodel': str(sub)})
+  workdirs.write_choice(output, json.loads(Choice(submodel=sub).to_json()))
   experiment.save(output, small_config(exp, small), exp.sizes)
   return elastic.size(params)
 

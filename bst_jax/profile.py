@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 from absl import flags
-from bst_jax import checkpoint, cli, costs, elastic, experiment
+from bst_jax import checkpoint, cli, costs, elastic, experiment, scoring
 from bst_jax import workdir as workdirs
 import jax
 import jax.numpy as jnp
@@ -94,13 +94,9 @@ def table(rows: list[Mapping[str, Any]], batch: int, convention: str) -> str:
       (r['submodel'], f'{r["params"]:,}', f'{r["macs"]:,}',
        f'{r[f"flops_{convention}"] / 1e9:.3f}', f'{r["xla_flops"] / 1e9:.3f}',
        f'{r["latency_ms"]:.2f}', f'{r["utilisation"]:.0%}') for r in rows)]
-  widths = [max(map(len, column)) for column in zip(*lines)]
-  text = '\n'.join('  '.join(
-      cell.ljust(w) if i == 0 else cell.rjust(w)
-      for i, (cell, w) in enumerate(zip(line, widths))) for line in lines)
   device = jax.devices()[0]
   return (f'per question; latency of {batch} at a time on {device.device_kind}; '
-          'utilisation against a 2048 x 2048 matrix product\n' + text)
+          'utilisation against a 2048 x 2048 matrix product\n' + scoring.aligned(lines))
 
 
 def main() -> None:

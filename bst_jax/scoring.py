@@ -80,15 +80,19 @@ def table(result: Mapping[str, Any]) -> str:
     lines.append([name, f'{r["params"]:,}', f'{r["macs"]:,}',
                   *numbers(r['accuracy'])])
   lines.append(['question only', '', '', *numbers(result['prior'])])
-  widths = [max(map(len, column)) for column in zip(*lines)]
-  text = '\n'.join('  '.join(
-      cell.ljust(w) if i == 0 else cell.rjust(w)
-      for i, (cell, w) in enumerate(zip(line, widths))) for line in lines)
   title = (f'{result["data"]}, split {result["split"]}, '
            f'{result["rows"][0]["questions"]} questions, accuracy in percent')
   if not all(r['trained'] for r in result['rows']):
     title += '\n* outside of the space: this pair was never trained'
-  return f'{title}\n{text}'
+  return f'{title}\n{aligned(lines)}'
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+  """Rows of cells as text: the first column to the left, the rest right."""
+  widths = [max(map(len, column)) for column in zip(*lines)]
+  return '\n'.join('  '.join(
+      cell.ljust(w) if i == 0 else cell.rjust(w)
+      for i, (cell, w) in enumerate(zip(line, widths))) for line in lines)
 
 
 def picture(result: Mapping[str, Any], path: pathlib.Path) -> None:
