@@ -7,21 +7,19 @@ What a checkpoint holds and the data iterator's state, one entry a process, are
 in its own JSON metadata. A checkpoint of parameters only (`save_params`) has
 the same form without `train`, so `load_params` reads both.
 """
-import json
 import logging as python_logging
 import os
 from typing import Any
 
 from absl import logging
+from bst_jax import processes, trees
 from etils import epath
 from flax.core import meta
 import jax
-from jax.experimental import multihost_utils
 import numpy as np
 from orbax.checkpoint.experimental import v1 as ocp
 
 _FOLDER = 'checkpoints'
-_SHOWN = 5  # Differing parameters that an error message names.
 
 
 def _is_worth_reading(record: python_logging.LogRecord) -> bool:
@@ -110,7 +108,7 @@ class Store:
         {'params': state.params,
          'train': state.replace(params=None, frozen=None)},
         force=True,
-        custom_metadata={'holds': 'state', 'data': _gather(data_state)})
+        custom_metadata={'holds': 'state', 'data': processes.gather(data_state)})
 
   def restore(self, abstract_state: Any, step: int | None = None
               ) -> tuple[Any, dict]:
@@ -144,9 +142,9 @@ class Store:
             f'Training cannot go on from {path}: it holds parameters only, '
             'without optimiser, step and data position. Start a new run from '
             f'it: a fresh --workdir and --config.init_from={self._workdir}.')
-      _check_same_trees(about.metadata, items, path)
+      trees.check_same(about.metadata, items, path)
       with _Reading():
-        loaded = ocp.load_checkpointables(path, jax.tree.map(_placed, items))
+        loaded = ocp.load_checkpointables(path, jax.tree.map(trees.placed, items))
         data = about.custom_metadata['data']
       return loaded, data
 
@@ -155,14 +153,14 @@ class Store:
       if jax.process_index() == 0:
         for path in unusable:
           _move_aside(path)
-      _barrier('moved_aside')
+      processes.barrier('moved_aside')
       self._orbax.reload()
 
-    params = _like(abstract_state.params, loaded['params'])
-    rest = _like(abstract_state.replace(params=None, frozen=None),
+    params = trees.like(abstract_state.params, loaded['params'])
+    rest = trees.like(abstract_state.replace(params=None, frozen=None),
                  loaded['train'])
     state = rest.replace(params=params, frozen=abstract_state.frozen)
-    return state, _own(data)
+    return state, processes.own(data)
 
   def wait(self) -> None:
     """Returns once everything saved is on disk; raises if it could not be."""
@@ -203,11 +201,11 @@ def load_params(workdir: str | os.PathLike, abstract: Any = None,
       wanted = about.metadata['params']
     else:
       wanted = {'params': meta.unbox(abstract)}
-      _check_same_trees({'params': about.metadata['params']}, wanted, path,
+      trees.check_same({'params': about.metadata['params']}, wanted, path,
                         same_dtype=False)
       wanted = wanted['params']
     # The saved sharding is of no use: its devices may not be here.
-    kind = lambda x: x if abstract is not None and _sharding(x) else np.ndarray
+    kind = lambda x: x if abstract is not None and trees.sharding(x) else np.ndarray
     with _Reading():
       return ocp.load_checkpointables(
           path, {'params': jax.tree.map(kind, wanted)})['params']
@@ -215,9 +213,9 @@ def load_params(workdir: str | os.PathLike, abstract: Any = None,
   params, _ = _newest_readable(workdir, step, read)
   if abstract is None:
     return params
-  params = _like(abstract, params)
+  params = trees.like(abstract, params)
   return jax.tree.map(
-      lambda x, like: x if _sharding(like) else x.astype(like.dtype),
+      lambda x, like: x if trees.sharding(like) else x.astype(like.dtype),
       params, abstract)
 
 
@@ -235,7 +233,7 @@ def save_params(workdir: str | os.PathLike, params: Any, step: int = 0) -> None:
   path.parent.mkdir(parents=True, exist_ok=True)
   ocp.save_checkpointables(
       path, {'params': meta.unbox(params)},
-      custom_metadata={'holds': 'params', 'data': _gather({})})
+      custom_metadata={'holds': 'params', 'data': processes.gather({})})
 
 
 # Finding a checkpoint.
@@ -302,7 +300,7 @@ def _newest_readable(workdir, step, read):
       result = read(path)
     except _UnusableError as error:
       reason = str(error)
-    if _all_agree(not reason):
+    if processes.all_agree(not reason):
       if failures:
         logging.warning(
             'Using checkpoint %s, as the newer %s cannot be read (%s).', path,
@@ -371,124 +369,6 @@ def _move_aside(path: epath.Path) -> None:
     target = path.parent / f'{path.name}.unusable{n}'
   logging.warning('Moved the checkpoint that cannot be read to %s.', target)
   path.rename(target)
-
-
-# Trees.
-
-
-def _sharding(leaf):
-  """Sharding of an abstract leaf, or None."""
-  return getattr(leaf, 'sharding', None)
-
-
-def _placed(leaf):
-  """The abstract leaf with a sharding: its own, or the first device's."""
-  if not hasattr(leaf, 'dtype') or _sharding(leaf):
-    return leaf
-  return jax.ShapeDtypeStruct(
-      leaf.shape, leaf.dtype,
-      sharding=jax.sharding.SingleDeviceSharding(jax.local_devices()[0]))
-
-
-def _like(abstract, tree):
-  """The leaves of `tree` in the structure of `abstract`, boxes included."""
-  return jax.tree.unflatten(jax.tree.structure(abstract), jax.tree.leaves(tree))
-
-
-def _specs(tree) -> dict[str, tuple[tuple[int, ...], str | None]]:
-  """{path: (shape, dtype)} of a tree's leaves; dtype None for plain numbers."""
-
-  def spec(leaf):
-    if not hasattr(leaf, 'dtype'):
-      return (), None
-    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-      leaf = jax.eval_shape(jax.random.key_data, leaf)  # As it is stored.
-    return tuple(leaf.shape), str(np.dtype(leaf.dtype))
-
-  def name(key):
-    for attribute in ('key', 'name', 'idx'):
-      if hasattr(key, attribute):
-        return str(getattr(key, attribute))
-    return str(key)
-
-  return {'/'.join(map(name, path)): spec(leaf)
-          for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
-
-
-def _check_same_trees(saved, wanted, path, same_dtype=True) -> None:
-  """Raises ValueError unless the two trees of arrays agree."""
-  saved, wanted = _specs(saved), _specs(wanted)
-
-  def text(spec):
-    if spec is None:
-      return 'nothing'
-    shape, dtype = spec
-    return f'{dtype or "number"}[{", ".join(map(str, shape))}]'
-
-  def differs(a, b):
-    if a is None or b is None or a[0] != b[0]:
-      return True
-    return same_dtype and None not in (a[1], b[1]) and a[1] != b[1]
-
-  # Parameters before optimiser: the first say what is wrong, the rest follow.
-  names = sorted(saved.keys() | wanted.keys(),
-                 key=lambda name: (not name.startswith('params'), name))
-  lines = [f'  {name.removeprefix("train/")}: saved '
-           f'{text(saved.get(name))}, wanted {text(wanted.get(name))}'
-           for name in names if differs(saved.get(name), wanted.get(name))]
-  if lines:
-    more = len(lines) - _SHOWN
-    shown = '\n'.join(lines[:_SHOWN])
-    raise ValueError(
-        f'The model asked for is not the one in {path}; they differ in '
-        f'{len(lines)} of {len(names)} arrays:\n{shown}\n'
-        + (f'  and {more} more\n' if more > 0 else '')
-        + 'This workdir probably belongs to another config: use the one that '
-        'its config.json records, or a new workdir.')
-
-
-# Several processes.
-
-
-def _gather(data: dict) -> list[dict]:
-  """Every process's dict, in order of process."""
-  try:
-    text = json.dumps(data)
-  except TypeError as error:
-    raise ValueError(
-        f'data_state cannot be saved: {error}. It must be a dict of JSON: '
-        'numbers, strings, lists and dicts.') from error
-  if jax.process_count() == 1:
-    return [json.loads(text)]
-  mine = np.frombuffer(text.encode(), np.uint8)
-  sizes = multihost_utils.process_allgather(np.array(mine.size))
-  padded = np.pad(mine, (0, int(sizes.max()) - mine.size))
-  rows = multihost_utils.process_allgather(padded)
-  return [json.loads(bytes(row[:size])) for row, size in zip(rows, sizes)]
-
-
-def _own(data: list[dict]) -> dict:
-  """This process's entry of what `_gather` returned when it was saved."""
-  if len(data) == jax.process_count():
-    return data[jax.process_index()]
-  if all(entry == data[0] for entry in data):
-    return data[0]
-  raise ValueError(
-      f'The checkpoint has the data positions of {len(data)} processes, each '
-      f'its own, and {jax.process_count()} are running now; restore on '
-      f'{len(data)} processes, or start from its parameters by '
-      'config.init_from.')
-
-
-def _all_agree(ok: bool) -> bool:
-  if jax.process_count() == 1:
-    return ok
-  return bool(multihost_utils.process_allgather(np.array(ok)).all())
-
-
-def _barrier(name: str) -> None:
-  if jax.process_count() > 1:
-    multihost_utils.sync_global_devices(name)
 
 
 def _listed(items, most: int = 8) -> str:

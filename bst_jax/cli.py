@@ -5,26 +5,20 @@ Importing this file, or asking a command for --help, does not import jax.
 Exit codes: 0 done; 2 the user's input is wrong; 3 a number stopped being
 finite; 130 interrupted.
 """
-import ast
 from collections.abc import Callable, Sequence
 import difflib
-import glob
-import importlib.machinery
-import importlib.util
 import logging as python_logging
 import os
 import re
-import signal
 import sys
 import textwrap
-import threading
 import traceback
 from typing import Any
 
 from absl import flags, logging
-import ml_collections
+from bst_jax import config_flag
+from bst_jax.config_flag import UsageError
 from ml_collections import config_flags
-from ml_collections.config_flags import config_path
 
 FLAGS = flags.FLAGS
 
@@ -48,31 +42,6 @@ _TRACEBACK = flags.DEFINE_bool(
 _HELP = ('help', 'h', '?', 'helpshort')
 
 
-class _LiteralParser(flags.ArgumentParser):
-  """Parser of Python literals for config keys that are lists, or None so far.
-
-  ml_collections has parsers for the other types.
-  """
-
-  def __init__(self, kind: type):
-    self._kind = kind
-
-  def parse(self, argument: Any) -> Any:
-    if not isinstance(argument, str):
-      return argument
-    try:
-      value = ast.literal_eval(argument)
-    except (SyntaxError, ValueError):
-      value = argument
-    if self._kind is list and not isinstance(value, (list, tuple)):
-      raise ValueError(f'{argument!r} is not a list')
-    return list(value) if self._kind is list else value
-
-
-class UsageError(ValueError):
-  """A command line that cannot be carried out."""
-
-
 def run(main: Callable[[], Any], description: str,
         examples: str | Sequence[str] = '') -> None:
   """Parses the flags, calls `main()`, and exits with a code that tells.
@@ -83,24 +52,6 @@ def run(main: Callable[[], Any], description: str,
     examples: command lines, for --help.
   """
   sys.exit(_run(main, description, examples))
-
-
-def define_config(default: str | None = None) -> flags.FlagHolder:
-  """Defines --config, whose value is a locked ConfigDict.
-
-    --config=configs/x.py:tiny --config.optimizer.lr=1e-3
-
-  Two commands in one process (as in tests) share the flag.
-  """
-  if 'config' not in FLAGS:
-    for kind in (list, type(None)):
-      config_flags.register_flag_parser_for_type(kind, _LiteralParser(kind))
-    config_flags.DEFINE_config_file(
-        'config', default,
-        'A config file, optionally with an argument, as in '
-        'configs/quickstart.py:tiny; --config.KEY=VALUE overrides a key.',
-        lock_config=True)
-  return flags.FlagHolder(FLAGS, FLAGS['config'])
 
 
 def define_workdir(text: str = 'Folder of config, metrics and checkpoints.'
@@ -154,58 +105,6 @@ def start(multihost: bool | None = None) -> None:
     logging.set_verbosity(logging.WARNING)
 
 
-class Interrupt:
-  """Turns SIGTERM and the first Ctrl-C into a flag; a second Ctrl-C is at once.
-
-    with cli.Interrupt() as stop:
-      for batch in batches:
-        ...
-        if stop.requested:
-          break
-
-  Outside the main thread no signal can be caught, and `requested` stays False.
-  """
-
-  def __init__(self):
-    self.requested = False
-    self._before = {}  # signal -> handler to put back
-
-  def __enter__(self) -> 'Interrupt':
-    if threading.current_thread() is threading.main_thread():
-      for number in (signal.SIGINT, signal.SIGTERM):
-        self._before[number] = signal.signal(number, self._handle)
-    return self
-
-  def __exit__(self, *unused_exception) -> None:
-    for number, handler in self._before.items():
-      # None: the handler was not set from Python and cannot be put back.
-      signal.signal(number, signal.SIG_DFL if handler is None else handler)
-    self._before = {}
-
-  def agreed(self) -> bool:
-    """Whether any process was asked to stop; every process must call this.
-
-    A signal reaches the processes between different steps, and one that leaves
-    the loop alone leaves the others waiting in a collective.
-    """
-    import jax
-
-    if jax.process_count() == 1:
-      return self.requested
-    from jax.experimental import multihost_utils
-    import numpy as np
-    return bool(multihost_utils.process_allgather(
-        np.array(self.requested)).any())
-
-  def _handle(self, number, unused_frame):
-    if number == signal.SIGINT and self.requested:
-      raise KeyboardInterrupt
-    self.requested = True
-    hint = ' Ctrl-C again stops at once.' if number == signal.SIGINT else ''
-    # Not print or logging: a handler may run inside of either.
-    os.write(2, f'\nStopping after this step.{hint}\n'.encode())
-
-
 # Running.
 
 
@@ -244,10 +143,10 @@ def _fail(message: str, code: int, show_traceback: bool = False) -> int:
 
 def _parse(argv: list[str]) -> None:
   """Parses `argv` into FLAGS; raises UsageError with advice."""
-  given = _config_argument(argv)
+  given = config_flag.given_in(argv)
   if given is not None:
     path = given.split(':', 1)[0]
-    _check_config_file(path)
+    config_flag.check_file(path)
     # So that a config can import its neighbours wherever the command lies.
     root = os.path.dirname(os.path.dirname(os.path.abspath(path)))
     if root not in sys.path:
@@ -257,7 +156,7 @@ def _parse(argv: list[str]) -> None:
   except flags.UnrecognizedFlagError as error:
     name = error.flagname
     if given is not None:
-      _check_overrides(argv, given, error)
+      config_flag.check_overrides(argv, given, error)
     elif name.startswith('config.'):
       raise UsageError(
           f'--{name} overrides a key of a config, but none is given; add '
@@ -265,11 +164,11 @@ def _parse(argv: list[str]) -> None:
     known = [flag for flag in FLAGS if len(flag) > 1]
     close = difflib.get_close_matches(name, known, n=3)
     raise UsageError(f'There is no flag --{name}.'
-                     + _did_you_mean(close, '--')) from error
+                     + config_flag.did_you_mean(close, '--')) from error
   except Exception as error:
     # ml_collections raises anything from KeyError to OSError here.
     if given is not None:
-      _check_overrides(argv, given, error)
+      config_flag.check_overrides(argv, given, error)
     if isinstance(error, flags.Error):
       raise UsageError(_tidy(error)) from error
     raise
@@ -316,111 +215,6 @@ class _ShortFormatter(python_logging.Formatter):
     return f'{self.formatTime(record, self.datefmt)} {text}'
 
 
-# Configs.
-
-
-def _config_argument(argv: list[str]) -> str | None:
-  """What --config is given, as in 'configs/x.py:tiny'; None if it is not."""
-  if 'config' not in FLAGS:
-    return None
-  given = FLAGS['config'].default
-  for arg, following in zip(argv[1:], argv[2:] + ['']):
-    if arg in ('--config', '-config'):
-      given = following
-    elif arg.startswith(('--config=', '-config=')):
-      given = arg.split('=', 1)[1]
-  return given if isinstance(given, str) else None
-
-
-def _check_config_file(path: str) -> None:
-  if os.path.isfile(path):
-    return
-  there = sorted(name for name in glob.glob('configs/*.py')
-                 if not name.endswith(('__init__.py', 'common.py')))
-  beside = sorted(glob.glob(os.path.join(os.path.dirname(path) or '.', '*.py')))
-  names = list(dict.fromkeys(there + beside[:20]))
-  stem = lambda name: os.path.splitext(os.path.basename(name))[0]
-  by_stem = {stem(name): name for name in names}
-  close = [by_stem[s] for s in difflib.get_close_matches(
-      stem(path), by_stem, n=3)]
-  listed = (f' Configs here: {", ".join(there)}.' if there else
-            ' There is no configs folder here; is this the right folder?')
-  raise UsageError(f'There is no config file {path!r}.'
-                   + _did_you_mean(close) + listed)
-
-
-def _check_overrides(argv: list[str], given: str, error: Exception) -> None:
-  """Raises UsageError if one of the --config.KEY=VALUE caused `error`."""
-  config = _load_config(given)
-  keys = _dotted(config)
-  for arg in argv[1:]:
-    match = re.match(r'--?(?:no)?config\.([^=]+)(?:=(.*))?$', arg, re.DOTALL)
-    if not match:
-      continue
-    key, text = match.groups()
-    try:
-      kind = config_path.get_type(key, config)
-      value = config_path.get_value(key, config)
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError):
-      raise UsageError(
-          f'--config.{key}: the config has no key {key!r}.'
-          + (_did_you_mean(_close_keys(key, keys), '--config.')
-             or f' Its keys: {", ".join(sorted(config))}.')) from error
-    if isinstance(error, flags.IllegalFlagValueError) and (
-        f'config.{key}=' in str(error)):
-      if isinstance(value, ml_collections.ConfigDict):
-        value = f'a dict of {", ".join(value)}'
-      raise UsageError(
-          f'--config.{key}={text}: the config has {value} there, so a value '
-          f'of type {kind.__name__} is wanted.') from error
-
-
-def _load_config(given: str) -> ml_collections.ConfigDict:
-  """The config as its file gives it, before overrides.
-
-  Raises:
-    UsageError: get_config rejects its argument.
-    Exception: whatever a faulty config file raises.
-  """
-  path, *argument = given.split(':', 1)
-  loader = importlib.machinery.SourceFileLoader('config_to_check', path)
-  module = importlib.util.module_from_spec(
-      importlib.util.spec_from_loader(loader.name, loader))
-  loader.exec_module(module)
-  try:
-    return module.get_config(*argument)
-  except ValueError as error:
-    raise UsageError(f'--config={given}: {error}') from error
-
-
-def _dotted(config: Any, prefix: str = '') -> list[str]:
-  """Dotted keys of all leaves and nodes of a ConfigDict."""
-  keys = []
-  for name in config:
-    keys.append(prefix + name)
-    if isinstance(config[name], ml_collections.ConfigDict):
-      keys += _dotted(config[name], f'{prefix}{name}.')
-  return keys
-
-
-def _close_keys(key: str, keys: list[str]) -> list[str]:
-  """Keys with the same last word first (lr: optimizer.lr), then alike ones."""
-  last = key.split('.')[-1]
-  same = [known for known in keys if known.split('.')[-1] == last]
-  alike = difflib.get_close_matches(key, keys, n=3)
-  words = difflib.get_close_matches(
-      last, {known.split('.')[-1] for known in keys}, n=2, cutoff=0.7)
-  alike += [known for word in words for known in keys
-            if known.split('.')[-1] == word]
-  return list(dict.fromkeys(same + alike))[:3]
-
-
-def _did_you_mean(names: Sequence[str], prefix: str = '') -> str:
-  if not names:
-    return ''
-  return f' Did you mean {" or ".join(prefix + name for name in names)}?'
-
-
 # Help.
 
 
@@ -432,7 +226,8 @@ def _help(main, description, examples) -> str:
   # absl files the flags of a script under the name it was called by.
   own = FLAGS.get_key_flags_for_module(
       sys.argv[0] if module == '__main__' else module)
-  shared = FLAGS.get_key_flags_for_module(__name__)
+  shared = [flag for name in (config_flag.__name__, __name__)
+            for flag in FLAGS.get_key_flags_for_module(name)]
   first = [flag for flag in shared if flag.name in ('config', 'workdir')]
   rest = [flag for flag in shared if flag not in first]
   own = [flag for flag in own if flag not in shared]
@@ -450,7 +245,8 @@ def _help(main, description, examples) -> str:
 
 def _flag_help(flag: flags.Flag) -> str:
   text = (flag.help or '').strip()
-  if isinstance(flag, flags.EnumFlag):
+  if isinstance(flag, flags.EnumFlag):  # absl writes <a|b|c>: before its text.
+    text = text.partition('>: ')[2] or text
     text = f'One of {", ".join(flag.parser.enum_values)}. {text}'
   if flag.default not in (None, False, '', []):
     text = f'{text} (default: {flag.default})'

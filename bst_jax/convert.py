@@ -5,12 +5,12 @@ import pkgutil
 import shutil
 
 from absl import flags
-from bst_jax import checkpoint, cli, elastic, experiment, interop
+from bst_jax import checkpoint, cli, config_flag, elastic, experiment, interop
 from bst_jax.interop import core, files
 import jax
 import numpy as np
 
-_CONFIG = cli.define_config()
+_CONFIG = config_flag.define()
 _WORKDIR = cli.define_workdir()
 _TABLE = flags.DEFINE_string(
     'table', None, 'Checkpoint family: a file of bst_jax/interop.', allow_override=True)

@@ -1,4 +1,4 @@
-"""Numbers of a run: means over batches, JSONL, TensorBoard, a progress bar."""
+"""Numbers of a run: JSONL, TensorBoard, a progress bar."""
 from collections.abc import Mapping, Sequence
 import json
 import math
@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from absl import logging
+from bst_jax import files
 import tqdm
 
 FILE = 'metrics.jsonl'
@@ -126,25 +127,6 @@ class _AboveBar:
     sys.stderr.flush()
 
 
-class Mean:
-  """Sums and counts by name over batches, divided once at the end."""
-
-  def __init__(self):
-    self._totals = {}  # name -> [sum, count]
-
-  def add(self, totals: Mapping[str, tuple[Any, Any]]) -> None:
-    """Adds {name: (sum, count)} of a batch: numbers or scalar arrays."""
-    for name, (total, count) in totals.items():
-      sums = self._totals.setdefault(name, [0.0, 0.0])
-      sums[0] += _number(total)
-      sums[1] += _number(count)
-
-  def result(self) -> dict[str, float]:
-    """{name: sum / count}; a name that never counted anything is left out."""
-    return {name: total / count
-            for name, (total, count) in self._totals.items() if count}
-
-
 def read(workdir: str | os.PathLike) -> list[dict[str, Any]]:
   """Lines of the workdir's metrics.jsonl as dicts, in the order written.
 
@@ -217,9 +199,5 @@ def _drop_after(path: pathlib.Path, step: int) -> None:
   if not path.exists():
     return
   kept = [row for row in _lines(path) if row['step'] <= step]
-  beside = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-  with open(beside, 'w', encoding='utf-8') as f:
-    f.writelines(json.dumps(row) + '\n' for row in kept)
-    f.flush()
-    os.fsync(f.fileno())
-  os.replace(beside, path)
+  with files.beside(path) as place:
+    place.write_text(''.join(json.dumps(row) + '\n' for row in kept), 'utf-8')

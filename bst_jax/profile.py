@@ -5,7 +5,15 @@ import time
 from typing import Any
 
 from absl import flags
-from bst_jax import checkpoint, cli, costs, elastic, experiment, scoring
+from bst_jax import (
+  checkpoint,
+  cli,
+  config_flag,
+  costs,
+  elastic,
+  experiment,
+  scoring,
+)
 from bst_jax import workdir as workdirs
 import jax
 import jax.numpy as jnp
@@ -13,7 +21,7 @@ import ml_collections
 import numpy as np
 import tqdm
 
-_CONFIG = cli.define_config()
+_CONFIG = config_flag.define()
 _WORKDIR = cli.define_workdir()
 _SUBMODEL = flags.DEFINE_string(
     'submodel', 'all', 'Submodels as 1/2x1/3, comma-separated, or all.', allow_override=True)

@@ -4,7 +4,7 @@ import functools
 import pathlib
 from typing import Any
 
-from bst_jax import costs, elastic, experiment, sharding
+from bst_jax import costs, elastic, experiment, files, sharding
 from bst_jax import workdir as workdirs
 from bst_jax.elastic import Submodel
 from bst_jax.experiment import Experiment
@@ -126,9 +126,8 @@ def picture(result: Mapping[str, Any], path: pathlib.Path) -> None:
   figure.axes[1].legend(fontsize=8, loc='lower right')
   figure.suptitle(f'Submodels of one training: {result["data"]}, split '
                   f'{result["split"]} (numbers: depth)', fontsize=10)
-  beside = path.with_suffix('.tmp.png')
-  figure.savefig(beside, dpi=150)
-  beside.replace(path)
+  with files.beside(path) as place:
+    figure.savefig(place, dpi=150)
 
 
 def report(workdir: str | pathlib.Path, result: Mapping[str, Any]) -> None:

@@ -6,8 +6,10 @@ from absl import logging
 from bst_jax import (
   checkpoint,
   cli,
+  config_flag,
   elastic,
   experiment,
+  interrupt,
   methods,
   scoring,
   sharding,
@@ -19,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-_CONFIG = cli.define_config()
+_CONFIG = config_flag.define()
 _WORKDIR = cli.define_workdir()
 
 DESCRIPTION = """Trains a config; goes on where it stopped if the workdir has
@@ -131,7 +133,7 @@ def _loop(config, workdir, store, step, now, frozen, batches, mesh, first,
 
   with metrics_lib.Writer(
       workdir, total, first_step=first,
-      enabled=jax.process_index() == 0) as writer, cli.Interrupt() as stop:
+      enabled=jax.process_index() == 0) as writer, interrupt.Interrupt() as stop:
     for n in range(first + 1, total + 1):
       batch = next(batches)
       now, metrics = step(now, frozen, sharding.place(batch, mesh))

@@ -5,6 +5,7 @@ import os
 import pathlib
 from typing import Any
 
+from bst_jax import files
 import ml_collections
 
 CONFIG = 'config.json'
@@ -59,13 +60,6 @@ def write_choice(workdir: str | os.PathLike, choice: dict[str, Any]) -> None:
   write_json(workdir, CHOICE, choice)
 
 
-def read_choice(workdir: str | os.PathLike) -> dict[str, Any] | None:
-  """The dict of the workdir's choice.json, or None where there is none."""
-  if not (pathlib.Path(workdir) / CHOICE).exists():
-    return None
-  return read_json(workdir, CHOICE)
-
-
 def _is_harmless(key: str) -> bool:
   return key in _HARMLESS or key.startswith(('profile.', 'profile_'))
 
@@ -109,17 +103,8 @@ def write_json(workdir: str | os.PathLike, name: str, value: Any) -> None:
     ValueError: a value is not JSON; the message names its key.
   """
   path, value = pathlib.Path(workdir) / name, _plain(value)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  beside = path.with_name(f'{name}.{os.getpid()}.tmp')
-  try:
-    with open(beside, 'w', encoding='utf-8') as f:
-      json.dump(value, f, indent=2)
-      f.write('\n')
-      f.flush()
-      os.fsync(f.fileno())
-    os.replace(beside, path)
-  finally:
-    beside.unlink(missing_ok=True)
+  with files.beside(path) as place:
+    place.write_text(json.dumps(value, indent=2) + '\n', 'utf-8')
 
 
 def read_json(workdir: str | os.PathLike, name: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 
-from bst_jax import cli
+from bst_jax import interrupt
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -14,9 +14,9 @@ ROOT = pathlib.Path(__file__).parents[1]
 COMMAND = '''
 import sys
 from absl import flags
-from bst_jax import cli
+from bst_jax import cli, config_flag
 
-_CONFIG = cli.define_config()
+_CONFIG = config_flag.define()
 _NUM_STEPS = flags.DEFINE_integer('num_steps', 7, 'How many.')
 
 
@@ -128,7 +128,7 @@ def test_help_is_short(said):
   code, text = said['help']
   assert code == 0
   for part in ('usage: count.py', 'Counts steps.', '--num_steps', 'default: 7',
-               '--config', '--multihost', '--helpfull',
+               '--config\n', '--multihost', '--helpfull',
                '\n  count --config=configs/x.py'):
     assert part in text
   assert '--verbosity' not in text  # absl's own.
@@ -173,7 +173,7 @@ def test_traceback_on_request(said):
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
 def test_interrupt_turns_a_signal_into_a_flag(number, capfd):
   before = signal.getsignal(number)
-  with cli.Interrupt() as stop:
+  with interrupt.Interrupt() as stop:
     assert not stop.requested
     os.kill(os.getpid(), number)
     assert stop.requested and stop.agreed()
@@ -184,7 +184,7 @@ def test_interrupt_turns_a_signal_into_a_flag(number, capfd):
 def test_a_second_interrupt_is_at_once():
   before = signal.getsignal(signal.SIGINT)
   with pytest.raises(KeyboardInterrupt):
-    with cli.Interrupt() as stop:
+    with interrupt.Interrupt() as stop:
       os.kill(os.getpid(), signal.SIGINT)
       assert stop.requested
       os.kill(os.getpid(), signal.SIGINT)
@@ -195,7 +195,7 @@ def test_interrupt_outside_the_main_thread_does_nothing():
   seen = []
 
   def work():
-    with cli.Interrupt() as stop:
+    with interrupt.Interrupt() as stop:
       seen.append(stop.requested)
 
   thread = threading.Thread(target=work)

@@ -84,13 +84,6 @@ def test_without_a_terminal_progress_is_a_line_now_and_then(
   assert 'loss/full=0.25' in said[0] and 'other' not in said[0]
 
 
-def test_mean_divides_once():
-  mean = metrics.Mean()
-  mean.add({'accuracy': (1, 2), 'f1': (0.0, 0)})
-  mean.add({'accuracy': (np.float32(7), np.int32(8)), 'f1': (0.0, 0)})
-  assert mean.result() == {'accuracy': 0.8}  # Not the mean of 1/2 and 7/8.
-
-
 def test_check_finite_names_the_metric_and_the_steps():
   metrics.check_finite({'loss': np.float32(1), 'lr': 0}, 7)
   with pytest.raises(FloatingPointError) as error:
@@ -161,8 +154,7 @@ def test_no_config_says_what_is_there_and_where_else(tmp_path):
 
 
 def test_choice_round_trip(tmp_path):
-  assert workdirs.read_choice(tmp_path) is None
   choice = {'submodel': '1/2x1/3', 'skip': [True, False],
             'keep': {'mlp': [0, 2]}}
   workdirs.write_choice(tmp_path, choice)
-  assert workdirs.read_choice(tmp_path) == choice
+  assert workdirs.read_json(tmp_path, workdirs.CHOICE) == choice

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 
+from bst_jax import files
 import numpy as np
 
 PAD, UNK, CLS = 0, 1, 2
@@ -83,12 +84,9 @@ class Vocabulary:
 
 def save_list(path: str | os.PathLike, items: Iterable[str]):
   """Writes text items to a JSON file, whole or not at all."""
-  path = pathlib.Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  beside = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-  beside.write_text(
-      json.dumps(list(items), ensure_ascii=False, indent=0), 'utf-8')
-  os.replace(beside, path)
+  with files.beside(path) as place:
+    place.write_text(
+        json.dumps(list(items), ensure_ascii=False, indent=0), 'utf-8')
 
 
 def load_list(path: str | os.PathLike) -> list[str]:

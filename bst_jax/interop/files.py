@@ -1,9 +1,9 @@
 """Reads and writes files of foreign tensors."""
 from collections.abc import Mapping
-import os
 import pathlib
 import pickle
 
+from bst_jax import files
 import numpy as np
 import safetensors
 import safetensors.numpy
@@ -73,20 +73,15 @@ def _load_torch(path):
 def save(path: str | pathlib.Path, tensors: Mapping[str, np.ndarray]) -> None:
   """Writes .safetensors or a torch state dict: whole, or not at all."""
   path = pathlib.Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  beside = path.with_name(f'{path.name}.{os.getpid()}.tmp')
   tensors = {name: np.ascontiguousarray(x) for name, x in tensors.items()}
-  try:
+  with files.beside(path) as place:
     if path.suffix == '.safetensors':
-      safetensors.numpy.save_file(tensors, beside)
+      safetensors.numpy.save_file(tensors, place)
     elif path.suffix in TORCH:
       import torch
       torch.save({'state_dict': {
           name: torch.from_numpy(x.copy()) for name, x in tensors.items()}},
-          beside)
+          place)
     else:
       raise ValueError(f'{path} is of an unknown kind; write .safetensors or '
                        f'{", ".join(TORCH)}.')
-    os.replace(beside, path)
-  finally:
-    beside.unlink(missing_ok=True)

@@ -1,4 +1,5 @@
 """Multi-head attention whose width is a number of heads."""
+from collections.abc import Callable
 from typing import Any
 
 from bst_jax.elastic import Axis, FULL, Submodel
@@ -17,6 +18,7 @@ class Attention(nn.Module):
   heads: Axis
   dropout: float = 0.0
   dtype: Any = jnp.float32
+  out_init: Callable | None = None
 
   @nn.compact
   def __call__(self, x: jax.Array, y: jax.Array | None = None, *,
@@ -35,4 +37,5 @@ class Attention(nn.Module):
     probs = masked_softmax(scores, mask)                    # [B, h, N, M]
     probs = Dropout(self.dropout)(probs, seed)
     z = jnp.einsum('bhnm,bmhk->bnhk', probs, v)             # [B, N, h, K]
-    return Dense(split, (self.embed,), dtype=self.dtype, name='out')(z, sub=sub)
+    return Dense(split, (self.embed,), self.out_init, self.out_init,
+                 dtype=self.dtype, name='out')(z, sub=sub)

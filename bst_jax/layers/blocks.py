@@ -20,6 +20,7 @@ class FeedForward(nn.Module):
   activation: Callable = nn.relu
   dropout: float = 0.0
   dtype: Any = jnp.float32
+  out_init: Callable | None = None
 
   @nn.compact
   def __call__(self, x: jax.Array, *, sub: Submodel = FULL,
@@ -29,8 +30,8 @@ class FeedForward(nn.Module):
         x, sub=sub)
     x = self.activation(x)
     x = Dropout(self.dropout)(x, seed)
-    return Dense((self.hidden,), (self.out,), dtype=self.dtype, name='fc2')(
-        x, sub=sub)
+    return Dense((self.hidden,), (self.out,), self.out_init, self.out_init,
+                 dtype=self.dtype, name='fc2')(x, sub=sub)
 
 
 class AttentionPool(nn.Module):

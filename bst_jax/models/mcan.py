@@ -4,6 +4,7 @@ Reference: Yu et al., "Deep Modular Co-Attention Networks for Visual Question
   Answering", CVPR 2019; BST, arXiv 2203.12814 and its released code.
 Differs: a raw picture may take the place of region features.
 """
+from collections.abc import Callable
 import functools
 from typing import Any
 
@@ -33,11 +34,12 @@ class EncoderLayer(nn.Module):
   mlp: Axis
   dropout: float
   dtype: Any
+  out_init: Callable | None = None
 
   @nn.compact
   def __call__(self, y, mask, *, sub=FULL, seed=None):
     """float[B, M, d], bool[B, M] -> float[B, M, d]."""
-    part = dict(dropout=self.dropout, dtype=self.dtype)
+    part = dict(dropout=self.dropout, dtype=self.dtype, out_init=self.out_init)
     drop = lambda z: Dropout(self.dropout)(z, seed)
     run = dict(sub=sub, seed=seed)
 
@@ -57,11 +59,12 @@ class DecoderLayer(nn.Module):
   mlp: Axis
   dropout: float
   dtype: Any
+  out_init: Callable | None = None
 
   @nn.compact
   def __call__(self, x, y, x_mask, y_mask, *, sub=FULL, seed=None):
     """float[B, N, d] and the question's float[B, M, d] -> float[B, N, d]."""
-    part = dict(dropout=self.dropout, dtype=self.dtype)
+    part = dict(dropout=self.dropout, dtype=self.dtype, out_init=self.out_init)
     drop = lambda z: Dropout(self.dropout)(z, seed)
     run = dict(sub=sub, seed=seed)
 
@@ -93,6 +96,9 @@ class Model(nn.Module):
     stem: channels of the convolutions that read a raw picture, each halving
       its sides; empty for region features.
     remat: recompute layers in the backward pass, to save memory.
+    identity_init: start every residual branch at zero, so that a new model is
+      its shortest self and deep ones learn as fast as shallow ones (not in
+      the original, which starts them at random).
   """
 
   vocab_size: int
@@ -113,6 +119,7 @@ class Model(nn.Module):
   dropout: float = 0.1
   dtype: Any = jnp.float32
   remat: bool = False
+  identity_init: bool = False
 
   @property
   def stacks(self) -> dict[str, Order]:
@@ -158,7 +165,8 @@ class Model(nn.Module):
     questions = tokens.shape[0] // x.shape[0]
     x, x_mask = (jnp.repeat(z, questions, axis=0) for z in (x, x_mask))
 
-    layer = dict(embed=embed, heads=heads, mlp=mlp, **part)
+    out_init = nn.initializers.zeros if self.identity_init else None
+    layer = dict(embed=embed, heads=heads, mlp=mlp, out_init=out_init, **part)
     stack = lambda name, cls: Stack(
         functools.partial(cls, **layer), self.stacks[name], self.remat,
         name=name)

@@ -1,0 +1,76 @@
+"""Trees of arrays and their abstract forms, as checkpoints compare them."""
+import jax
+import numpy as np
+
+_SHOWN = 5  # Differing arrays that an error message names.
+
+
+def sharding(leaf):
+  """Sharding of an abstract leaf, or None."""
+  return getattr(leaf, 'sharding', None)
+
+
+def placed(leaf):
+  """The abstract leaf with a sharding: its own, or the first device's."""
+  if not hasattr(leaf, 'dtype') or sharding(leaf):
+    return leaf
+  return jax.ShapeDtypeStruct(
+      leaf.shape, leaf.dtype,
+      sharding=jax.sharding.SingleDeviceSharding(jax.local_devices()[0]))
+
+
+def like(abstract, tree):
+  """The leaves of `tree` in the structure of `abstract`, boxes included."""
+  return jax.tree.unflatten(jax.tree.structure(abstract), jax.tree.leaves(tree))
+
+
+def _specs(tree) -> dict[str, tuple[tuple[int, ...], str | None]]:
+  """{path: (shape, dtype)} of a tree's leaves; dtype None for plain numbers."""
+
+  def spec(leaf):
+    if not hasattr(leaf, 'dtype'):
+      return (), None
+    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+      leaf = jax.eval_shape(jax.random.key_data, leaf)  # As it is stored.
+    return tuple(leaf.shape), str(np.dtype(leaf.dtype))
+
+  def name(key):
+    for attribute in ('key', 'name', 'idx'):
+      if hasattr(key, attribute):
+        return str(getattr(key, attribute))
+    return str(key)
+
+  return {'/'.join(map(name, path)): spec(leaf)
+          for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def check_same(saved, wanted, path, same_dtype=True) -> None:
+  """Raises ValueError unless the two trees of arrays agree."""
+  saved, wanted = _specs(saved), _specs(wanted)
+
+  def text(spec):
+    if spec is None:
+      return 'nothing'
+    shape, dtype = spec
+    return f'{dtype or "number"}[{", ".join(map(str, shape))}]'
+
+  def differs(a, b):
+    if a is None or b is None or a[0] != b[0]:
+      return True
+    return same_dtype and None not in (a[1], b[1]) and a[1] != b[1]
+
+  # Parameters before optimiser: the first say what is wrong, the rest follow.
+  names = sorted(saved.keys() | wanted.keys(),
+                 key=lambda name: (not name.startswith('params'), name))
+  lines = [f'  {name.removeprefix("train/")}: saved '
+           f'{text(saved.get(name))}, wanted {text(wanted.get(name))}'
+           for name in names if differs(saved.get(name), wanted.get(name))]
+  if lines:
+    more = len(lines) - _SHOWN
+    shown = '\n'.join(lines[:_SHOWN])
+    raise ValueError(
+        f'The model asked for is not the one in {path}; they differ in '
+        f'{len(lines)} of {len(names)} arrays:\n{shown}\n'
+        + (f'  and {more} more\n' if more > 0 else '')
+        + 'This workdir probably belongs to another config: use the one that '
+        'its config.json records, or a new workdir.')
