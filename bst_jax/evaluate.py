@@ -2,7 +2,15 @@
 import pathlib
 
 from absl import flags, logging
-from bst_jax import checkpoint, cli, experiment, scoring, sharding
+from bst_jax import (
+  budget,
+  checkpoint,
+  cli,
+  experiment,
+  latency,
+  scoring,
+  sharding,
+)
 import jax
 
 _WORKDIR = cli.define_workdir()
@@ -13,6 +21,10 @@ _SUBMODEL = flags.DEFINE_string(
     "space. Pairs outside of the space are allowed: they weren't trained.", allow_override=True)
 _STEP = flags.DEFINE_integer(
     'step', None, 'Checkpoint; the newest if left out.', allow_override=True)
+_BUDGET = flags.DEFINE_multi_string(
+    'budget', [], 'KEY<=NUMBER with KEY one of params, macs, latency_ms: names '
+    'the most accurate submodel that fits; several budgets all hold.',
+    allow_override=True)
 
 DESCRIPTION = """Evaluates every submodel of a workdir.
 
@@ -21,7 +33,8 @@ question type, beside the question-only prior) and saves it in the workdir as
 evaluation_SPLIT.json and evaluation_SPLIT.png."""
 EXAMPLES = """python -m bst_jax.evaluate --workdir runs/quickstart
 python -m bst_jax.evaluate --workdir runs/quickstart --split val
-python -m bst_jax.evaluate --workdir runs/quickstart --submodel 1/2x1/2,1x1"""
+python -m bst_jax.evaluate --workdir runs/quickstart --submodel 1/2x1/2,1x1
+python -m bst_jax.evaluate --workdir runs/quickstart --budget 'macs<=1M' --budget 'params<=100K'"""
 
 
 def main() -> None:
@@ -30,6 +43,7 @@ def main() -> None:
   workdir = pathlib.Path(cli.required(_WORKDIR))
   exp = experiment.load(workdir)
   subs = exp.parse(_SUBMODEL.value)
+  budgets = [budget.Budget.parse(text) for text in _BUDGET.value]
   outside = [str(s) for s in subs if s not in exp.space.submodels]
   if outside:
     logging.warning('%s: not among the submodels that were trained (%s).',
@@ -40,8 +54,22 @@ def main() -> None:
   with jax.set_mesh(mesh):
     result = scoring.evaluate(exp, data, params, subs,
                               _SPLIT.value or exp.config.data.eval, mesh)
+  if any(b.key == 'latency_ms' for b in budgets):
+    times = latency.measure(exp, params, subs, batch=1, runs=30)
+    for row, time in zip(result['rows'], times, strict=True):
+      row['latency_ms'] = time['latency_ms']
   if jax.process_index() == 0:
     scoring.report(workdir, result)
+    if budgets:
+      print(_choice(workdir, budgets, budget.best(result['rows'], budgets)))
+
+
+def _choice(workdir, budgets, row):
+  cost = ', '.join(f'{b.key} {row[b.key]:,.4g}' for b in budgets)
+  return (f'\nBest for {" and ".join(map(str, budgets))}: {row["submodel"]}, '
+          f'{row["accuracy"]["overall"]:.1f} % ({cost}). To cut it out:\n'
+          f'  python -m bst_jax.extract --workdir {workdir} --submodel '
+          f'{row["submodel"]} --output DIR')
 
 
 if __name__ == '__main__':

@@ -1,7 +1,6 @@
 """Parameters, multiply-accumulates and measured latency of every submodel."""
 from collections.abc import Mapping
 import pathlib
-import time
 from typing import Any
 
 from absl import flags
@@ -10,16 +9,13 @@ from bst_jax import (
   cli,
   config_flag,
   costs,
-  elastic,
   experiment,
+  latency,
   scoring,
 )
 from bst_jax import workdir as workdirs
 import jax
-import jax.numpy as jnp
 import ml_collections
-import numpy as np
-import tqdm
 
 _CONFIG = config_flag.define()
 _WORKDIR = cli.define_workdir()
@@ -44,54 +40,6 @@ process, it reaches. Takes a workdir, or a config with random parameters."""
 EXAMPLES = """python -m bst_jax.profile --workdir runs/quickstart
 python -m bst_jax.profile --workdir runs/quickstart --batch 32 --submodel 1/4x1/4,1x1
 python -m bst_jax.profile --config configs/bst_mcan_vqa.py --convention bst"""
-
-
-def median_seconds(run, runs: int) -> float:
-  """Median wall time of warm calls of `run`, which returns arrays."""
-  jax.block_until_ready(run())
-  times = []
-  for _ in range(runs):
-    began = time.perf_counter()
-    jax.block_until_ready(run())
-    times.append(time.perf_counter() - began)
-  return float(np.median(times))
-
-
-def product_rate(size: int = 2048, runs: int = 7) -> float:
-  """Multiply-accumulates a second of a square float32 matrix product."""
-  a = jnp.ones((size, size)) / size
-  product = jax.jit(lambda a: a @ a)
-  return size ** 3 / median_seconds(lambda: product(a), runs)
-
-
-def profile(exp: experiment.Experiment, params: Any, subs, batch: int,
-            runs: int) -> list[dict[str, Any]]:
-  """One row a submodel; `params` None takes random ones."""
-  if params is None:
-    rng = np.random.default_rng(0)
-    params = jax.tree.map(lambda s: jnp.asarray(
-        0.02 * rng.standard_normal(s.shape, np.float32)), exp.shapes)
-  inputs = experiment.example(exp.sizes, batch, batch)
-  rows = []
-  for sub in tqdm.tqdm(subs, unit='submodel', disable=None):
-    small = exp.model.at(sub)
-    part = jax.jit(lambda p, sub=sub: exp.extract(p, sub))(params)
-    run = jax.jit(
-        lambda p, b, small=small: small.apply({'params': p}, b)
-    ).lower(part, inputs).compile()
-    count = costs.of(small, part, inputs)
-    seconds = median_seconds(lambda: run(part, inputs), runs)  # noqa: B023
-    # The rate of the machine now, as others may use it too.
-    rate = product_rate()
-    rows.append({
-        'submodel': str(sub), 'params': elastic.size(part),
-        'macs': count.macs // batch,
-        **{f'flops_{name}': convention(count) // batch
-           for name, convention in costs.CONVENTIONS.items()},
-        'xla_flops': run.cost_analysis()['flops'] / batch,
-        'latency_ms': 1e3 * seconds, 'macs_per_s': count.macs / seconds,
-        'utilisation': count.macs / seconds / rate})
-  return rows
 
 
 def table(rows: list[Mapping[str, Any]], batch: int, convention: str) -> str:
@@ -122,8 +70,9 @@ def main() -> None:
   exp = experiment.build(exp.config, dict(exp.sizes) | {
       name: value for name, value in (('max_tokens', _TOKENS.value),
                                       ('num_regions', _REGIONS.value)) if value})
-  rows = profile(exp, params, exp.parse(_SUBMODEL.value), _BATCH.value,
-                 _RUNS.value)
+  rows = latency.measure(
+      exp, params, exp.parse(_SUBMODEL.value), _BATCH.value,
+      _RUNS.value)
   print(f'\n{table(rows, _BATCH.value, _CONVENTION.value)}\n')
   if workdir:
     workdirs.write_json(workdir, 'profile.json', {

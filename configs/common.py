@@ -32,6 +32,7 @@ def tiny(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
   """The same experiment shrunk to a minute on a CPU, on embedded data."""
   config.data = digit_scenes('tiny') | dict(
       batch=16, inputs=config.data.get('inputs', ('regions',)))
+  config.data.seed = config.get_ref('seed')
   config.steps, config.epochs = 20, 0
   config.log_every, config.save_every, config.eval_every = 5, 10, 10
   config.model.update(width=16, heads=2, mlp=32, fused=32, num_layers=2,

@@ -15,7 +15,8 @@ def get_config(arg=''):
   config.data.update(max_tokens=10, eval_questions_per_picture=5)
   config.task = dict(name='vqa')
   config.model = dict(name='mcan', width=64, heads=4, mlp=128, fused=128,
-                      num_layers=4, word=64, recurrent=64, dropout=0.0)
+                      num_layers=4, word=64, recurrent=64, dropout=0.0,
+                      identity_init=True)
   config.space.widths = ('1/4', '1/2', '3/4', '1')
   config.space.depths = ('1/4', '1/2', '3/4', '1')
   config.log_every, config.save_every, config.eval_every = 100, 1000, 2000
@@ -24,12 +25,15 @@ def get_config(arg=''):
   teacher.method = dict(name='plain')
   teacher.optimizer = dict(name='adamw', lr=1e-3, weight_decay=1e-4, clip=1.0)
   teacher.schedule = dict(name='cosine', warmup=0.08)
-  teacher.steps = 4500
+  teacher.steps = 5500
   teacher.evaluate_at_end = False
 
+  # One seed for all: initialisation, draws and the order of the data.
+  for part in (config.data, teacher, teacher.data):
+    part.seed = config.get_ref('seed')
   config.teacher = teacher
   config.method = dict(name='bst', teacher='frozen', sampled=3, gt_weight=0.0)
-  config.optimizer = dict(name='adamw', lr=7e-4, weight_decay=1e-4, clip=1.0)
+  config.optimizer = dict(name='adamw', lr=3e-3, weight_decay=1e-4, clip=1.0)
   config.schedule = dict(name='cosine', warmup=0.05)
-  config.steps = 3000
+  config.steps = 2500
   return common.tiny(config) if arg == 'tiny' else config

@@ -10,6 +10,7 @@ from bst_jax import (
   elastic,
   experiment,
   extract,
+  latency,
   profile,
   scoring,
   sharding,
@@ -92,13 +93,21 @@ def test_an_extracted_workdir_starts_further_training(trained, tmp_path):
 def test_profile_agrees_with_the_table(trained):
   exp = experiment.load(trained)
   params = checkpoint.load_params(trained, exp.shapes)
-  rows = profile.profile(exp, params, [HALF], batch=2, runs=2)
+  rows = latency.measure(exp, params, [HALF], batch=2, runs=2)
   want = scoring.row(exp, HALF)
   assert rows[0]['params'] == want['params']
   assert rows[0]['macs'] == want['macs']
   assert rows[0]['flops_bst'] == 2 * want['macs']
   assert rows[0]['latency_ms'] > 0 and 0 < rows[0]['utilisation']
   assert '1/2x1/2' in profile.table(rows, 2, 'bst')
+
+
+@pytest.mark.parametrize('arg', ['', 'tiny'])
+def test_one_seed_reseeds_everything(arg):
+  config = quickstart.get_config(arg)
+  config.seed = 7
+  parts = config, config.data, config.teacher, config.teacher.data
+  assert [part.seed for part in parts] == [7] * 4
 
 
 @pytest.mark.parametrize('config', [bst_mcan_vqa, bst_mcan_gqa,

@@ -1,56 +1,79 @@
-"""Submodels of one sandwich training against the same models trained alone.
+"""Submodels of sandwich trainings against the same models trained alone.
 
-  python tests/bench/alone.py --workdir runs/quickstart --output runs/alone \
-      --seeds 0,1,2
+  for seed in 0 1 2; do python -m bst_jax.train --config configs/quickstart.py \
+      --workdir runs/seed$seed --config.seed=$seed; done
+  python tests/bench/alone.py --output runs/alone \
+      --workdirs runs/seed0 runs/seed1 runs/seed2
 
-Every submodel of the workdir's space is trained on labels from random
-parameters, at its own size, with the optimiser, schedule and number of steps
-of the workdir's last phase. Prints one row a submodel: the sandwich's accuracy
-on the evaluation split, and that of the models alone, by seed. Finished runs
-are kept: the same command goes on where it stopped.
+For each workdir, every submodel of its space is trained on labels from random
+parameters, at its own size, for as many steps as the workdir's sandwich, with
+its teacher's optimiser and its seed. Prints and saves one row a submodel:
+accuracy on the evaluation split, mean and smallest to largest over the seeds.
+Finished runs are kept: the same command goes on where it stopped.
 """
 import argparse
 import json
 import pathlib
 
-from bst_jax import experiment, extract, train
+from bst_jax import experiment, extract, scoring, train
+from bst_jax import workdir as workdirs
+import jax
 import numpy as np
 
 
-def alone(exp, sub, seed):
+def alone(exp, sub):
   """The config of the model that `sub` is, trained by itself."""
   config = extract.small_config(exp, exp.model.at(sub))
   config.optimizer = exp.config.teacher.optimizer
-  config.seed = config.data.seed = seed
+  config.schedule = exp.config.teacher.schedule
   config.eval_every = 0
   return config
+
+
+def rows_of(workdir, split):
+  """{submodel: accuracy} of a workdir that has been evaluated."""
+  result = workdirs.read_json(workdir, f'evaluation_{split}.json')
+  return {r['submodel']: r['accuracy']['overall'] for r in result['rows']}
+
+
+def text(scores):
+  """Mean and range of a list of accuracies."""
+  return f'{np.mean(scores):.1f} ({min(scores):.1f}-{max(scores):.1f})'
 
 
 def main():
   parser = argparse.ArgumentParser(
       description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-  parser.add_argument('--workdir', required=True)
+  parser.add_argument('--workdirs', nargs='+', required=True)
   parser.add_argument('--output', required=True)
-  parser.add_argument('--seeds', default='0')
   parser.add_argument('--submodels', default='all')
   args = parser.parse_args()
+  output = pathlib.Path(args.output)
+  # The seeds of one submodel share a program.
+  jax.config.update('jax_compilation_cache_dir', str(
+      (output / 'compiled').absolute()))
 
-  exp = experiment.load(args.workdir)
+  exps = {home: experiment.load(home) for home in args.workdirs}
+  exp = next(iter(exps.values()))
   split = exp.config.data.eval
-  result = json.loads((pathlib.Path(args.workdir)
-                       / f'evaluation_{split}.json').read_text())
-  sandwich = {r['submodel']: r['accuracy']['overall'] for r in result['rows']}
-  print('submodel  sandwich  alone, by seed')
-  for sub in exp.parse(args.submodels):
-    scores = []
-    for seed in args.seeds.split(','):
-      home = pathlib.Path(args.output) / f'{sub.path}_seed{seed}'
-      train.run(alone(exp, sub, int(seed)), home)
-      rows = json.loads((home / f'evaluation_{split}.json').read_text())['rows']
-      scores.append(rows[0]['accuracy']['overall'])
-    spread = f'  mean {np.mean(scores):.1f}' if len(scores) > 1 else ''
-    print(f'{sub!s:8}  {sandwich[str(sub)]:8.1f}  '
-          f'{" ".join(f"{s:.1f}" for s in scores)}{spread}', flush=True)
+  scores = {}
+  for home, exp in exps.items():
+    sandwich = rows_of(home, split)
+    for sub in exp.parse(args.submodels):
+      place = output / pathlib.Path(home).name / sub.path
+      if not (place / f'evaluation_{split}.json').exists():
+        train.run(alone(exp, sub), place)
+      pair = scores.setdefault(str(sub), ([], []))
+      pair[0].append(sandwich[str(sub)])
+      pair[1].append(*rows_of(place, split).values())
+
+  lines = [('submodel', 'sandwich', 'alone', 'difference')]
+  for sub, (together, single) in scores.items():
+    lines.append((sub, text(together), text(single),
+                  f'{np.mean(together) - np.mean(single):+.1f}'))
+  (output / 'alone.json').write_text(json.dumps(scores, indent=2))
+  print(f'{len(exps)} seeds, split {split}: mean and range of the accuracy in '
+        f'percent\n{scoring.aligned(lines)}')
 
 
 if __name__ == '__main__':

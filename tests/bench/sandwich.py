@@ -11,7 +11,7 @@ between the steps of the same process.
 import argparse
 import time
 
-from bst_jax import costs, elastic, experiment, methods, profile, state
+from bst_jax import costs, elastic, experiment, latency, methods, state
 from configs import bst_mcan_vqa
 import jax
 import jax.numpy as jnp
@@ -68,12 +68,12 @@ def main():
     picks = jax.random.choice(draw, len(middle), (3,), replace=False)
     drawn = [smallest, full, *(middle[int(i)] for i in picks)]
     needed = 2 * (macs[full] + 3 * sum(macs[sub] for sub in drawn))
-    before = profile.product_rate(runs=3)
+    before = latency.product_rate(runs=3)
     began = time.perf_counter()
     now, metrics = step(now, frozen, batch)
     jax.block_until_ready((now, metrics))
     seconds = time.perf_counter() - began
-    peak = before + profile.product_rate(runs=3)  # 2 x the mean of MAC/s
+    peak = before + latency.product_rate(runs=3)  # 2 x the mean of MAC/s
     ratios.append(needed / seconds / peak)
     print(f'{seconds:6.2f} s  {args.batch / seconds:6.2f} examples/s  '
           f'{needed / seconds / 1e9:7.1f} GFLOP/s  matrix product '

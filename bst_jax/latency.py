@@ -1,0 +1,72 @@
+"""Measured time of submodels, beside what the machine can do at that moment."""
+from collections.abc import Callable, Sequence
+import time
+from typing import Any
+
+from bst_jax import costs, elastic, experiment
+from bst_jax.elastic import Submodel
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tqdm
+
+
+def median_seconds(run: Callable[[], Any], runs: int) -> float:
+  """Median wall time of warm calls of `run`, which returns arrays."""
+  jax.block_until_ready(run())
+  times = []
+  for _ in range(runs):
+    began = time.perf_counter()
+    jax.block_until_ready(run())
+    times.append(time.perf_counter() - began)
+  return float(np.median(times))
+
+
+def product_rate(size: int = 2048, runs: int = 7) -> float:
+  """Multiply-accumulates a second of a square float32 matrix product."""
+  a = jnp.ones((size, size)) / size
+  product = jax.jit(lambda a: a @ a)
+  return size ** 3 / median_seconds(lambda: product(a), runs)
+
+
+def measure(exp: experiment.Experiment, params: Any, subs: Sequence[Submodel],
+            batch: int, runs: int) -> list[dict[str, Any]]:
+  """Costs and latency of submodels, each as the smaller model that it is.
+
+  Args:
+    exp: the experiment.
+    params: parameters of the full model; None takes random ones.
+    subs: the submodels.
+    batch: questions, and pictures, at a time.
+    runs: timed runs, of which the median counts.
+
+  Returns:
+    A dict a submodel: exact parameters and multiply-accumulates of a question,
+    FLOPs by every convention and XLA's own count, milliseconds of the whole
+    batch, and the share of a plain matrix product's rate that it reaches.
+  """
+  if params is None:
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(lambda s: jnp.asarray(
+        0.02 * rng.standard_normal(s.shape, np.float32)), exp.shapes)
+  inputs = experiment.example(exp.sizes, batch, batch)
+  rows = []
+  for sub in tqdm.tqdm(subs, unit='submodel', disable=None):
+    small = exp.model.at(sub)
+    part = jax.jit(lambda p, sub=sub: exp.extract(p, sub))(params)
+    run = jax.jit(
+        lambda p, b, small=small: small.apply({'params': p}, b)
+    ).lower(part, inputs).compile()
+    count = costs.of(small, part, inputs)
+    seconds = median_seconds(lambda: run(part, inputs), runs)  # noqa: B023
+    # The rate of the machine now, as others may use it too.
+    rate = product_rate()
+    rows.append({
+        'submodel': str(sub), 'params': elastic.size(part),
+        'macs': count.macs // batch,
+        **{f'flops_{name}': convention(count) // batch
+           for name, convention in costs.CONVENTIONS.items()},
+        'xla_flops': run.cost_analysis()['flops'] / batch,
+        'latency_ms': 1e3 * seconds, 'macs_per_s': count.macs / seconds,
+        'utilisation': count.macs / seconds / rate})
+  return rows
