@@ -11,11 +11,13 @@ from bst_jax import (
   experiment,
   extract,
   latency,
+  predict,
   profile,
   scoring,
   sharding,
   train,
 )
+from bst_jax.data.builders.digit_scenes import find
 from configs import bst_mcan_gqa, bst_mcan_pictures, bst_mcan_vqa, quickstart
 import jax
 import numpy as np
@@ -23,6 +25,7 @@ from PIL import Image
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
+SCENE = str(ROOT / 'docs' / 'scene.png')
 HALF = elastic.Submodel('1/2', '1/2')
 
 
@@ -119,6 +122,43 @@ def test_every_config_runs_tiny(config, tmp_path):
     config.teacher.steps, config.teacher.eval_every = 2, 0
   state = train.run(config, tmp_path / 'a')
   assert int(state.step) == 2
+  if 'image' in config.data.inputs:
+    answers, _ = predict.predict(
+        tmp_path / 'a', SCENE, 'Is there a red plate?', '1/2x1/2', top=3)
+    assert len(answers) == 3
+
+
+def test_predict_gives_what_the_model_gives(trained):
+  asked = 'How many squares are there?'
+  answers, seconds = predict.predict(trained, SCENE, asked, '1/2x1/2', top=99)
+  assert seconds > 0
+  exp = experiment.load(trained)
+  data = experiment.load_data(exp.config, trained)
+  regions, boxes = find.regions(np.asarray(Image.open(SCENE).convert('RGB')))
+  full = exp.sizes['num_regions']
+  pad = lambda x: np.pad(x, ((0, full - len(x)), (0, 0)))[None]
+  probs = exp.task.soften(exp.model.apply(
+      {'params': checkpoint.load_params(trained, exp.shapes)},
+      {'tokens': data.vocab.encode(asked, exp.sizes['max_tokens'])[None],
+       'regions': pad(regions), 'boxes': pad(boxes)}, sub=HALF))[0]
+  assert sorted(answers) == sorted(
+      (a, pytest.approx(float(p), rel=1e-4))
+      for a, p in zip(data.answers, probs))
+  assert [p for _, p in answers] == sorted((p for _, p in answers), reverse=True)
+
+
+@pytest.mark.parametrize('wrong, said', [
+    (dict(question='?!'), 'has no word in it'),
+    (dict(image='nowhere.png'), 'there is no picture nowhere.png'),
+    (dict(image=__file__), 'not a whole PNG or JPEG'),
+    (dict(image=str(ROOT / 'docs/quickstart.png')), 'is no digit scene'),
+    (dict(submodel='all'), 'one submodel answers'),
+])
+def test_what_predict_cannot_answer(trained, wrong, said):
+  asked = dict(image=SCENE, question='Is there a circle?', submodel='1x1',
+               top=5) | wrong
+  with pytest.raises(ValueError, match=said):
+    predict.predict(trained, **asked)
 
 
 def test_one_compilation_serves_a_whole_training(trained, tmp_path):

@@ -12,6 +12,7 @@ from bst_jax.data.builders.digit_scenes import (
   drawing,
   examples,
   features,
+  find,
   pairs,
   programs,
   scenes,
@@ -263,3 +264,23 @@ def test_two_processes_make_the_set_once_and_remains_are_cleared(tmp_path):
     assert out.split()[-1] == '96'
   assert not rest.exists()
   assert [p.name for p in rest.parent.iterdir()] == ['1.0.0']
+
+
+def test_plates_are_found_where_they_are():
+  """Within a pixel of their centre, in 200 pictures of the test split."""
+  layout = scenes.EASY
+  far = 0
+  for example in examples.generate(layout, programs.EASY, 'test', 200):
+    want = scenes.boxes(layout, example.plates)
+    found = find.plates(example.image)
+    assert found.shape == want.shape
+    centres = (found - want).reshape(-1, 2, 2).sum(1) / 2 * layout.image_size
+    far += np.abs(centres).max() > 1
+  assert far <= 2
+
+
+def test_what_is_no_scene_has_no_plates():
+  with pytest.raises(ValueError, match='no digit scene'):
+    find.plates(np.zeros((50, 64, 3), np.uint8))
+  with pytest.raises(ValueError, match='no coloured plate'):
+    find.plates(np.full((64, 64, 3), 128, np.uint8))

@@ -79,6 +79,11 @@ def prepare(name: str, home: str = '') -> tfds.core.DatasetBuilder:
   return build()
 
 
+def region_reader(name: str):
+  """The data set's own `image -> (features, boxes)`; None if it has none."""
+  return getattr(_class(name.partition('/')[0]), 'read_regions', None)
+
+
 class Records(Sequence):
   """The records of a split, as dicts; a damaged file is named in the error."""
 
@@ -118,7 +123,8 @@ class Records(Sequence):
 
   def progress(self) -> Iterator[dict]:
     """The records in order, behind a progress bar where it takes a while."""
-    return tqdm.tqdm(self, desc=f'reading {self.name}', leave=False, delay=2)
+    return tqdm.tqdm(self, desc=f'reading {self.name}', leave=False,
+                     delay=2, disable=None)
 
   @contextlib.contextmanager
   def _explained(self, i: int):

@@ -204,6 +204,15 @@ class Data:
     return self._config['threads'] or (1 if in_memory else 16)
 
 
+def read_vocabularies(folder: str | os.PathLike,
+                      ) -> tuple[text.Vocabulary, tuple[str, ...],
+                                 tuple[str, ...]]:
+  """Words, answers and question types that `Data.save_vocab` wrote."""
+  words, answers, types = (pathlib.Path(folder, f) for f in _FILES)
+  return (text.Vocabulary.load(words), tuple(text.load_list(answers)),
+          tuple(text.load_list(types)))
+
+
 def _shape(config: dict, index: int, count: int) -> batches_lib.Shape:
   """Shape of this host's training batch."""
   batch, questions = config['batch'], config['questions_per_picture']
@@ -230,9 +239,7 @@ def _vocabularies(questions: tables.Questions,
     paths = [pathlib.Path(folder, f) for f in _FILES]
     there = [p.exists() for p in paths]
     if all(there):
-      words, answers, types = paths
-      return (text.Vocabulary.load(words), tuple(text.load_list(answers)),
-              tuple(text.load_list(types)))
+      return read_vocabularies(folder)
     if any(there):
       missing = [p.name for p, here in zip(paths, there) if not here]
       raise ValueError(

@@ -6,6 +6,7 @@ import itertools
 from bst_jax.data.builders.digit_scenes import (
   examples,
   features,
+  find,
   programs,
   scenes,
 )
@@ -48,6 +49,9 @@ class DigitScenes(tfds.core.GeneratorBasedBuilder):
       Config(name='tiny', description='The first pictures of easy.',
              splits=(('train', 96), ('val', 32), ('test', 32))),
   ]
+
+  # A picture -> region features and boxes of the plates found in it.
+  read_regions = staticmethod(find.regions)
 
   def _info(self) -> tfds.core.DatasetInfo:
     f = tfds.features

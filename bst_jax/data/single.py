@@ -1,0 +1,64 @@
+"""One picture and one question, as the batch that a model takes."""
+from collections.abc import Mapping
+import os
+import pathlib
+from typing import Any
+
+from absl import logging
+from bst_jax.data import image as image_lib
+from bst_jax.data import records, tables, text
+import numpy as np
+
+
+def batch(config: Mapping[str, Any], sizes: Mapping[str, int],
+          words: text.Vocabulary, picture: str | os.PathLike, question: str,
+          ) -> dict[str, np.ndarray]:
+  """A batch of one question, P = B = 1, without target.
+
+  Unknown words and words beyond the model's length are named in a warning.
+
+  Args:
+    config: `config.data` of the model's training.
+    sizes: what the data decided: max_tokens, num_regions, image_size, ….
+    words: the question vocabulary.
+    picture: PNG or JPEG file.
+    question: in the words of the training questions.
+
+  Returns:
+    tokens int32[1, T] and, by the model's inputs, image uint8[1, S, S, 3] or
+    regions float32[1, N, F] with boxes float32[1, N, 4].
+
+  Raises:
+    ValueError: no such file, no picture, no word in the question, or regions
+      that cannot be computed from a picture.
+  """
+  asked = text.tokenize(question)
+  if not asked:
+    raise ValueError(f'the question {question!r} has no word in it.')
+  length = sizes['max_tokens']
+  ids = words.encode(question, length)
+  unknown = [w for w, i in zip(asked, ids) if i == text.UNK]
+  if unknown:
+    logging.warning('Unknown words, read as the same blank: %s.',
+                    ', '.join(unknown))
+  if len(asked) > length:
+    logging.warning('The model reads %d words; left out: %s.', length,
+                    ' '.join(asked[length:]))
+
+  path, inputs = pathlib.Path(picture), tuple(config['inputs'])
+  if not path.is_file():
+    raise ValueError(f'there is no picture {path}; give a PNG or JPEG file.')
+  record = {'image': path.read_bytes()}
+  if 'regions' in inputs:
+    read = records.region_reader(config['name'])
+    if read is None:
+      raise ValueError(
+          f'the model takes region features of {config["name"]}, which an '
+          'outside detector makes; a picture alone is not enough. A model '
+          "with 'image' among config.data.inputs takes pictures.")
+    record['regions'], record['boxes'] = read(
+        image_lib.decode(record['image'], name=str(path)))
+  decoder = tables.Decoder(inputs, sizes.get('num_regions', 0),
+                           sizes.get('image_size', 0), path.name)
+  arrays = decoder(record)
+  return {'tokens': ids[None]} | {k: x[None] for k, x in arrays.items()}
