@@ -29,6 +29,7 @@ setup(
         'orbax-checkpoint>=0.11.30',
         'pillow>=10.3',
         'safetensors>=0.4.5',
+        'scipy>=1.11',
         'tensorboardX>=2.6.2',
         'tensorflow-datasets>=4.9.8',
         'tokenizers>=0.20',

@@ -131,6 +131,14 @@ def load_data(config: ml_collections.ConfigDict,
       shard_index=jax.process_index(), shard_count=jax.process_count())
 
 
+def sizes_of(config: ml_collections.ConfigDict) -> dict[str, int]:
+  """Sizes of the data: those in `config.data.sizes`, else of the data itself."""
+  if config.data.get('sizes'):
+    return dict(config.data.sizes)
+  from bst_jax.data import source
+  return source.load(config.data).sizes
+
+
 def total_steps(config: ml_collections.ConfigDict, data: Any) -> int:
   """Steps of the whole training, from `config.steps` or `config.epochs`."""
   steps, epochs = config.get('steps'), config.get('epochs')

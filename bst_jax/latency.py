@@ -29,6 +29,13 @@ def product_rate(size: int = 2048, runs: int = 7) -> float:
   return size ** 3 / median_seconds(lambda: product(a), runs)
 
 
+def random_params(exp: experiment.Experiment) -> Any:
+  """Small random parameters of the full model, quickly."""
+  rng = np.random.default_rng(0)
+  return jax.tree.map(lambda s: jnp.asarray(
+      0.02 * rng.standard_normal(s.shape, np.float32)), exp.shapes)
+
+
 def measure(exp: experiment.Experiment, params: Any, subs: Sequence[Submodel],
             batch: int, runs: int) -> list[dict[str, Any]]:
   """Costs and latency of submodels, each as the smaller model that it is.
@@ -45,10 +52,7 @@ def measure(exp: experiment.Experiment, params: Any, subs: Sequence[Submodel],
     FLOPs by every convention and XLA's own count, milliseconds of the whole
     batch, and the share of a plain matrix product's rate that it reaches.
   """
-  if params is None:
-    rng = np.random.default_rng(0)
-    params = jax.tree.map(lambda s: jnp.asarray(
-        0.02 * rng.standard_normal(s.shape, np.float32)), exp.shapes)
+  params = random_params(exp) if params is None else params
   inputs = experiment.example(exp.sizes, batch, batch)
   rows = []
   for sub in tqdm.tqdm(subs, unit='submodel', disable=None):

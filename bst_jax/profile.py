@@ -11,11 +11,12 @@ from bst_jax import (
   costs,
   experiment,
   latency,
+  portable,
   scoring,
 )
 from bst_jax import workdir as workdirs
 import jax
-import ml_collections
+import numpy as np
 
 _CONFIG = config_flag.define()
 _WORKDIR = cli.define_workdir()
@@ -32,14 +33,19 @@ _REGIONS = flags.DEFINE_integer(
 _CONVENTION = flags.DEFINE_enum(
     'convention', 'mac', sorted(costs.CONVENTIONS),
     'How the count becomes FLOPs: mac, bst (2 x MAC) or das.', allow_override=True)
+_EXPORTED = flags.DEFINE_string(
+    'exported', None, 'Folder that bst_jax.export wrote: measures its ONNX '
+    'files in ONNX Runtime on one thread.', allow_override=True)
 
 DESCRIPTION = """Measures every submodel as the ordinary smaller model that it
 is: exact parameters and multiply-accumulates, XLA's own count, the median of
 warm runs, and what share of a plain matrix product's rate, timed in the same
-process, it reaches. Takes a workdir, or a config with random parameters."""
+process, it reaches. Takes a workdir, a config with random parameters, or the
+folder of exported files."""
 EXAMPLES = """python -m bst_jax.profile --workdir runs/quickstart
 python -m bst_jax.profile --workdir runs/quickstart --batch 32 --submodel 1/4x1/4,1x1
-python -m bst_jax.profile --config configs/bst_mcan_vqa.py --convention bst"""
+python -m bst_jax.profile --config configs/bst_mcan_vqa.py --convention bst
+python -m bst_jax.profile --exported runs/phone"""
 
 
 def table(rows: list[Mapping[str, Any]], batch: int, convention: str) -> str:
@@ -55,18 +61,39 @@ def table(rows: list[Mapping[str, Any]], batch: int, convention: str) -> str:
           'utilisation against a 2048 x 2048 matrix product\n' + scoring.aligned(lines))
 
 
+def exported(folder: pathlib.Path, batch: int, runs: int) -> str:
+  """Table of the exported ONNX files: bytes and latency on one thread."""
+  card = workdirs.read_json(folder, 'card.json')
+  inputs = {name: np.ones((batch, *about['shape'][1:]), about['dtype'])
+            for name, about in card['inputs'].items()}
+  lines = [('file', 'bytes', 'latency ms')]
+  for path in sorted(folder.glob('*.onnx')):
+    session = portable.Session(path)
+    seconds = latency.median_seconds(lambda s=session: s(inputs), runs)
+    lines.append((path.name, f'{path.stat().st_size:,}', f'{1e3 * seconds:.2f}'))
+  if len(lines) == 1:
+    raise ValueError(f'{folder} holds no ONNX file; export one by --format '
+                     'onnx,int8.')
+  return (f'{card["model"]} {card["submodel"]}, {batch} at a time, ONNX Runtime '
+          f'on one thread of a CPU\n{scoring.aligned(lines)}')
+
+
 def main() -> None:
   """The command."""
   cli.start()
-  if (_WORKDIR.value is None) == (_CONFIG.value is None):
-    raise cli.UsageError('give either --workdir or --config.')
+  given = [f.value for f in (_WORKDIR, _CONFIG, _EXPORTED) if f.value]
+  if len(given) != 1:
+    raise cli.UsageError('give one of --workdir, --config and --exported.')
+  if _EXPORTED.value:
+    print(exported(pathlib.Path(_EXPORTED.value), _BATCH.value, _RUNS.value))
+    return
   if _WORKDIR.value:
     workdir = pathlib.Path(_WORKDIR.value)
     exp = experiment.load(workdir)
     params = checkpoint.load_params(workdir, exp.shapes)
   else:
     workdir, params = None, None
-    exp = experiment.build(_CONFIG.value, sizes_of(_CONFIG.value))
+    exp = experiment.build(_CONFIG.value, experiment.sizes_of(_CONFIG.value))
   exp = experiment.build(exp.config, dict(exp.sizes) | {
       name: value for name, value in (('max_tokens', _TOKENS.value),
                                       ('num_regions', _REGIONS.value)) if value})
@@ -79,14 +106,6 @@ def main() -> None:
         'batch': _BATCH.value, 'device': jax.devices()[0].device_kind,
         'rows': rows})
     print(f'Saved {workdir / "profile.json"}')
-
-
-def sizes_of(config: ml_collections.ConfigDict) -> dict[str, int]:
-  """Sizes of the data: those in `config.data.sizes`, else of the data itself."""
-  if config.data.get('sizes'):
-    return dict(config.data.sizes)
-  from bst_jax.data import source
-  return source.load(config.data).sizes
 
 
 if __name__ == '__main__':

@@ -9,6 +9,7 @@ from bst_jax import (
   checkpoint,
   elastic,
   experiment,
+  export,
   extract,
   latency,
   predict,
@@ -199,3 +200,21 @@ def test_help_has_examples_and_is_quick_to_ask(name):
   assert run.returncode == 0, run.stderr
   assert f'python -m bst_jax.{name}' in run.stdout
   assert '--workdir' in run.stdout
+
+
+def test_stablehlo_runs_any_batch_without_the_model(trained, tmp_path):
+  exp = experiment.load(trained)
+  params = checkpoint.load_params(trained, exp.shapes)
+  data = experiment.load_data(exp.config, trained)
+  card = export.export(exp, params, '1/2x1', ['stablehlo'], tmp_path / 'a',
+                       data, 'test')
+  about = card['files']['model.stablehlo']
+  assert about['difference'] < 1e-5
+  assert about['bytes'] == (tmp_path / 'a' / 'model.stablehlo').stat().st_size
+  rows = json.loads((trained / 'evaluation_test.json').read_text())['rows']
+  want, = (r['accuracy']['overall'] for r in rows if r['submodel'] == '1/2x1')
+  assert card['accuracy'] == pytest.approx(want)
+  with pytest.raises(ValueError, match='nothing is overwritten'):
+    export.export(exp, params, '1/2x1', ['stablehlo'], tmp_path / 'a')
+  with pytest.raises(ValueError, match="Did you mean 'onnx'"):
+    export.export(exp, params, '1x1', ['onx'], tmp_path / 'b')

@@ -1,0 +1,240 @@
+"""Writes a submodel as files that run without this package."""
+import json
+import pathlib
+import shutil
+from typing import Any
+
+from absl import flags, logging
+from bst_jax import (
+  checkpoint,
+  cli,
+  config_flag,
+  elastic,
+  experiment,
+  files,
+  latency,
+  portable,
+  scoring,
+)
+import jax
+import numpy as np
+
+FORMATS = ('stablehlo', 'onnx', 'int8')
+NAMES = {'stablehlo': 'model.stablehlo', 'onnx': 'model.onnx',
+         'int8': 'model.int8.onnx'}
+TOLERANCE = 1e-4  # of the greatest logit, between a file and the JAX model
+
+_CONFIG = config_flag.define()
+_WORKDIR = cli.define_workdir()
+_SUBMODEL = flags.DEFINE_string(
+    'submodel', '1x1', 'The submodel, as 1/2x1/3.', allow_override=True)
+_OUTPUT = flags.DEFINE_string(
+    'output', None, 'Folder to write; new or empty.', allow_override=True)
+_FORMAT = flags.DEFINE_list(
+    'format', ['stablehlo', 'onnx'],
+    f'Comma-separated, of {", ".join(FORMATS)}.', allow_override=True)
+_SPLIT = flags.DEFINE_string(
+    'split', None, 'Split to score the files on; config.data.eval if left out, '
+    'none to leave it be.', allow_override=True)
+
+DESCRIPTION = """Writes one submodel as StableHLO (jax.export, any batch, CPU,
+CUDA and TPU), ONNX and int8 ONNX, with a model card, the vocabularies and a
+JSON of all numbers. Every file is run and compared with the JAX model, and
+scored on the evaluation split, before the command says done. Takes a workdir,
+or a config for sizes and latency with random parameters. ONNX needs the extra:
+pip install bst_jax[export]."""
+EXAMPLES = """python -m bst_jax.export --workdir runs/quickstart --submodel 1/4x1/2 --output runs/phone
+python -m bst_jax.export --workdir runs/quickstart --submodel 1/2x1 --format onnx,int8 --output runs/int8
+python -m bst_jax.export --config configs/bst_mcan_vqa.py --submodel 1/4x1/6 --format onnx,int8 --output runs/size"""
+
+
+def export(exp: experiment.Experiment, params: Any, submodel: str,
+           formats: list[str], output: pathlib.Path, data: Any = None,
+           split: str = '') -> dict[str, Any]:
+  """Writes the files of one submodel and checks them.
+
+  Args:
+    exp: the experiment.
+    params: parameters of the full model.
+    submodel: as 1/2x1/3.
+    formats: of `FORMATS`.
+    output: folder to write, new or empty.
+    data: scores the files on a split, if given.
+    split: of the data.
+
+  Returns:
+    What `card.json` holds: sizes, costs, inputs, and for every file its bytes,
+    its greatest difference from the JAX model, milliseconds of one question on
+    one thread, and accuracy.
+
+  Raises:
+    ValueError: a format is unknown, or the output is not empty.
+    ArithmeticError: a file's logits are not the model's.
+  """
+  for name in formats:
+    elastic.check_name(name, FORMATS, 'format')
+  subs = exp.parse(submodel)
+  if len(subs) != 1:
+    raise ValueError(f'one submodel is exported, not {submodel!r}; give one of '
+                     f'{", ".join(map(str, exp.space))}.')
+  if output.exists() and any(output.iterdir()):
+    raise ValueError(f'{output} is not empty, and nothing is overwritten; '
+                     'choose another --output.')
+  small = exp.model.at(subs[0])
+  weights = jax.tree.map(np.asarray, exp.extract(params, subs[0]))
+  run = lambda batch: small.apply({'params': weights}, batch)
+  example = portable.used(run, experiment.example(exp.sizes))
+  card = scoring.row(exp, subs[0]) | {
+      'data': exp.config.data.name, 'task': exp.config.task.name,
+      'model': exp.config.model.name, 'sizes': dict(exp.sizes),
+      'inputs': {name: {'shape': ['B', *x.shape[1:]], 'dtype': str(x.dtype)}
+                 for name, x in sorted(example.items())},
+      'files': {}}
+  if data is not None:
+    card['split'] = split
+    card['accuracy'] = _accuracy(jax.jit(run), example, exp, data, split)
+
+  asked = _questions(exp, example, data, split)
+  want = np.asarray(run(asked))
+  model = None
+  for name in FORMATS:
+    if name not in formats:
+      continue
+    logging.info('writing %s', NAMES[name])
+    if name == 'stablehlo':
+      blob = portable.stablehlo(run, example)
+      call = lambda batch, blob=blob: portable.run_stablehlo(blob, batch)
+    else:
+      model = model or portable.onnx(run, example)
+      blob = portable.quantise(model) if name == 'int8' else model
+      call = portable.Session(blob)
+    about = {'bytes': len(blob), 'difference': _difference(call(asked), want)}
+    if name != 'int8' and about['difference'] > TOLERANCE:
+      raise ArithmeticError(
+          f'{NAMES[name]} differs from the JAX model by '
+          f'{about["difference"]:.1e} of its greatest logit, more than '
+          f'{TOLERANCE:.0e}; it was not written. Please report this.')
+    if name != 'stablehlo':
+      one = {k: x[:1] for k, x in asked.items()}
+      about['latency_ms'] = 1e3 * latency.median_seconds(
+          lambda call=call, one=one: call(one), runs=30)
+      if data is not None:
+        about['accuracy'] = _accuracy(call, example, exp, data, split)
+    with files.beside(output / NAMES[name]) as place:
+      place.write_bytes(blob)
+    card['files'][NAMES[name]] = about
+  return card
+
+
+def _questions(exp, names, data, split):
+  """Eight questions of the split, or random ones, a picture each."""
+  if data is None:
+    rng = np.random.default_rng(0)
+    like = experiment.example(exp.sizes, 8, 8)
+    draw = lambda x: (rng.integers(0, 3, x.shape) if x.dtype == np.int32 else
+                      255 * rng.random(x.shape) if x.dtype == np.uint8 else
+                      rng.random(x.shape)).astype(x.dtype)
+    return {name: draw(np.asarray(like[name])) for name in names}
+  batch = _flat(next(iter(data.evaluation(split))), names)
+  return {name: x[:8] for name, x in batch.items()}
+
+
+def _flat(batch, names):
+  """The named inputs with a picture a question, as the files want them."""
+  count = len(batch['tokens'])
+  return {name: np.repeat(batch[name], count // len(batch[name]), axis=0)
+          for name in names}
+
+
+def _accuracy(call, names, exp, data, split):
+  """Overall accuracy in percent of batch -> logits on a split."""
+  correct = count = 0
+  for batch in data.evaluation(split):
+    totals = exp.task.metrics(call(_flat(batch, names)), batch, len(data.types))
+    correct, count = correct + totals['correct'][-1], count + totals['count'][-1]
+  return 100 * float(correct / count)
+
+
+def _difference(got, want):
+  return float(np.abs(got - want).max() / np.abs(want).max())
+
+
+def write_card(card: dict[str, Any], output: pathlib.Path,
+               trained: bool) -> None:
+  """Writes card.json and card.md, by which others can run the files."""
+  with files.beside(output / 'card.json') as place:
+    place.write_text(json.dumps(card, indent=2), 'utf-8')
+  lines = [('file', 'bytes', 'difference', 'latency ms', 'accuracy %')]
+  for name, about in card['files'].items():
+    show = lambda key, form, about=about: (
+        form.format(about[key]) if key in about else '-')
+    lines.append((name, f'{about["bytes"]:,}', f'{about["difference"]:.1e}',
+                  show('latency_ms', '{:.2f}'), show('accuracy', '{:.2f}')))
+  accuracy = (f'Accuracy of the JAX model: {card["accuracy"]:.2f} % on '
+              f'{card["data"]}, split {card["split"]}.\n'
+              if 'accuracy' in card else '')
+  kinds = {
+      'tokens': 'words as numbers of vocab/words.json; lower case, without '
+                "`. , ' ! ? \" ( ) * # : ;`, `-` and `/` as spaces; 1 for "
+                'unknown words, 0 to the right',
+      'regions': 'features of regions, rows of zeros for fewer',
+      'boxes': 'x1 y1 x2 y2 of the regions, as shares of the picture',
+      'image': 'RGB, bilinear to this size, 0 to 255',
+  }
+  inputs = '\n'.join(
+      f'- `{name}` {about["dtype"]}[{", ".join(map(str, about["shape"]))}]: '
+      f'{kinds[name]}' for name, about in card['inputs'].items())
+  answer = ('sigmoid: the probability of each answer' if card['task'] == 'vqa'
+            else 'softmax: the probabilities of the answers')
+  warning = '' if trained else (
+      'RANDOM PARAMETERS: for sizes and latency only.\n\n')
+  text = f"""# {card['model']}, submodel {card['submodel']}
+
+{warning}{card['params']:,} parameters, {card['macs']:,} multiply-accumulates a question.
+{accuracy}
+Inputs, for a batch of B questions with a picture each:
+
+{inputs}
+
+Output: `logits` float32[B, {card['sizes']['num_answers']}], in the order of
+vocab/answers.json; {answer}.
+
+Latency is the median of one question on one thread of ONNX Runtime, here;
+difference is the greatest one from the JAX model, as a share of its greatest
+logit.
+
+```
+{scoring.aligned(lines)}
+```
+"""
+  with files.beside(output / 'card.md') as place:
+    place.write_text(text, 'utf-8')
+  print(text)
+
+
+def main() -> None:
+  """The command."""
+  cli.start()
+  if (_WORKDIR.value is None) == (_CONFIG.value is None):
+    raise cli.UsageError('give either --workdir or --config.')
+  output, data, split = pathlib.Path(cli.required(_OUTPUT)), None, ''
+  if _WORKDIR.value:
+    workdir = pathlib.Path(_WORKDIR.value)
+    exp = experiment.load(workdir)
+    params = checkpoint.load_params(workdir, exp.shapes)
+    if _SPLIT.value != 'none':
+      data = experiment.load_data(exp.config, workdir)
+      split = _SPLIT.value or exp.config.data.eval
+  else:
+    exp = experiment.build(_CONFIG.value, experiment.sizes_of(_CONFIG.value))
+    params = latency.random_params(exp)
+  card = export(exp, params, _SUBMODEL.value, _FORMAT.value, output, data,
+                split)
+  if _WORKDIR.value:
+    shutil.copytree(workdir / experiment.VOCAB, output / experiment.VOCAB)
+  write_card(card, output, trained=bool(_WORKDIR.value))
+  print(f'Saved {", ".join(card["files"])}, card.md and card.json in {output}')
+
+
+if __name__ == '__main__':
+  cli.run(main, DESCRIPTION, EXAMPLES)

@@ -1,0 +1,126 @@
+"""Models as files that run without this package: StableHLO, ONNX, int8 ONNX.
+
+A program is a function of the arrays in `batch`, its weights inside it, with a
+batch of any size.
+"""
+from collections.abc import Callable, Mapping
+import contextlib
+import logging as python_logging
+import os
+import pathlib
+import tempfile
+from typing import Any
+
+import jax
+from jax import export as jax_export
+import numpy as np
+
+PLATFORMS = ('cpu', 'cuda', 'tpu')
+# Matrix products and the table of words: what weighs something.
+_QUANTISED = ('MatMul', 'Gemm', 'Gather')
+
+Batch = Mapping[str, Any]
+
+
+def stablehlo(run: Callable[[Batch], jax.Array], batch: Batch) -> bytes:
+  """The program as jax.export serialises it, for CPU, CUDA and TPU.
+
+  Args:
+    run: batch -> float[B, A].
+    batch: arrays, or their shapes, of one question; every first axis becomes B.
+  """
+  size, = jax_export.symbolic_shape('b')
+  abstract = {name: jax.ShapeDtypeStruct((size, *x.shape[1:]), x.dtype)
+              for name, x in batch.items()}
+  return bytes(jax_export.export(
+      jax.jit(run), platforms=PLATFORMS)(abstract).serialize())
+
+
+def run_stablehlo(data: bytes, batch: Batch) -> np.ndarray:
+  """float[B, A] of a serialised program on this machine's device."""
+  return np.asarray(jax_export.deserialize(bytearray(data)).call(dict(batch)))
+
+
+def onnx(run: Callable[[Batch], jax.Array], batch: Batch) -> bytes:
+  """The program as an ONNX file, inputs named as in `batch`, output `logits`.
+
+  Args:
+    run: batch -> float[B, A].
+    batch: as for `stablehlo`.
+  """
+  import jax2onnx  # Of the extra `export`.
+
+  names = sorted(batch)
+  with _silent('jax2onnx', 'onnx_ir', 'root'):
+    model = jax2onnx.to_onnx(
+        lambda *arrays: run(dict(zip(names, arrays))),
+        inputs=[jax.ShapeDtypeStruct(('B', *batch[n].shape[1:]), batch[n].dtype)
+                for n in names],
+        input_names=names, output_names=['logits'])
+  return model.SerializeToString()
+
+
+@contextlib.contextmanager
+def _silent(*names: str):
+  """Nothing but errors from these loggers, which tell of every shape."""
+  loggers = [python_logging.getLogger(name) for name in names]
+  levels = [logger.level for logger in loggers]
+  try:
+    for logger in loggers:
+      logger.setLevel(python_logging.ERROR)
+    yield
+  finally:
+    for logger, level in zip(loggers, levels):
+      logger.setLevel(level)
+
+
+def used(run: Callable[[Batch], jax.Array], batch: Batch) -> Batch:
+  """The part of `batch` that `run` reads."""
+  names = sorted(batch)
+  program = jax.make_jaxpr(
+      lambda *arrays: run(dict(zip(names, arrays))))(*map(batch.get, names))
+  read = {id(v) for e in program.jaxpr.eqns for v in e.invars}
+  return {name: batch[name] for name, v in zip(names, program.jaxpr.invars)
+          if id(v) in read}
+
+
+def quantise(model: bytes) -> bytes:
+  """The ONNX program with int8 weights; activations are quantised as it runs.
+
+  Weights are symmetric, one scale a channel. No data are needed.
+  """
+  from onnxruntime import quantization
+  from onnxruntime.quantization import shape_inference
+
+  with tempfile.TemporaryDirectory() as folder:
+    paths = [os.path.join(folder, f'{i}.onnx') for i in range(3)]
+    pathlib.Path(paths[0]).write_bytes(model)
+    # Folds constants, so that weights are seen where products read them.
+    shape_inference.quant_pre_process(paths[0], paths[1],
+                                      skip_symbolic_shape=True)
+    quantization.quantize_dynamic(
+        paths[1], paths[2], op_types_to_quantize=list(_QUANTISED),
+        per_channel=True, weight_type=quantization.QuantType.QInt8,
+        extra_options={'EnableSubgraph': True})
+    return pathlib.Path(paths[2]).read_bytes()
+
+
+class Session:
+  """An ONNX program in ONNX Runtime on a CPU."""
+
+  def __init__(self, model: bytes | str | os.PathLike, threads: int = 1):
+    """Takes the file or its bytes."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = threads
+    options.log_severity_level = 3
+    model = model if isinstance(model, bytes) else os.fspath(model)
+    self._session = onnxruntime.InferenceSession(
+        model, options, providers=['CPUExecutionProvider'])
+
+  def __call__(self, batch: Batch) -> np.ndarray:
+    """float[B, A] logits."""
+    names = {i.name for i in self._session.get_inputs()}
+    arrays = {k: np.asarray(x) for k, x in batch.items() if k in names}
+    return self._session.run(['logits'], arrays)[0]

@@ -1,0 +1,60 @@
+"""Exported files against the JAX model, by the runtimes that will run them."""
+import json
+import pathlib
+
+from bst_jax import elastic, experiment, export, latency, portable, profile
+from configs import bst_mcan_gqa, bst_mcan_vqa
+import jax
+import numpy as np
+import pytest
+
+pytest.importorskip('jax2onnx', reason='pip install bst_jax[export]')
+
+
+@pytest.fixture(scope='module', params=[bst_mcan_vqa, bst_mcan_gqa])
+def exp(request):
+  """MCAN in both forms, small, with odd numbers of everything."""
+  config = request.param.get_config('tiny')
+  sizes = dict(vocab_size=23, num_answers=7, max_tokens=5, num_regions=6,
+               feature_size=12)
+  return experiment.build(config, sizes)
+
+
+def test_files_are_checked_and_described(exp, tmp_path, capsys):
+  params = exp.model.init(jax.random.key(0), experiment.example(exp.sizes))
+  params = elastic.unbox(params['params'])
+  out = tmp_path / 'out'
+  card = export.export(exp, params, '1/2x1/2', ['onnx', 'int8'], out)
+  export.write_card(card, out, trained=False)
+  assert set(card['files']) == {'model.onnx', 'model.int8.onnx'}
+  assert card['files']['model.onnx']['difference'] < 1e-5
+  assert 1e-5 < card['files']['model.int8.onnx']['difference'] < 0.1
+  assert card == json.loads((out / 'card.json').read_text())
+  assert 'RANDOM' in (out / 'card.md').read_text()
+  # Only the GQA form reads boxes.
+  assert ('boxes' in card['inputs']) == bool(exp.model.box_size)
+
+  # Any batch, and padding.
+  session = portable.Session(out / 'model.onnx')
+  small = exp.model.at(elastic.Submodel('1/2', '1/2'))
+  weights = exp.extract(params, elastic.Submodel('1/2', '1/2'))
+  rng = np.random.default_rng(0)
+  for count in (1, 5):
+    batch = {'tokens': rng.integers(0, 23, (count, 5), np.int32),
+             'regions': rng.standard_normal((count, 6, 12), np.float32),
+             'boxes': rng.random((count, 6, 4), np.float32)}
+    batch['tokens'][:, 3:] = 0
+    batch['regions'][:, 4:] = 0
+    want = small.apply({'params': weights}, batch)
+    got = session(batch)
+    assert np.abs(got - want).max() < 1e-4 * np.abs(want).max()
+  assert 'model.int8.onnx' in profile.exported(pathlib.Path(out), 2, 2)
+
+
+def test_a_difference_stops_the_export(exp, tmp_path, monkeypatch):
+  real = portable.Session.__call__
+  monkeypatch.setattr(portable.Session, '__call__',
+                      lambda self, batch: real(self, batch) + 1)
+  with pytest.raises(ArithmeticError, match='it was not written'):
+    export.export(exp, latency.random_params(exp), '1x1', ['onnx'], tmp_path)
+  assert not list(tmp_path.iterdir())
