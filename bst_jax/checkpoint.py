@@ -102,7 +102,8 @@ class Store:
     step = int(step)
     if any(known.step == step for known in self._orbax.checkpoints):
       return
-    state = meta.unbox(state)
+    # Keys as numbers: not every orbax reads back the keys that it wrote.
+    state = trees.raw_keys(meta.unbox(state))
     self._orbax.save_checkpointables_async(
         step,
         {'params': state.params,
@@ -131,7 +132,7 @@ class Store:
         parameters only, or another model's.
     """
     self.wait()
-    wanted = meta.unbox(abstract_state)
+    wanted = trees.raw_keys(meta.unbox(abstract_state))
     items = {'params': wanted.params,
              'train': wanted.replace(params=None, frozen=None)}
 
@@ -157,8 +158,8 @@ class Store:
       self._orbax.reload()
 
     params = trees.like(abstract_state.params, loaded['params'])
-    rest = trees.like(abstract_state.replace(params=None, frozen=None),
-                 loaded['train'])
+    rest = abstract_state.replace(params=None, frozen=None)
+    rest = trees.typed_keys(rest, trees.like(rest, loaded['train']))
     state = rest.replace(params=params, frozen=abstract_state.frozen)
     return state, processes.own(data)
 

@@ -10,6 +10,36 @@ def sharding(leaf):
   return getattr(leaf, 'sharding', None)
 
 
+def is_key(leaf) -> bool:
+  """Whether a leaf, abstract or not, is an array of typed random keys."""
+  return hasattr(leaf, 'dtype') and jax.dtypes.issubdtype(
+      leaf.dtype, jax.dtypes.prng_key)
+
+
+def raw_keys(tree):
+  """The tree with the numbers behind typed random keys, abstract or not."""
+
+  def raw(leaf):
+    if not is_key(leaf):
+      return leaf
+    if not isinstance(leaf, jax.ShapeDtypeStruct):
+      return jax.random.key_data(leaf)
+    data = jax.eval_shape(jax.random.key_data, leaf)
+    return jax.ShapeDtypeStruct(data.shape, data.dtype,
+                                sharding=sharding(leaf))
+
+  return jax.tree.map(raw, tree)
+
+
+def typed_keys(abstract, tree):
+  """The inverse of `raw_keys`, for a tree of the kinds of `abstract`."""
+
+  def typed(like, leaf):
+    return jax.random.wrap_key_data(leaf) if is_key(like) else leaf
+
+  return jax.tree.map(typed, abstract, tree)
+
+
 def placed(leaf):
   """The abstract leaf with a sharding: its own, or the first device's."""
   if not hasattr(leaf, 'dtype') or sharding(leaf):
@@ -30,8 +60,7 @@ def _specs(tree) -> dict[str, tuple[tuple[int, ...], str | None]]:
   def spec(leaf):
     if not hasattr(leaf, 'dtype'):
       return (), None
-    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-      leaf = jax.eval_shape(jax.random.key_data, leaf)  # As it is stored.
+    leaf = raw_keys(leaf)  # As they are stored.
     return tuple(leaf.shape), str(np.dtype(leaf.dtype))
 
   def name(key):

@@ -58,13 +58,12 @@ def main():
   split = exp.config.data.eval
   scores = {}
   for home, exp in exps.items():
-    sandwich = rows_of(home, split)
     for sub in exp.parse(args.submodels):
       place = output / pathlib.Path(home).name / sub.path
       if not (place / f'evaluation_{split}.json').exists():
         train.run(alone(exp, sub), place)
       pair = scores.setdefault(str(sub), ([], []))
-      pair[0].append(sandwich[str(sub)])
+      pair[0].append(rows_of(home, split)[str(sub)])
       pair[1].append(*rows_of(place, split).values())
 
   lines = [('submodel', 'sandwich', 'alone', 'difference')]
