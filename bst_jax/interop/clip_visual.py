@@ -1,7 +1,7 @@
 """CLIP's ResNets -> the trunk of models/clip_vil.py, and nothing else.
 
 The published files are TorchScript archives, which run code when they are
-loaded; in torch, save `torch.jit.load(path).state_dict()` of one that you trust.
+loaded; in torch, save `torch.jit.load(path).state_dict()` of one you trust.
 """
 from bst_jax.interop.core import CONV, COPY, norm_rows
 
@@ -34,6 +34,11 @@ def rows(foreign='visual.', ours='visual/'):
 BYPASSED = (r'.*\.num_batches_tracked', r'.*visual\.attnpool\..*')
 
 TABLE = rows()
-IGNORED = (*BYPASSED, r'(?!visual\.).*')  # The text tower and scalars.
+IGNORED = (
+    *BYPASSED,
+    # The text tower, and numbers about both.
+    r'transformer\..*', r'ln_final\..*', r'token_embedding\.weight',
+    'positional_embedding', 'text_projection', 'logit_scale',
+    'input_resolution', 'context_length', 'vocab_size')
 RENAMES = ()
 PARTIAL = True
