@@ -75,8 +75,10 @@ def _start(config, exp):
   """The parameters that a partial table leaves as they are."""
   if config.init_from:
     return checkpoint.load_params(config.init_from, exp.shapes)
-  return elastic.unbox(exp.model.init(
-      jax.random.key(config.seed), experiment.example(exp.sizes))['params'])
+  # Compiled, so that nothing of the forward pass is computed.
+  init = jax.jit(lambda rng: exp.model.init(
+      rng, experiment.example(exp.sizes))['params'])
+  return elastic.unbox(init(jax.random.key(config.seed)))
 
 
 def write(workdir: str | pathlib.Path, family: str,

@@ -7,8 +7,7 @@
 Serves converting, costs and latency; accuracy: not measured here. Tables
 `clip_vil_encoder`, `bert` and `clip_visual` start a training, the later ones
 with --config.init_from=WORKDIR of the earlier. One optimiser for all, where the
-original trains the trunk by SGD. `:tiny` trains on the embedded data in two
-minutes on a CPU.
+original trains the trunk by SGD. `:tiny` is a short run on the embedded data.
 """
 from configs import bst_uniter_vqa
 

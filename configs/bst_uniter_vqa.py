@@ -7,7 +7,7 @@
 Serves converting, costs and latency; accuracy: not measured here. Tables
 `uniter_pretrained` and `bert` start a training. Steps, optimiser and schedule
 are UNITER's; one learning rate for all, where the original trains the answer
-head ten times faster. `:tiny` trains on the embedded data in a minute on a CPU.
+head ten times faster. `:tiny` is a short run on the embedded data.
 """
 from configs import common
 

@@ -160,9 +160,6 @@ def read(table: Sequence[Row], foreign: Mapping[str, np.ndarray], target: Any,
             for what, found in problems.items() if found)
         + '. Check the sizes in config.model and the table that was named.')
   if partial:
-    if not rows:
-      raise ValueError('the table fills nothing of this model; name a table of '
-                       "this model's family.")
     ours = flatten(target)
     result |= {path: np.asarray(ours[path], np.float32) for path in rest}
   return unflatten(result)

@@ -37,6 +37,8 @@ def per_question(x: jax.Array, questions: int) -> jax.Array:
     questions: B. The questions of one picture stand together.
   """
   pictures = x.shape[0]
+  if pictures == questions:
+    return x
   if questions % pictures:
     raise ValueError(
         f'{questions} questions do not split evenly over {pictures} pictures; '

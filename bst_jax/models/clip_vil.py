@@ -141,7 +141,7 @@ class Model(nn.Module):
           inner, embed, self.dtype, name=name)(x, sub=sub)
       text, image = adapt('text_adapter', text), adapt('image_adapter', image)
 
-    image = per_question(image, len(tokens))
+    image = per_question(image, tokens.shape[0])
     x = jnp.concatenate([text, image], 1)                   # [B, M + h * w, d]
     mask = jnp.concatenate(
         [tokens != 0, jnp.ones(image.shape[:2], bool)], 1)

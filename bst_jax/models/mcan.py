@@ -17,7 +17,7 @@ from bst_jax.layers.linear import Dense, Embed
 from bst_jax.layers.recurrent import Lstm
 from bst_jax.layers.stack import Stack
 from bst_jax.layers.stem import cell_boxes, ConvStem
-from bst_jax.layers.tokens import nonzero_rows
+from bst_jax.layers.tokens import nonzero_rows, per_question
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
@@ -137,8 +137,7 @@ class Model(nn.Module):
     y_mask = tokens != 0
     y = self._question(tokens, embed, sub)                  # [B, M, d]
     x, x_mask = self._picture(batch, embed, sub)            # [P, N, d]
-    questions = tokens.shape[0] // x.shape[0]
-    x, x_mask = (jnp.repeat(z, questions, axis=0) for z in (x, x_mask))
+    x, x_mask = (per_question(z, tokens.shape[0]) for z in (x, x_mask))
 
     out_init = nn.initializers.zeros if self.identity_init else None
     layer = dict(embed=embed, heads=heads, mlp=mlp, out_init=out_init, **part)

@@ -120,7 +120,7 @@ class Model(nn.Module):
           inner, embed, self.dtype, name=name)(x, sub=sub)
       text, image = adapt('text_adapter', text), adapt('image_adapter', image)
 
-    image, image_mask = (per_question(z, len(tokens))
+    image, image_mask = (per_question(z, tokens.shape[0])
                          for z in (image, nonzero_rows(regions)))
     x = jnp.concatenate([text, image], 1)                   # [B, M + N, d]
     mask = jnp.concatenate([tokens != 0, image_mask], 1)
