@@ -114,6 +114,9 @@ def test_the_trunk_is_dearer_than_the_transformer():
       exp.shapes, experiment.example(exp.sizes))
   assert printed(2 * found.macs / 1e9, '115.5')
   assert found.by_kind()['convolution'] == found.macs
+  whole = costs.of(exp.model, exp.shapes, experiment.example(exp.sizes))
+  assert whole.by_part()['visual'] == found.macs
+  assert whole.macs == found.macs + macs(exp, elastic.FULL)
 
 
 @pytest.mark.parametrize('module', [

@@ -103,6 +103,9 @@ def test_models_are_found_by_name():
   create = models.backbones.create
   assert create(sizes, strategy='uniform', max_tokens=5) == create(
       sizes | dict(strategy='uniform'))  # What it does not know is left out.
+  # As a config.json has it.
+  assert hash(create(sizes | dict(stem=[8, 16]))) == hash(
+      create(sizes | dict(stem=(8, 16))))
   with pytest.raises(ValueError, match="no model 'mcann'. Did you mean 'mcan'"):
     create(sizes | dict(name='mcann'))
   with pytest.raises(ValueError, match=(

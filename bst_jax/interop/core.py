@@ -6,7 +6,8 @@ Each op has an inverse, so a table that reads a family also writes it.
 
 A table file holds
   TABLE    the rows.
-  IGNORED  regular expressions of foreign names that may be left over.
+  IGNORED  regular expressions of foreign names that may be left over; they are
+           not written back.
   RENAMES  pairs (regular expression, replacement), applied in turn to every
            foreign name: old spellings and prefixes.
   PARTIAL  whether it fills only a part of our model: the rest keeps the

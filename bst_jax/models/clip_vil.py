@@ -38,7 +38,8 @@ class Model(nn.Module):
     max_positions: tokens of the longest question.
     grid_positions: rows, and columns, of the largest grid.
     visual_blocks, visual_width: of the trunk, see `clip_resnet.ClipResNet`.
-    train_visual: let gradients into the trunk.
+    train_visual: let gradients into the trunk; an optimiser's weight decay
+      moves it either way.
     embed_mode: `slice`: a submodel keeps a prefix of the embeddings' channels,
       so that trained weights are the full model; `adapter`: embeddings stay
       whole and a linear layer and a normalisation a modality follow them, as in
@@ -90,7 +91,7 @@ class Model(nn.Module):
 
   def setup(self):
     self.visual = clip_resnet.ClipResNet(
-        tuple(self.visual_blocks), self.visual_width, self.dtype)
+        self.visual_blocks, self.visual_width, self.dtype)
 
   def shared(self, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
     """What every submodel reads alike, to be put into the batch.
