@@ -4,7 +4,7 @@ import pathlib
 import pkgutil
 import shutil
 
-from absl import flags
+from absl import flags, logging
 from bst_jax import checkpoint, cli, config_flag, elastic, experiment, interop
 from bst_jax.interop import core, files
 import jax
@@ -26,7 +26,9 @@ DESCRIPTION = """Converts checkpoints, strictly: every tensor on either side is
 accounted for, or the command says which is not.
 
 With --checkpoint and --config it writes a new workdir; with --output it writes
-the workdir's parameters as a file of the named family."""
+the workdir's parameters as a file of the named family. A family that fills a
+part of the model (bert, clip_visual, …) leaves the rest at random or, with
+--config.init_from, as another workdir has it; what that is, is listed."""
 EXAMPLES = """python -m bst_jax.convert --config configs/bst_mcan_vqa.py --table mcan_bst --checkpoint epoch14.pkl --workdir runs/teacher
 python -m bst_jax.convert --workdir runs/teacher --table mcan_bst --output teacher.safetensors"""
 
@@ -52,12 +54,31 @@ def read(config, family: str, path: str | pathlib.Path,
         'max_tokens, num_regions), as configs/bst_mcan_vqa.py does.')
   rows = table(family)
   exp = experiment.build(config, dict(config.data.sizes))
-  params = core.read(rows.TABLE, files.load(path), exp.shapes, rows.IGNORED)
+  tensors = files.load(path)
+  target = _start(config, exp) if rows.PARTIAL else exp.shapes
+  params = core.read(rows.TABLE, tensors, target, rows.IGNORED, rows.RENAMES,
+                     rows.PARTIAL)
+  rest = core.unsourced(rows.TABLE, exp.shapes)
+  if rest:
+    logging.info(
+        '%d parameter arrays have no source in the checkpoint and keep what '
+        'they start from; they are of: %s', len(rest),
+        ', '.join(sorted({path.split('/')[0] for path in rest})))
   if vocab:
     shutil.copytree(vocab, workdir / experiment.VOCAB)
   checkpoint.save_params(workdir, params)
   experiment.save(workdir, config, exp.sizes)
   return elastic.size(params)
+
+
+def _start(config, exp):
+  """The parameters that a partial table leaves as they are."""
+  if config.init_from:
+    return checkpoint.load_params(config.init_from, exp.shapes)
+  # Compiled, so that nothing of the forward pass is computed.
+  init = jax.jit(lambda rng: exp.model.init(
+      rng, experiment.example(exp.sizes))['params'])
+  return elastic.unbox(init(jax.random.key(config.seed)))
 
 
 def write(workdir: str | pathlib.Path, family: str,

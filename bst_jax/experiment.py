@@ -109,8 +109,9 @@ def example(sizes: Mapping[str, int], questions: int = 1,
     batch['regions'] = jnp.ones((*shape, sizes['feature_size']))
     batch['boxes'] = jnp.broadcast_to(jnp.array([0., 0., 1., 1.]), (*shape, 4))
   if 'image_size' in sizes:
-    side = sizes['image_size']
-    batch['image'] = jnp.zeros((pictures, side, side, 3), jnp.uint8)
+    sides = sizes['image_size']  # A number, or height and width.
+    sides = (sides, sides) if isinstance(sides, int) else tuple(sides)
+    batch['image'] = jnp.zeros((pictures, *sides, 3), jnp.uint8)
   return batch
 
 

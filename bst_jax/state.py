@@ -132,7 +132,7 @@ def schedule(config: Mapping[str, Any], lr: float, epoch: float,
   """Learning rate by step, counted from 0.
 
   Args:
-    config: `name` (`quarters`, `cosine` or `constant`) and its options.
+    config: `name` (a key of `SCHEDULES`) and its options.
     lr: the base rate.
     epoch: steps in an epoch; a fraction for `quarters`, as published.
     total: steps of the whole training.
@@ -177,10 +177,20 @@ def cosine(lr, epoch, total, *, warmup=0.1, end=0.0):
       0.0, lr, max(1, int(warmup * total)), total, end * lr)
 
 
+def linear(lr, epoch, total, *, warmup=0.1):
+  """Linear warm-up over a share of the steps, then linearly down to zero."""
+  del epoch
+  rise = max(1, int(warmup * total))
+  return optax.join_schedules(
+      [optax.linear_schedule(0.0, lr, rise),
+       optax.linear_schedule(lr, 0.0, total - rise)], [rise])
+
+
 def constant(lr, epoch, total):
   """The base rate at every step."""
   del epoch, total
   return optax.constant_schedule(lr)
 
 
-SCHEDULES = {'quarters': quarters, 'cosine': cosine, 'constant': constant}
+SCHEDULES = {'quarters': quarters, 'cosine': cosine, 'linear': linear,
+             'constant': constant}

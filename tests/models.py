@@ -26,7 +26,12 @@ _SIZES = dict(name='mcan', vocab_size=11, num_answers=7, feature_size=8,
               recurrent=6)
 
 
-def batch_of(*keys, questions=4, pictures=2, seed=0):
+# What models built on BERT share with it.
+_BERT = dict(vocab_size=11, num_answers=7, width=16, heads=4, mlp=32, fused=32,
+             num_layers=4, max_positions=8, word=16)
+
+
+def batch_of(*keys, questions=4, pictures=2, side=16, seed=0):
   """Questions and pictures with padding, of which some keys are wanted."""
   rng = np.random.default_rng(seed)
   tokens = rng.integers(1, 11, (questions, 5)).astype(np.int32)
@@ -38,7 +43,7 @@ def batch_of(*keys, questions=4, pictures=2, seed=0):
   every = {
       'tokens': tokens, 'regions': regions,
       'boxes': np.concatenate(corners, -1).astype(np.float32),
-      'image': rng.integers(0, 256, (pictures, 16, 16, 3), np.uint8),
+      'image': rng.integers(0, 256, (pictures, side, side, 3), np.uint8),
       'target': target, 'mask': np.arange(questions) != 2}
   return {key: jnp.asarray(every[key]) for key in keys}
 
@@ -50,6 +55,11 @@ TINY = {
                  functools.partial(batch_of, 'tokens', 'regions', 'boxes')),
     'mcan_image': (_SIZES | dict(stem=(8, 16)),
                    functools.partial(batch_of, 'tokens', 'image')),
+    'uniter': (_BERT | dict(name='uniter', feature_size=8),
+               functools.partial(batch_of, 'tokens', 'regions', 'boxes')),
+    'clip_vil': (_BERT | dict(name='clip_vil', visual_blocks=(1, 1),
+                              visual_width=2, grid_positions=4),
+                 functools.partial(batch_of, 'tokens', 'image', side=32)),
 }
 
 
@@ -59,9 +69,10 @@ def random_params(shapes, seed=0):
 
   def draw(path, shape):
     path = '/'.join(part.key for part in path)
-    # Gains are about one, and few hidden units are dead.
-    middle = 1.0 if path.endswith(('scale', 'fc1/bias')) else 0.0
+    # Gains are about one, few hidden units are dead, no variance is below one.
+    middle = 1.0 if path.endswith(('scale', 'fc1/bias', 'var')) else 0.0
     noise = 0.3 * rng.standard_normal(shape.shape)
+    noise = np.abs(noise) if path.endswith('var') else noise
     return jnp.asarray(middle + noise, jnp.float32)
 
   return jax.tree_util.tree_map_with_path(draw, shapes)

@@ -43,7 +43,7 @@ def test_gradients_stay_finite_on_padding():
     assert np.isfinite(leaf).all()
 
 
-@pytest.mark.parametrize('name', ['mcan_vqa', 'mcan_gqa'])
+@pytest.mark.parametrize('name', ['mcan_vqa', 'mcan_gqa', 'uniter'])
 def test_more_padding_changes_nothing(name):
   model, batch, params, _ = models.build(name, num_layers=1)
   before = models.run(model, params, batch)
@@ -69,8 +69,9 @@ def test_questions_of_one_picture_stand_together(name):
   assert abs(models.run(model, params, other) - grouped).max() > 1e-3
 
 
-def test_bfloat16_is_near_float32():
-  model, batch, params, _ = models.build('mcan_gqa', num_layers=1)
+@pytest.mark.parametrize('name', ['mcan_gqa', 'uniter', 'clip_vil'])
+def test_bfloat16_is_near_float32(name):
+  model, batch, params, _ = models.build(name, num_layers=1)
   exact = models.run(model, params, batch)
   rough = models.run(model.clone(dtype=jnp.bfloat16), params, batch)
   assert rough.dtype == np.float32
@@ -78,8 +79,9 @@ def test_bfloat16_is_near_float32():
   assert 1e-5 < error < 5e-2  # Zero would be float32 in disguise.
 
 
-def test_dropout_acts_in_training_only():
-  model, batch, params, _ = models.build('mcan_vqa', num_layers=1)
+@pytest.mark.parametrize('name', ['mcan_vqa', 'uniter', 'clip_vil'])
+def test_dropout_acts_in_training_only(name):
+  model, batch, params, _ = models.build(name, num_layers=1)
   still = models.run(model, params, batch)
   np.testing.assert_array_equal(models.run(model, params, batch), still)
   draw = lambda seed: models.run(model, params, batch, seed=seed)
@@ -101,6 +103,9 @@ def test_models_are_found_by_name():
   create = models.backbones.create
   assert create(sizes, strategy='uniform', max_tokens=5) == create(
       sizes | dict(strategy='uniform'))  # What it does not know is left out.
+  # As a config.json has it.
+  assert hash(create(sizes | dict(stem=[8, 16]))) == hash(
+      create(sizes | dict(stem=(8, 16))))
   with pytest.raises(ValueError, match="no model 'mcann'. Did you mean 'mcan'"):
     create(sizes | dict(name='mcann'))
   with pytest.raises(ValueError, match=(

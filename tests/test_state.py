@@ -48,9 +48,13 @@ def test_published_schedule_around_every_break(num_samples, warmup,
   assert len({f'{w:.3g}' for w in want}) >= 4 + len(decay_epochs) - (warmup < 3)
 
 
-def test_cosine_and_constant():
+def test_linear_cosine_and_constant():
   constant = state.schedule(dict(name='constant'), 0.5, 10, 100)
   assert float(constant(0)) == float(constant(99)) == 0.5
+  linear = state.schedule(dict(name='linear', warmup=0.1), 0.5, 10, 100)
+  np.testing.assert_allclose(
+      [linear(step) for step in (0, 5, 10, 55, 100)], [0, .25, .5, .25, 0],
+      atol=1e-6)
   cosine = state.schedule(dict(name='cosine', warmup=0.1, end=0.1), 1, 10, 100)
   rates = [float(cosine(s)) for s in (0, 5, 10, 55, 100)]
   np.testing.assert_allclose(rates, [0, 0.5, 1, 0.55, 0.1], atol=1e-6)

@@ -3,6 +3,15 @@
 A row is (foreign name, our path, op); `{i}` stands for a layer's number. The
 engine is strict both ways: every tensor on either side must be accounted for.
 Each op has an inverse, so a table that reads a family also writes it.
+
+A table file holds
+  TABLE    the rows.
+  IGNORED  regular expressions of foreign names that may be left over; they are
+           not written back.
+  RENAMES  pairs (regular expression, replacement), applied in turn to every
+           foreign name: old spellings and prefixes.
+  PARTIAL  whether it fills only a part of our model: the rest keeps the
+           parameters that it starts from.
 """
 from collections.abc import Callable, Mapping, Sequence
 import re
@@ -52,6 +61,18 @@ CONV = Op(lambda x, ours: x.transpose(2, 3, 1, 0),
 Row = tuple[str, str | tuple[str, ...], Op]
 
 
+def linear_rows(foreign: str, ours: str, op: Op = LINEAR) -> tuple[Row, ...]:
+  """Weight, by `op`, and bias of a linear layer."""
+  return ((f'{foreign}.weight', f'{ours}/kernel', op),
+          (f'{foreign}.bias', f'{ours}/bias', VECTOR))
+
+
+def norm_rows(foreign: str, ours: str) -> tuple[Row, ...]:
+  """Gain and shift of a normalisation."""
+  return ((f'{foreign}.weight', f'{ours}/scale', COPY),
+          (f'{foreign}.bias', f'{ours}/bias', COPY))
+
+
 def rows_for(table: Sequence[Row], paths: Sequence[str]) -> list[Row]:
   """The rows whose targets exist among `paths`, with `{i}` filled in."""
   known, rows = set(paths), []
@@ -66,8 +87,31 @@ def rows_for(table: Sequence[Row], paths: Sequence[str]) -> list[Row]:
   return rows
 
 
+def rename(foreign: Mapping[str, np.ndarray],
+           renames: Sequence[tuple[str, str]]) -> dict[str, np.ndarray]:
+  """The tensors under the names that a table knows."""
+  old = {}
+  for name in foreign:
+    new = name
+    for pattern, replacement in renames:
+      new = re.sub(pattern, replacement, new)
+    if new in old:
+      raise ValueError(f'the checkpoint holds both {old[new]} and {name}, '
+                       f'two spellings of {new}; leave one of them out.')
+    old[new] = name
+  return {new: foreign[name] for new, name in old.items()}
+
+
+def unsourced(table: Sequence[Row], target: Any) -> list[str]:
+  """Paths of our parameters that no row of a table fills."""
+  paths = list(flatten(target))
+  covered = {path for _, ours, _ in rows_for(table, paths) for path in ours}
+  return sorted(set(paths) - covered)
+
+
 def read(table: Sequence[Row], foreign: Mapping[str, np.ndarray], target: Any,
-         ignored: Sequence[str] = ()) -> Any:
+         ignored: Sequence[str] = (), renames: Sequence[tuple[str, str]] = (),
+         partial: bool = False) -> Any:
   """Parameters in our tree from the tensors of a foreign checkpoint.
 
   Args:
@@ -75,6 +119,9 @@ def read(table: Sequence[Row], foreign: Mapping[str, np.ndarray], target: Any,
     foreign: its tensors by name.
     target: our tree of arrays or shapes, which says what is wanted.
     ignored: regular expressions of foreign names that may be left over.
+    renames: pairs (regular expression, replacement) for foreign names.
+    partial: keep the arrays of `target` where the table has no row, which
+      `unsourced` lists; every row still wants its tensor.
 
   Returns:
     A nested dict of float32 arrays with the shapes of `target`.
@@ -82,6 +129,7 @@ def read(table: Sequence[Row], foreign: Mapping[str, np.ndarray], target: Any,
   Raises:
     ValueError: lists missing, unexpected and misshapen tensors, all at once.
   """
+  foreign = rename(foreign, renames)
   shapes = {path: tuple(leaf.shape) for path, leaf in flatten(target).items()}
   rows = rows_for(table, list(shapes))
   missing, misshapen, result = [], [], {}
@@ -101,10 +149,10 @@ def read(table: Sequence[Row], foreign: Mapping[str, np.ndarray], target: Any,
   used = {name for name, _, _ in rows}
   unexpected = [n for n in foreign if n not in used
                 and not any(re.fullmatch(p, n) for p in ignored)]
-  covered = {path for _, paths, _ in rows for path in paths}
+  rest = unsourced(table, target)
   problems = {
       'missing': missing, 'unexpected': unexpected, 'misshapen': misshapen,
-      'without a row in the table': sorted(set(shapes) - covered)}
+      'without a row in the table': [] if partial else rest}
   if any(problems.values()):
     raise ValueError(
         'the checkpoint does not fit the model: ' + '; '.join(
@@ -112,6 +160,9 @@ def read(table: Sequence[Row], foreign: Mapping[str, np.ndarray], target: Any,
             f'{", …" if len(found) > 5 else ""})'
             for what, found in problems.items() if found)
         + '. Check the sizes in config.model and the table that was named.')
+  if partial:
+    ours = flatten(target)
+    result |= {path: np.asarray(ours[path], np.float32) for path in rest}
   return unflatten(result)
 
 
@@ -119,9 +170,9 @@ def write(table: Sequence[Row], params: Any) -> dict[str, np.ndarray]:
   """The inverse of `read`: foreign tensors by name from our parameters."""
   flat = flatten(params)
   rows = rows_for(table, list(flat))
-  left = set(flat) - {path for _, paths, _ in rows for path in paths}
+  left = unsourced(table, params)
   if left:
-    raise ValueError(f'the table has no row for {sorted(left)[:5]}; name the '
+    raise ValueError(f'the table has no row for {left[:5]}; name the '
                      "table of this model's family.")
   return {name: np.concatenate([op.write(np.asarray(flat[p])) for p in paths])
           for name, paths, op in rows}

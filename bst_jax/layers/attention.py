@@ -12,12 +12,19 @@ import jax.numpy as jnp
 
 
 class Attention(nn.Module):
-  """Multi-head attention of x over y; a submodel keeps the first h heads."""
+  """Multi-head attention of x over y; a submodel keeps the first h heads.
+
+  Attributes:
+    kernel_init, bias_init: as of `Dense`.
+    out_init: of kernel and bias of the last projection, where it differs.
+  """
 
   embed: Axis
   heads: Axis
   dropout: float = 0.0
   dtype: Any = jnp.float32
+  kernel_init: Callable | None = None
+  bias_init: Callable | None = None
   out_init: Callable | None = None
 
   @nn.compact
@@ -28,7 +35,8 @@ class Attention(nn.Module):
     y = x if y is None else y
     split = (self.heads, Axis('head_dim', self.embed.size // self.heads.size))
     project = lambda name, z: Dense(
-        (self.embed,), split, dtype=self.dtype, name=name)(z, sub=sub)
+        (self.embed,), split, self.kernel_init, self.bias_init,
+        dtype=self.dtype, name=name)(z, sub=sub)
     q = project('query', x)                                 # [B, N, h, K]
     k, v = project('key', y), project('value', y)           # [B, M, h, K]
 
@@ -37,5 +45,6 @@ class Attention(nn.Module):
     probs = masked_softmax(scores, mask)                    # [B, h, N, M]
     probs = Dropout(self.dropout)(probs, seed)
     z = jnp.einsum('bhnm,bmhk->bnhk', probs, v)             # [B, N, h, K]
-    return Dense(split, (self.embed,), self.out_init, self.out_init,
-                 dtype=self.dtype, name='out')(z, sub=sub)
+    return Dense(split, (self.embed,), self.out_init or self.kernel_init,
+                 self.out_init or self.bias_init, dtype=self.dtype,
+                 name='out')(z, sub=sub)

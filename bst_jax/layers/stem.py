@@ -9,23 +9,36 @@ import jax.numpy as jnp
 
 
 class Conv(nn.Module):
-  """A 3 x 3 convolution with stride 2, of which nothing is elastic."""
+  """A square convolution, of which nothing is elastic.
+
+  Attributes:
+    size: taps along a side.
+    padding: `SAME`, or zeros added on every side.
+  """
 
   inp: Axis
   out: Axis
   dtype: Any = jnp.float32
+  size: int = 3
+  stride: int = 2
+  padding: str | int = 'SAME'
+  use_bias: bool = True
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    """float[B, H, W, C] -> float[B, H / 2, W / 2, F]."""
-    window = Axis('window', 3)
+    """float[B, H, W, C] -> float[B, h, w, F]."""
+    window = Axis('window', self.size)
     kernel = self.param('kernel', named(
         nn.initializers.he_normal(), window, window, self.inp, self.out))
+    padding = (self.padding if isinstance(self.padding, str)
+               else [(self.padding, self.padding)] * 2)
+    y = jax.lax.conv_general_dilated(
+        x.astype(self.dtype), kernel.astype(self.dtype), (self.stride,) * 2,
+        padding, dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+    if not self.use_bias:
+      return y
     bias = self.param('bias', named(nn.initializers.zeros, self.out))
-    x, kernel, bias = nn.dtypes.promote_dtype(
-        x, kernel, bias, dtype=self.dtype)
-    return bias + jax.lax.conv_general_dilated(
-        x, kernel, (2, 2), 'SAME', dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+    return y + bias.astype(self.dtype)
 
 
 class ConvStem(nn.Module):

@@ -27,3 +27,20 @@ def masked_softmax(scores: jax.Array, mask: jax.Array | None,
 def nonzero_rows(features: jax.Array) -> jax.Array:
   """bool[..., N]: rows of float[..., N, F] that are not padding."""
   return (features != 0).any(-1)
+
+
+def per_question(x: jax.Array, questions: int) -> jax.Array:
+  """Rows of pictures, [P, ...], for the questions about them: [B, ...].
+
+  Args:
+    x: one row a picture.
+    questions: B. The questions of one picture stand together.
+  """
+  pictures = x.shape[0]
+  if pictures == questions:
+    return x
+  if questions % pictures:
+    raise ValueError(
+        f'{questions} questions do not split evenly over {pictures} pictures; '
+        'a batch has equally many questions, standing together, for each.')
+  return jnp.repeat(x, questions // pictures, axis=0)

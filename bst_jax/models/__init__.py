@@ -20,7 +20,9 @@ def create(config: Mapping[str, Any], **sizes: Any) -> nn.Module:
   Raises:
     ValueError: no such model, or an argument that it does not take.
   """
-  options = dict(config)
+  # A model is hashable; lists are what JSON makes of tuples.
+  options = {k: tuple(v) if isinstance(v, list) else v
+             for k, v in config.items()}
   name = options.pop('name')
   check_name(name, (m.name for m in pkgutil.iter_modules(__path__)), 'model')
   model = importlib.import_module(f'{__name__}.{name}').Model

@@ -11,44 +11,19 @@ from typing import Any
 from bst_jax.elastic import Axis, FULL, Order, Submodel
 from bst_jax.layers import linear
 from bst_jax.layers.attention import Attention
-from bst_jax.layers.blocks import AttentionPool, FeedForward
+from bst_jax.layers.blocks import AttentionPool, EncoderLayer, FeedForward
 from bst_jax.layers.dropout import Dropout, seed_of
 from bst_jax.layers.linear import Dense, Embed
 from bst_jax.layers.recurrent import Lstm
 from bst_jax.layers.stack import Stack
 from bst_jax.layers.stem import cell_boxes, ConvStem
-from bst_jax.layers.tokens import nonzero_rows
+from bst_jax.layers.tokens import nonzero_rows, per_question
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
 # The standard deviation is unbiased and eps is added to it, not to its square.
 Norm = functools.partial(linear.LayerNorm, form='unbiased_std', eps=1e-6)
-
-
-class EncoderLayer(nn.Module):
-  """Self-attention and feed-forward, normalised after each sum."""
-
-  embed: Axis
-  heads: Axis
-  mlp: Axis
-  dropout: float
-  dtype: Any
-  out_init: Callable | None = None
-
-  @nn.compact
-  def __call__(self, y, mask, *, sub=FULL, seed=None):
-    """float[B, M, d], bool[B, M] -> float[B, M, d]."""
-    part = dict(dropout=self.dropout, dtype=self.dtype, out_init=self.out_init)
-    drop = lambda z: Dropout(self.dropout)(z, seed)
-    run = dict(sub=sub, seed=seed)
-
-    z = Attention(self.embed, self.heads, **part, name='attention')(
-        y, mask=mask, **run)
-    y = Norm(self.embed, name='norm1')(y + drop(z), sub=sub)
-    z = FeedForward(self.embed, self.mlp, self.embed, **part, name='ffn')(
-        y, **run)
-    return Norm(self.embed, name='norm2')(y + drop(z), sub=sub)
 
 
 class DecoderLayer(nn.Module):
@@ -162,15 +137,16 @@ class Model(nn.Module):
     y_mask = tokens != 0
     y = self._question(tokens, embed, sub)                  # [B, M, d]
     x, x_mask = self._picture(batch, embed, sub)            # [P, N, d]
-    questions = tokens.shape[0] // x.shape[0]
-    x, x_mask = (jnp.repeat(z, questions, axis=0) for z in (x, x_mask))
+    x, x_mask = (per_question(z, tokens.shape[0]) for z in (x, x_mask))
 
     out_init = nn.initializers.zeros if self.identity_init else None
     layer = dict(embed=embed, heads=heads, mlp=mlp, out_init=out_init, **part)
     stack = lambda name, cls: Stack(
         functools.partial(cls, **layer), self.stacks[name], self.remat,
         name=name)
-    y = stack('encoder', EncoderLayer)(y, y_mask, **run)
+    encoder = functools.partial(
+        EncoderLayer, norm=Norm, hidden_dropout=self.dropout)
+    y = stack('encoder', encoder)(y, y_mask, **run)
     x = stack('decoder', DecoderLayer)(x, y, x_mask, y_mask, **run)
 
     pool = lambda name: AttentionPool(embed, embed, fused, **part, name=name)

@@ -1,0 +1,134 @@
+"""CLIP's ResNet without its attention pool: from pixels to a grid.
+
+Reference: Radford et al., "Learning Transferable Visual Models From Natural
+  Language Supervision", ICML 2021, section 2.4: a stem of three convolutions,
+  and average pools in front of whatever would skip pixels.
+Differs: channels come last; batch statistics are those of the checkpoint.
+"""
+from typing import Any
+
+from bst_jax.elastic import Axis
+from bst_jax.layers.linear import named
+from bst_jax.layers.stem import Conv
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+# Of the pictures that CLIP was trained on, red, green and blue in 0..1.
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
+# RN50x4: 2560 channels at the end.
+BLOCKS, WIDTH = (4, 6, 10, 6), 80
+STRIDE = 32
+
+
+def normalise(image: jax.Array) -> jax.Array:
+  """float32[P, H, W, 3] for the trunk.
+
+  Args:
+    image: uint8, brought to CLIP's mean and deviation; or float, which is taken
+      to be so already. Padding is zero *after* this: pad uint8 pictures with
+      the mean colour, 123 117 104.
+  """
+  if image.ndim != 4 or image.shape[-1] != 3 or min(image.shape[1:3]) < STRIDE:
+    raise ValueError(
+        f'images of shape {image.shape} cannot be read; wanted is [pictures, '
+        f'height, width, 3] with sides of at least {STRIDE} pixels.')
+  if image.dtype != jnp.uint8:
+    return image.astype(jnp.float32)
+  return (image.astype(jnp.float32) / 255 - jnp.array(MEAN)) / jnp.array(STD)
+
+
+class BatchNorm(nn.Module):
+  """Normalisation by stored statistics, which no gradient reaches.
+
+  Mean and variance are parameters, so that checkpoints hold them and convert
+  back; their gradients are zeros, by which no optimiser moves them.
+  """
+
+  inp: Axis
+  init: Any = nn.initializers.ones
+  eps: float = 1e-5
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """float[..., C], in float32 whatever the input."""
+    zeros, ones = nn.initializers.zeros, nn.initializers.ones
+    vector = lambda name, init: self.param(name, named(init, self.inp))
+    scale, bias = vector('scale', self.init), vector('bias', zeros)
+    mean, var = (jax.lax.stop_gradient(v) for v in (
+        vector('mean', zeros), vector('var', ones)))
+    y = (x.astype(jnp.float32) - mean) * (scale * jax.lax.rsqrt(var + self.eps))
+    return (y + bias).astype(x.dtype)
+
+
+class Bottleneck(nn.Module):
+  """Three convolutions and a shortcut; a pool does what a stride would."""
+
+  inp: Axis
+  hidden: Axis
+  out: Axis
+  stride: int = 1
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """float[P, H, W, C] -> float[P, H / stride, W / stride, F]."""
+    def conv(name, inp, out, size=1):
+      return Conv(inp, out, self.dtype, size, 1, size // 2, use_bias=False,
+                  name=name)
+
+    y = conv('conv1', self.inp, self.hidden)(x)
+    y = nn.relu(BatchNorm(self.hidden, name='norm1')(y))
+    y = conv('conv2', self.hidden, self.hidden, 3)(y)
+    y = nn.relu(BatchNorm(self.hidden, name='norm2')(y))
+    y = conv('conv3', self.hidden, self.out)(_pool(y, self.stride))
+    # A new block begins as its shortcut.
+    y = BatchNorm(self.out, nn.initializers.zeros, name='norm3')(y)
+    if self.stride > 1 or self.inp != self.out:
+      x = conv('shortcut', self.inp, self.out)(_pool(x, self.stride))
+      x = BatchNorm(self.out, name='shortcut_norm')(x)
+    return nn.relu(x + y)
+
+
+class ClipResNet(nn.Module):
+  """The trunk. Nothing of it is elastic.
+
+  Attributes:
+    blocks: number of bottlenecks in each stage.
+    width: channels of the stem; every stage but the first doubles them, and
+      blocks end with four times those of their stage.
+  """
+
+  blocks: tuple[int, ...] = BLOCKS
+  width: int = WIDTH
+  dtype: Any = jnp.float32
+
+  @property
+  def features(self) -> int:
+    """Channels of the grid."""
+    return 4 * self.width * 2 ** (len(self.blocks) - 1)
+
+  @nn.compact
+  def __call__(self, image: jax.Array) -> jax.Array:
+    """uint8[P, H, W, 3], or see `normalise`, -> float[P, h, w, features]."""
+    x = normalise(image).astype(self.dtype)
+    for i, (size, stride) in enumerate(
+        ((self.width // 2, 2), (self.width // 2, 1), (self.width, 1)), 1):
+      inp, out = Axis('pixel', x.shape[-1]), Axis('pixel', size)
+      x = Conv(inp, out, self.dtype, 3, stride, 1, use_bias=False,
+               name=f'conv{i}')(x)
+      x = nn.relu(BatchNorm(out, name=f'norm{i}')(x))
+    x = _pool(x, 2)                                         # [P, H / 4, W / 4]
+    for stage, count in enumerate(self.blocks):
+      hidden = self.width * 2 ** stage
+      for block in range(count):
+        x = Bottleneck(
+            Axis('pixel', x.shape[-1]), Axis('pixel', hidden),
+            Axis('pixel', 4 * hidden), 2 if stage and not block else 1,
+            self.dtype, name=f'stage{stage + 1}_{block}')(x)
+    return x
+
+
+def _pool(x, size):
+  return x if size == 1 else nn.avg_pool(x, (size, size), (size, size))
