@@ -11,7 +11,8 @@ setup(
     description='Elastic vision-language and vision transformers in JAX: train '
                 'once, then run whichever part a platform can afford.',
     packages=find_packages(include=['bst_jax', 'bst_jax.*']),
-    package_data={'bst_jax.data.builders.digit_scenes': ['*.npz', '*.md']},
+    package_data={'bst_jax.data.builders.digit_scenes': ['*.npz', '*.md'],
+                  'bst_jax.data.builders.folder': ['*.md']},
     python_requires='>=3.11,<3.14',
     install_requires=[
         'absl-py>=2.1',
@@ -41,6 +42,7 @@ setup(
         'cuda': ['jax[cuda13]>=0.10'],
         'export': ['jax2onnx', 'onnx', 'onnxruntime'],
         'plot': _PLOT,
+        'gqa': ['h5py>=3.10'],
         'video': ['av'],
         'eval': ['pycocotools'],
         'parity': _PARITY,

@@ -2,7 +2,14 @@
 import pathlib
 
 from absl import flags, logging
-from bst_jax import checkpoint, cli, experiment, scoring, sharding
+from bst_jax import (
+  checkpoint,
+  cli,
+  experiment,
+  predictions,
+  scoring,
+  sharding,
+)
 import jax
 
 _WORKDIR = cli.define_workdir()
@@ -13,15 +20,24 @@ _SUBMODEL = flags.DEFINE_string(
     "space. Pairs outside of the space are allowed: they weren't trained.", allow_override=True)
 _STEP = flags.DEFINE_integer(
     'step', None, 'Checkpoint; the newest if left out.', allow_override=True)
+_RESULTS = flags.DEFINE_boolean(
+    'results', False, "Also writes each submodel's answers to a file, as "
+    'evaluation servers take them; for VQA-v2, GQA and folders.',
+    allow_override=True)
+_OVERLAP = flags.DEFINE_boolean(
+    'allow_overlap', False, 'Evaluates on pictures that the run trained on.',
+    allow_override=True)
 
 DESCRIPTION = """Evaluates every submodel of a workdir.
 
 Prints one table (parameters, multiply-accumulates, accuracy overall and per
 question type, beside the question-only prior) and saves it in the workdir as
-evaluation_SPLIT.json and evaluation_SPLIT.png."""
+evaluation_SPLIT.json and evaluation_SPLIT.png. With --results the answers go to
+results_SPLIT_SUBMODEL.json, also for splits that only a server can score."""
 EXAMPLES = """python -m bst_jax.evaluate --workdir runs/quickstart
 python -m bst_jax.evaluate --workdir runs/quickstart --split val
-python -m bst_jax.evaluate --workdir runs/quickstart --submodel 1/2x1/2,1x1"""
+python -m bst_jax.evaluate --workdir runs/quickstart --submodel 1/2x1/2,1x1
+python -m bst_jax.evaluate --workdir runs/mcan_vqa --split test --results"""
 
 
 def main() -> None:
@@ -35,12 +51,19 @@ def main() -> None:
     logging.warning('%s: not among the submodels that were trained (%s).',
                     ', '.join(outside), ', '.join(map(str, exp.space)))
   params = checkpoint.load_params(workdir, exp.shapes, _STEP.value)
+  split = _SPLIT.value or exp.config.data.eval
+  if _OVERLAP.value:
+    exp.config.data.allow_overlap = True
   data = experiment.load_data(exp.config, workdir)
-  mesh = sharding.make_mesh({'data': -1})
+  mesh, result = sharding.make_mesh({'data': -1}), None
   with jax.set_mesh(mesh):
-    result = scoring.evaluate(exp, data, params, subs,
-                              _SPLIT.value or exp.config.data.eval, mesh)
-  if jax.process_index() == 0:
+    if _RESULTS.value:
+      for path in predictions.write(exp, data, params, subs, split, mesh,
+                                    workdir):
+        print(f'Saved {path}', flush=True)
+    if not _RESULTS.value or data.has_answers(split):
+      result = scoring.evaluate(exp, data, params, subs, split, mesh)
+  if result and jax.process_index() == 0:
     scoring.report(workdir, result)
 
 

@@ -2,12 +2,14 @@
 from collections.abc import Sequence
 import dataclasses
 
+from bst_jax.data import answers as answers_lib
 from bst_jax.data import image as image_lib
 from bst_jax.data import records as records_lib
 from bst_jax.data import text
 import numpy as np
 
 _SMALL = 2 << 30  # bytes
+Readable = records_lib.Records | records_lib.Joined
 
 
 @dataclasses.dataclass
@@ -18,7 +20,9 @@ class Questions:
     texts: the questions.
     types: their types.
     truths: the one answer that is held to be true.
-    answers: what the annotators, ten in VQA-v2, said.
+    answers: what the annotators, ten in VQA-v2, said; empty where nobody was
+      asked, as in a test split.
+    ids: their ids, '' where the data set has none.
     start: int64[n + 1]; picture i has the questions start[i] to start[i+1]-1.
   """
 
@@ -26,6 +30,7 @@ class Questions:
   types: list[str]
   truths: list[str]
   answers: list[tuple[str, ...]]
+  ids: list[str]
   start: np.ndarray
 
 
@@ -60,13 +65,13 @@ class Rows:
 
 def encode(questions: Questions, vocab: text.Vocabulary,
            answers: Sequence[str], types: Sequence[str],
-           max_tokens: int) -> Rows:
+           max_tokens: int, rule: str = 'exact') -> Rows:
   """Questions as numbers.
 
   An answer that is not among `answers` cannot be trained or predicted and
-  scores nothing.
+  scores nothing. `rule`, a name in `answers.RULES`, says how they compare.
   """
-  ids = {a: i for i, a in enumerate(answers)}
+  scorer = answers_lib.Scorer(rule, answers)
   type_ids = {t: i for i, t in enumerate(types)}
   unknown = set(questions.types) - type_ids.keys()
   if unknown:
@@ -74,17 +79,15 @@ def encode(questions: Questions, vocab: text.Vocabulary,
         f'Questions of type {sorted(unknown)} were to be read, but training '
         f'had only {sorted(type_ids)}. Use a split of the data set that the '
         'vocabulary was made from.')
-  widest = max((len(set(a)) for a in questions.answers), default=1)
+  scored = {said: scorer(said) for said in set(questions.answers)}
+  widest = max(map(len, scored.values()), default=0) or 1
   shape = (len(questions.texts), widest)
   given = np.full(shape, len(answers), np.int32)
   target, score = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-  scored, tokens = {}, {}
   for i, said in enumerate(questions.answers):
-    if said not in scored:
-      soft, official = text.soft_scores(said), text.vqa_accuracies(said)
-      scored[said] = [(ids[a], soft[a], official[a]) for a in soft if a in ids]
     for j, row in enumerate(scored[said]):
       given[i, j], target[i, j], score[i, j] = row
+  tokens = {}
   for question in questions.texts:
     if question not in tokens:
       tokens[question] = vocab.encode(question, max_tokens)
@@ -143,7 +146,7 @@ class Memory:
 class Disk:
   """Pictures that are read and decoded when they are asked for."""
 
-  def __init__(self, records: records_lib.Records, decoder: Decoder):
+  def __init__(self, records: Readable, decoder: Decoder):
     self._records, self._decoder = records, decoder
 
   def __call__(self, pictures: np.ndarray) -> dict[str, np.ndarray]:
@@ -167,8 +170,7 @@ class Split:
   pictures: Memory | Disk
 
 
-def read(records: records_lib.Records, decoder: Decoder,
-         cache: bool | str) -> Split:
+def read(records: Readable, decoder: Decoder, cache: bool | str) -> Split:
   """Reads all questions of a split, and its pictures where `cache` says so.
 
   Args:
@@ -182,21 +184,32 @@ def read(records: records_lib.Records, decoder: Decoder,
   arrays = {k: np.zeros((len(records), *a.shape), a.dtype)
             for k, a in first.items()} if cache else {}
   asked = []
-  for i, record in enumerate(records.progress()):
+  for i, record in enumerate(records_lib.progress(records)):
     asked.append(_questions(record))
     if cache:
       for key, array in decoder(record).items():
         arrays[key][i] = array
-  columns = [list(c) for c in zip(*(q for one in asked for q in one))]
-  start = np.cumsum([0, *map(len, asked)])
-  return Split(Questions(*(columns or ([], [], [], [])), start=start),
+  return Split(_joined(asked),
                Memory(arrays) if cache else Disk(records, decoder))
 
 
+def questions(records: Readable) -> Questions:
+  """Reads only the questions of a split."""
+  return _joined([_questions(r) for r in records_lib.progress(records)])
+
+
+def _joined(asked: list[list[tuple]]) -> Questions:
+  columns = [list(c) for c in zip(*(q for one in asked for q in one))]
+  return Questions(*(columns or ([], [], [], [], [])),
+                   start=np.cumsum([0, *map(len, asked)]))
+
+
 def _questions(record: dict) -> list[tuple]:
-  """(text, type, truth, answers) of each question of a record."""
+  """(text, type, truth, answers, id) of each question of a record."""
   asked = record['questions']
   columns = [[v.decode() for v in asked[k]]
              for k in ('question', 'type', 'answer', 'answers')]
-  return [(q, kind, truth, tuple(ten.split('\n')))
-          for q, kind, truth, ten in zip(*columns)]
+  ids = [v.decode() for v in asked.get('question_id', ())] or (
+      [''] * len(columns[0]))
+  return [(q, kind, truth, tuple(said.split('\n')) if said else (), name)
+          for q, kind, truth, said, name in zip(*columns, ids)]

@@ -1,0 +1,63 @@
+"""Files of pictures in folders, found by the pictures' ids."""
+from collections.abc import Iterable
+import hashlib
+import os
+import pathlib
+import re
+
+
+class Found:
+  """Files below folders, by picture id.
+
+  A file is found by its name without endings, or by the number that its name
+  ends with: COCO_val2014_000000000042.jpg.npz is picture 42.
+  """
+
+  def __init__(self, folders: Iterable[str | os.PathLike],
+               suffixes: tuple[str, ...]):
+    self._names, self._numbers = {}, {}
+    for folder in folders:
+      for path in files(folder):
+        if path.lower().endswith(suffixes):
+          self._add(path)
+
+  def _add(self, path: str):
+    stem = re.sub(r'(\.(npz|jpe?g|png))+$', '', os.path.basename(path),
+                  flags=re.IGNORECASE)
+    self._names.setdefault(stem, []).append(path)
+    number = re.search(r'\d+$', stem)
+    if number:
+      self._numbers.setdefault(str(int(number[0])), []).append(path)
+
+  def __bool__(self) -> bool:
+    return bool(self._names)
+
+  def __call__(self, picture: str) -> str | None:
+    """Path of the file, None if there is none.
+
+    Raises:
+      ValueError: several could be meant.
+    """
+    paths = self._names.get(picture) or self._numbers.get(picture, ())
+    if len(paths) > 1:
+      raise ValueError(
+          f'The file of picture {picture!r} was looked for, but {len(paths)} '
+          f'could be meant, as {paths[0]} and {paths[1]}. Leave one of them.')
+    return paths[0] if paths else None
+
+
+def files(folder: str | os.PathLike) -> list[str]:
+  """Paths of all files below a folder, sorted; none if it is not there."""
+  return sorted(os.path.join(root, name)
+                for root, _, names in os.walk(folder) for name in names)
+
+
+def fingerprint(folder: str | os.PathLike) -> str:
+  """A hash that changes when files below the folder come, go or change."""
+  sha = hashlib.sha256()
+  for path in files(folder):
+    about = os.stat(path)
+    line = (f'{pathlib.Path(path).relative_to(folder)}\t{about.st_size}\t'
+            f'{int(about.st_mtime)}\n')
+    sha.update(line.encode('utf-8', 'surrogateescape'))
+  return sha.hexdigest()
