@@ -19,8 +19,9 @@ def get_config(arg=''):
   config.data = dict(
       name='vqa_v2', train='train+nominival+vg', eval='minival', batch=64,
       questions_per_picture=1, inputs=('regions',), max_tokens=14,
-      answers_from='train+val', min_answers=9, scoring='official',
-      data_dir='', manual_dir='', max_bad=0, num_regions=0, image_size=0,
+      words_from='', answers_from='train+val', min_answers=9, scoring='official',
+      allow_overlap=False, data_dir='', manual_dir='', max_bad=0,
+      num_regions=0, image_size=0,
       sizes=dict(vocab_size=20573, num_answers=3129, max_tokens=14,
                  num_regions=100))
   config.task = dict(name='vqa')

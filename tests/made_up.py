@@ -76,8 +76,13 @@ COLORS = ('red', 'green', 'blue')
 
 
 def folder(path, train=12, val=4, content='regions', size=16):
-  """A folder of a user's own: pictures whose color can be told."""
-  for split, ids in (('train', range(train)), ('val', range(train, train + val))):
+  """A folder of a user's own: pictures whose color can be told.
+
+  Two more pictures are in `test`, which nobody annotated.
+  """
+  first = 0
+  for split, count in (('train', train), ('val', val), ('test', 2)):
+    ids, first = range(first, first + count), first + count
     questions, annotations = [], []
     for i in ids:
       color = COLORS[i % 3]
@@ -97,4 +102,4 @@ def folder(path, train=12, val=4, content='regions', size=16):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(picture(i, kind='PNG'))
     pair(path, (f'{split}_questions.json', f'{split}_annotations.json'),
-         questions, annotations)
+         questions, None if split == 'test' else annotations)

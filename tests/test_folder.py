@@ -26,7 +26,10 @@ def config(tmp_path, **data):
   tiny = bst_mcan_vqa.get_config('tiny')
   found = bst_mcan_vqa.get_config()
   found.model, found.space = tiny.model, tiny.space
-  found.method = dict(name='plain')  # Quick to compile; data are what counts.
+  # Quick to compile: the data are what counts here.
+  found.method = dict(name='plain')
+  found.model.update(num_layers=1, dropout=0.0)
+  found.space.depths = ('1',)
   found.steps, found.epochs, found.evaluate_at_end = 3, 0, False
   found.eval_every, found.log_every = 0, 1
   found.schedule = dict(name='constant')
@@ -34,7 +37,7 @@ def config(tmp_path, **data):
     found.data.update(dict(
         name='folder/regions', manual_dir=str(tmp_path / 'mine'),
         data_dir=str(tmp_path / 'home'), train='train', eval='val', batch=4,
-        answers_from='', min_answers=1) | data)
+        answers_from='', max_tokens=6, min_answers=1) | data)
   return found
 
 
@@ -61,13 +64,13 @@ def test_it_is_evaluated_and_predicted(trained):
   exp = experiment.load(trained / 'run')
   data = experiment.load_data(exp.config, trained / 'run')
   params = checkpoint.load_params(trained / 'run', exp.shapes)
-  mesh, subs = sharding.make_mesh({'data': -1}), list(exp.space)[:2]
+  mesh, subs = sharding.make_mesh({'data': -1}), list(exp.space)
   with jax.set_mesh(mesh):
     table = scoring.evaluate(exp, data, params, subs, 'val', mesh)
     paths = list(predictions.write(exp, data, params, subs, 'val', mesh,
                                    trained / 'run'))
-  assert [p.name for p in paths] == ['results_val_w1-2_d1-2.json',
-                                     'results_val_w1-2_d1.json']
+  assert [p.name for p in paths] == ['results_val_w1-2_d1.json',
+                                     'results_val_w1_d1.json']
   annotations = json.loads(
       (trained / 'mine' / 'val_annotations.json').read_text())['annotations']
   for path, row in zip(paths, table['rows']):
@@ -103,11 +106,14 @@ def test_two_folders_of_one_name_are_two_data_sets(tmp_path):
                      data_dir=str(tmp_path / 'again'), batch=2))
 
 
-def test_the_command_needs_nothing_but_overrides(trained):
+def test_a_split_that_nobody_annotated_is_predicted_alone(trained):
   run = subprocess.run(
       [sys.executable, '-m', 'bst_jax.evaluate', '--workdir',
-       str(trained / 'run'), '--results', '--submodel', '1x1'], cwd=ROOT,
-      text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+       str(trained / 'run'), '--results', '--submodel', '1x1', '--split',
+       'test'], cwd=ROOT, text=True, stdout=subprocess.PIPE,
+      stderr=subprocess.STDOUT, check=False)
   assert run.returncode == 0, run.stdout
-  assert 'results_val_w1_d1.json' in run.stdout
-  assert 'question only' in run.stdout
+  assert 'question only' not in run.stdout
+  found = results.read(trained / 'run' / 'results_test_w1_d1.json')
+  assert sorted(found) == ['160', '161', '170', '171']
+  assert set(found.values()) <= {'no', 'yes', *made_up.COLORS}

@@ -1,6 +1,7 @@
 """Official scores on hand-made questions, and files of results."""
 import json
 
+from bst_jax import score as score_command
 from bst_jax.data import gqa_scores, results, vqa_scores
 import pytest
 
@@ -156,3 +157,23 @@ def test_bad_result_files_are_named(tmp_path, content, message):
   (tmp_path / 'r.json').write_text(content)
   with pytest.raises(ValueError, match=f'r.json was to be read.*{message}'):
     results.read(tmp_path / 'r.json')
+
+
+def test_the_command_scores_files(tmp_path):
+  write = lambda name, value: (tmp_path / name).write_text(
+      json.dumps(value)) and str(tmp_path / name)
+  answers = str(tmp_path / 'r.json')
+  results.write(answers, 'vqa', {'1': 'yes'})
+  annotations = write('a.json', {'data_subtype': 'val2014', 'annotations': [
+      annotation(1, ['yes'] * 10, 'yes/no'), annotation(2, ['no'] * 10)]})
+  found = score_command.score(answers, annotations)
+  assert found['overall'] == 100 and found['questions'] == 1
+  results.write(answers, 'gqa', PREDICTIONS)
+  found = score_command.score(
+      answers, questions=write('q.json', QUESTIONS), mode='fixed',
+      choices=write('c.json', CHOICES), entailed=write('all.json', ALL))
+  assert found == {'questions': 6} | gqa_scores.score(
+      PREDICTIONS, QUESTIONS, 'fixed', CHOICES, ALL)
+  for both in ({}, dict(annotations=annotations, questions='q.json')):
+    with pytest.raises(ValueError, match='give exactly one'):
+      score_command.score(answers, **both)

@@ -5,6 +5,7 @@ scorer puts a prediction through `as_predicted` and the annotators' answers
 through `without_punctuation`, and those only where they differ.
 """
 from collections.abc import Callable, Iterable, Mapping, Sequence
+import functools
 import re
 from typing import NamedTuple
 
@@ -28,6 +29,8 @@ _NUMBERS = {'none': '0'} | {
 VQA_LEAST = 9
 
 
+# Most answers are given again and again.
+@functools.lru_cache(maxsize=1 << 18)
 def without_punctuation(answer: str) -> str:
   """The answer less its punctuation, by VQA's rule.
 
@@ -46,6 +49,7 @@ def without_punctuation(answer: str) -> str:
   return _STOP.sub('', found, count=_MOST_STOPS)
 
 
+@functools.lru_cache(maxsize=1 << 18)
 def words(answer: str) -> str:
   """The answer in lower case, numbers up to ten as digits, without articles.
 

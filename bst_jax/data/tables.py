@@ -79,7 +79,7 @@ def encode(questions: Questions, vocab: text.Vocabulary,
         f'Questions of type {sorted(unknown)} were to be read, but training '
         f'had only {sorted(type_ids)}. Use a split of the data set that the '
         'vocabulary was made from.')
-  scored = {said: scorer(said) for said in set(questions.answers)}
+  scored = {said: scorer(said) for said in dict.fromkeys(questions.answers)}
   widest = max(map(len, scored.values()), default=0) or 1
   shape = (len(questions.texts), widest)
   given = np.full(shape, len(answers), np.int32)
