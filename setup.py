@@ -3,7 +3,9 @@ from setuptools import find_packages, setup
 
 _PLOT = ['matplotlib>=3.8']
 _PARITY = ['torch>=2.4']
-_TEST = ['pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.8', 'tensorboard>=2.17']
+_GQA = ['h5py>=3.10']
+_TEST = ['pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.8', 'tensorboard>=2.17',
+         *_GQA]
 
 setup(
     name='bst_jax',
@@ -42,7 +44,7 @@ setup(
         'cuda': ['jax[cuda13]>=0.10'],
         'export': ['jax2onnx', 'onnx', 'onnxruntime'],
         'plot': _PLOT,
-        'gqa': ['h5py>=3.10'],
+        'gqa': _GQA,
         'video': ['av'],
         'eval': ['pycocotools'],
         'parity': _PARITY,

@@ -2,7 +2,8 @@
 import io
 import json
 
-from bst_jax.data import image, text
+from absl import logging
+from bst_jax.data import image, tables, text
 from bst_jax.data.builders import asked, found, json_stream, pictures, regions
 from bst_jax.data.builders.problems import Problems
 import made_up
@@ -195,7 +196,7 @@ def test_files_are_found_by_name_or_number(tmp_path):
   assert files('42').endswith('0042.jpg.npz')
   assert files('COCO_val2014_000000000042') == files('42')
   assert files('n161313') and files('cat') and files('x_7')
-  assert files('no') is files('4') is None
+  assert files('no') is files('4') is files('161313') is None
   with pytest.raises(ValueError, match='2 could be meant'):
     files('7')
   before = found.fingerprint(tmp_path)
@@ -274,7 +275,7 @@ def test_h5_of_gqa(tmp_path):
     (dict(image_w=None, image_h=None), 'boxes reach from'),
     (dict(x=None), "it has no 'x'"),
     (dict(x=np.array([{}], object)), 'allow_pickle'),
-    (b'', 'No data left'), (b'PK\x03\x04 no more', ''), (None, ''),
+    (b'', 'not a zip file'), (b'PK\x03\x04 no more', ''), (None, ''),
 ])
 def test_bad_features_are_listed(tmp_path, changed, message):
   path = tmp_path / '2.npz'
@@ -288,6 +289,27 @@ def test_bad_features_are_listed(tmp_path, changed, message):
   problems = Problems(1)
   assert list(dict(regions.read(tmp_path, ['1', '2'], problems))) == ['1']
   assert problems.counts.total() == 1
+
+
+def test_features_that_unpack_to_too_much_are_refused(tmp_path, monkeypatch):
+  made_up.npz(tmp_path / '1.npz')
+  monkeypatch.setattr(regions, '_MOST_BYTES', 100)
+  with pytest.raises(ValueError, match='it unpacks to'):
+    list(regions.read(tmp_path, ['1'], Problems()))
+
+
+def test_words_that_are_not_read_are_told_of(caplog):
+  vocab = text.Vocabulary.build(['is it red'])
+  asked_ = tables.Questions(
+      ['is it red', 'is it mauve', 'is it red is it'], ['other'] * 3, ['yes'] * 3,
+      [('yes',) * 10] * 3, [''] * 3, np.arange(4))
+  logging.get_absl_logger().addHandler(caplog.handler)
+  with caplog.at_level('INFO', 'absl'):
+    rows = tables.encode(asked_, vocab, ['yes'], ['other'], 4)
+  logging.get_absl_logger().removeHandler(caplog.handler)
+  assert rows.tokens.tolist() == [[3, 4, 5, 0], [3, 4, 1, 0], [3, 4, 5, 3]]
+  assert ('Of 3 different questions 1 have words that training lacks, and 1 '
+          'have more than 4 words') in caplog.text
 
 
 @pytest.mark.parametrize('line, message', [

@@ -1,5 +1,8 @@
 """Official scores on hand-made questions, and files of results."""
 import json
+import pathlib
+import subprocess
+import sys
 
 from bst_jax import score as score_command
 from bst_jax.data import gqa_scores, results, vqa_scores
@@ -177,3 +180,10 @@ def test_the_command_scores_files(tmp_path):
   for both in ({}, dict(annotations=annotations, questions='q.json')):
     with pytest.raises(ValueError, match='give exactly one'):
       score_command.score(answers, **both)
+
+
+def test_help_of_the_command():
+  run = subprocess.run(
+      [sys.executable, '-m', 'bst_jax.score', '--help'], text=True, check=True,
+      cwd=pathlib.Path(results.__file__).parents[2], capture_output=True)
+  assert 'python -m bst_jax.score' in run.stdout and '--mode' in run.stdout

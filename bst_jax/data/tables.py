@@ -2,6 +2,7 @@
 from collections.abc import Sequence
 import dataclasses
 
+from absl import logging
 from bst_jax.data import answers as answers_lib
 from bst_jax.data import image as image_lib
 from bst_jax.data import records as records_lib
@@ -91,12 +92,23 @@ def encode(questions: Questions, vocab: text.Vocabulary,
   for question in questions.texts:
     if question not in tokens:
       tokens[question] = vocab.encode(question, max_tokens)
+  _tell_of_words(tokens, max_tokens)
   return Rows(
       start=questions.start,
       tokens=np.array([tokens[q] for q in questions.texts], np.int32).reshape(
           -1, max_tokens),
       type=np.array([type_ids[t] for t in questions.types], np.int32),
       given=given, target=target, score=score, num_answers=len(answers))
+
+
+def _tell_of_words(tokens: dict[str, np.ndarray], max_tokens: int):
+  """Logs how many different questions a model reads less of than they say."""
+  unknown = sum(bool((ids == text.UNK).any()) for ids in tokens.values())
+  long = sum(len(text.tokenize(q)) > max_tokens for q in tokens)
+  if unknown or long:
+    logging.info('Of %d different questions %d have words that training lacks, '
+                 'and %d have more than %d words and are cut off.',
+                 len(tokens), unknown, long, max_tokens)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,8 +9,9 @@ import re
 class Found:
   """Files below folders, by picture id.
 
-  A file is found by its name without endings, or by the number that its name
-  ends with: COCO_val2014_000000000042.jpg.npz is picture 42.
+  A file is found by its name without endings, or by a number behind a _, - or
+  space at its end: COCO_val2014_000000000042.jpg.npz is picture 42, but n42.npz
+  is not, as GQA has an n42 and a 42.
   """
 
   def __init__(self, folders: Iterable[str | os.PathLike],
@@ -25,9 +26,9 @@ class Found:
     stem = re.sub(r'(\.(npz|jpe?g|png))+$', '', os.path.basename(path),
                   flags=re.IGNORECASE)
     self._names.setdefault(stem, []).append(path)
-    number = re.search(r'\d+$', stem)
+    number = re.search(r'(?:^|[_\- ])(\d+)$', stem)
     if number:
-      self._numbers.setdefault(str(int(number[0])), []).append(path)
+      self._numbers.setdefault(str(int(number[1])), []).append(path)
 
   def __bool__(self) -> bool:
     return bool(self._names)

@@ -11,6 +11,7 @@ from bst_jax.data.builders.problems import Problems
 import numpy as np
 
 _SLACK = 1.5  # pixels that a box may reach beyond its picture
+_MOST_BYTES = 1 << 28  # of an unpacked .npz file; more is no picture's
 _COLUMNS = 6  # of bottom-up-attention's .tsv
 
 
@@ -110,6 +111,11 @@ def _arrays(path: str):
   It holds x and bbox, and image_w and image_h, or width and height, where
   boxes are in pixels; without them they are shares.
   """
+  with zipfile.ZipFile(path) as packed:
+    size = sum(member.file_size for member in packed.infolist())
+    if size > _MOST_BYTES:
+      raise ValueError(f'it unpacks to {size:,} bytes; {_MOST_BYTES:,} are '
+                       'allowed')
   with np.load(path, allow_pickle=False) as file:
     for key in ('x', 'bbox'):
       if key not in file:
