@@ -125,6 +125,22 @@ def test_vqa_v2(tmp_path, vg):
                              boxes / [width, height, width, height], atol=1e-6)
 
 
+def test_from_disk_as_from_memory(tmp_path):
+  vqa_files(tmp_path / 'files')
+  vqa_features(tmp_path / 'files')
+  both = [load(tmp_path, train='train+nominival', eval='minival', cache=c)
+          for c in (True, False)]
+  for _ in range(5):
+    one, other = (next(d.train()) for d in both)
+    for key in one:
+      np.testing.assert_array_equal(one[key], other[key])
+  assert both[0].ids('minival') == both[1].ids('minival')
+  aside = next((tmp_path / 'home').rglob('train.questions.jsonl'))
+  aside.write_text(aside.read_text()[:-20])
+  with pytest.raises(ValueError, match='jsonl was to be read.* Delete'):
+    load(tmp_path, cache=False)
+
+
 def test_test_split_is_predicted_not_scored_nor_trained_on(tmp_path):
   vqa_files(tmp_path / 'files', vg='')
   vqa_features(tmp_path / 'files')

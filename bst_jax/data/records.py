@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 import contextlib
 import importlib
 import itertools
+import json
 import os
 import pathlib
 import shutil
@@ -141,7 +142,7 @@ class Records(Sequence):
     self.name = f'{builder.info.full_name} {split}'
     check_name(split, builder.info.splits, f'split of {builder.info.name}')
     info = builder.info.splits[split]
-    self._folder = builder.data_dir
+    self._folder, self._split = builder.data_dir, split
     self._files = list(zip(info.filenames, info.shard_lengths))
     self._length = min(info.num_examples, limit or info.num_examples)
     # Only these are parsed: TFDS's own partial decoding needs TensorFlow.
@@ -161,6 +162,22 @@ class Records(Sequence):
     with self._explained(i):
       return self._features.deserialize_example_np(
           self._source[i], decoders=self._raw)
+
+  def questions(self) -> list[list[dict]] | None:
+    """Questions of each record where they also lie beside the records."""
+    path = found.beside(self._folder, self._split)
+    if not os.path.exists(path):
+      return None
+    try:
+      with open(path, encoding='utf-8') as file:
+        lines = [json.loads(x) for x in itertools.islice(file, self._length)]
+    except ValueError as error:
+      lines = error
+    if not isinstance(lines, list) or len(lines) < self._length:
+      raise ValueError(
+          f'{path} was to be read, but it is damaged or cut short. Delete the '
+          f'folder {self._folder}; the data set is then made anew.')
+    return lines
 
   @contextlib.contextmanager
   def _explained(self, i: int):
@@ -195,6 +212,14 @@ class Joined(Sequence):
       raise IndexError(f'Record {i} of {self._length} of {self.name}.')
     which = bisect.bisect_right(self._ends, i)
     return self._splits[which][i - (self._ends[which - 1] if which else 0)]
+
+
+  def questions(self) -> list[list[dict]] | None:
+    """As of `Records`; None unless all splits have them."""
+    each = [split.questions() for split in self._splits]
+    if any(lines is None for lines in each):
+      return None
+    return list(itertools.chain(*each))[:self._length]
 
 
 def progress(records: Records | Joined) -> Iterator[dict]:

@@ -1,6 +1,7 @@
 """Questions of a split as flat arrays, and pictures by number."""
 from collections.abc import Sequence
 import dataclasses
+import itertools
 
 from absl import logging
 from bst_jax.data import answers as answers_lib
@@ -195,18 +196,22 @@ def read(records: Readable, decoder: Decoder, cache: bool | str) -> Split:
     cache = len(records) * sum(a.nbytes for a in first.values()) < _SMALL
   arrays = {k: np.zeros((len(records), *a.shape), a.dtype)
             for k, a in first.items()} if cache else {}
+  if not cache:
+    return Split(questions(records), Disk(records, decoder))
   asked = []
   for i, record in enumerate(records_lib.progress(records)):
     asked.append(_questions(record))
-    if cache:
-      for key, array in decoder(record).items():
-        arrays[key][i] = array
-  return Split(_joined(asked),
-               Memory(arrays) if cache else Disk(records, decoder))
+    for key, array in decoder(record).items():
+      arrays[key][i] = array
+  return Split(_joined(asked), Memory(arrays))
 
 
 def questions(records: Readable) -> Questions:
   """Reads only the questions of a split."""
+  beside = records.questions()
+  if beside is not None:
+    return _joined([[_row(*(q[k] for k in _COLUMNS)) for q in asked]
+                    for asked in beside])
   return _joined([_questions(r) for r in records_lib.progress(records)])
 
 
@@ -216,12 +221,16 @@ def _joined(asked: list[list[tuple]]) -> Questions:
                    start=np.cumsum([0, *map(len, asked)]))
 
 
+_COLUMNS = ('question', 'type', 'answer', 'answers', 'question_id')
+
+
 def _questions(record: dict) -> list[tuple]:
-  """(text, type, truth, answers, id) of each question of a record."""
+  """The questions of a record as rows."""
   asked = record['questions']
-  columns = [[v.decode() for v in asked[k]]
-             for k in ('question', 'type', 'answer', 'answers')]
-  ids = [v.decode() for v in asked.get('question_id', ())] or (
-      [''] * len(columns[0]))
-  return [(q, kind, truth, tuple(said.split('\n')) if said else (), name)
-          for q, kind, truth, said, name in zip(*columns, ids)]
+  columns = [[v.decode() for v in asked.get(k, ())] for k in _COLUMNS]
+  return [_row(*row) for row in itertools.zip_longest(*columns, fillvalue='')]
+
+
+def _row(question, kind, truth, said, name) -> tuple:
+  """(text, type, truth, answers, id): a line of `said` an annotator."""
+  return question, kind, truth, tuple(said.split('\n')) if said else (), name

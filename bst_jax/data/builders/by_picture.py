@@ -6,13 +6,14 @@ questions about it.
 from collections.abc import Iterable, Iterator
 import dataclasses
 import itertools
+import json
 import os
 import pathlib
 
 from absl import logging
 from bst_jax.data.builders import pictures, regions
 from bst_jax.data.builders.asked import Question
-from bst_jax.data.builders.found import Found
+from bst_jax.data.builders.found import beside, Found
 from bst_jax.data.builders.problems import Problems
 import numpy as np
 import tensorflow_datasets as tfds
@@ -109,14 +110,16 @@ class ByPicture(tfds.core.GeneratorBasedBuilder):
 
   def _generate_examples(self, folder, split, asked, problems):
     facts, kept = self.info.metadata, []
-    for i, (picture, arrays) in enumerate(
-        self._content(folder, split, asked, problems)):
-      kept.append(picture)
-      if 'boxes' in arrays:
-        facts['most_regions'] = max(facts['most_regions'],
-                                    len(arrays['boxes']))
-      yield i, {'image_id': picture, **arrays,
-                'questions': [q.record() for q in asked[picture]]}
+    with open(beside(self.data_dir, split), 'w', encoding='utf-8') as words:
+      for i, (picture, arrays) in enumerate(
+          self._content(folder, split, asked, problems)):
+        kept.append(picture)
+        if 'boxes' in arrays:
+          facts['most_regions'] = max(facts['most_regions'],
+                                      len(arrays['boxes']))
+        questions = [q.record() for q in asked[picture]]
+        words.write(json.dumps(questions, ensure_ascii=False) + '\n')
+        yield i, {'image_id': picture, **arrays, 'questions': questions}
     if not kept:
       raise ValueError(f'Split {split} of {self.name} was to be made, but none '
                        f'of its {len(asked)} pictures can be used:\n{problems}')

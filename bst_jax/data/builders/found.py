@@ -53,6 +53,14 @@ def files(folder: str | os.PathLike) -> list[str]:
                 for root, _, names in os.walk(folder) for name in names)
 
 
+def beside(folder: str | os.PathLike, split: str) -> str:
+  """Path of a split's questions without its pictures, a line a picture.
+
+  A data set has it beside its records, as those are read through in minutes.
+  """
+  return os.path.join(folder, f'{split}.questions.jsonl')
+
+
 def fingerprint(folder: str | os.PathLike) -> str:
   """A hash that changes when files below the folder come, go or change."""
   sha = hashlib.sha256()
