@@ -82,6 +82,9 @@ def table(result: Mapping[str, Any]) -> str:
   lines.append(['question only', '', '', *numbers(result['prior'])])
   title = (f'{result["data"]}, split {result["split"]}, '
            f'{result["rows"][0]["questions"]} questions, accuracy in percent')
+  if result.get('rule', '').startswith('gqa'):
+    title += (', answers compared in normal form'
+              if result['rule'] == 'gqa_fixed' else ', official scoring')
   if not all(r['trained'] for r in result['rows']):
     title += '\n* outside of the space: this pair was never trained'
   return f'{title}\n{aligned(lines)}'

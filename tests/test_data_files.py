@@ -149,6 +149,15 @@ def test_pictures_of_every_kind_become_rgb(mode):
   assert image.decode(data).shape == (8, 12, 3)
 
 
+def test_a_preview_behind_a_photograph_is_no_animation():
+  file = io.BytesIO()
+  frames = [Image.new('RGB', (4, 4), c) for c in ('red', 'blue')]
+  frames[0].save(file, 'MPO', save_all=True, append_images=frames[1:])
+  assert Image.open(io.BytesIO(file.getvalue())).n_frames == 2
+  data = pictures.checked(file.getvalue(), 'x.jpg')
+  assert image.decode(data)[0, 0].argmax() == 0  # The red one.
+
+
 def animated():
   file = io.BytesIO()
   frames = [Image.new('RGB', (4, 4), c) for c in ('red', 'blue')]
@@ -196,6 +205,7 @@ def test_files_are_found_by_name_or_number(tmp_path):
   assert files('42').endswith('0042.jpg.npz')
   assert files('COCO_val2014_000000000042') == files('42')
   assert files('n161313') and files('cat') and files('x_7')
+  assert files('cats/cat.jpg') == files('cat')
   assert files('no') is files('4') is files('161313') is None
   with pytest.raises(ValueError, match='2 could be meant'):
     files('7')
@@ -259,6 +269,10 @@ def test_h5_of_gqa(tmp_path):
   got = dict(regions.read(tmp_path, ['n3', 'n1', 'n0'], Problems(), 16))
   assert list(got) == ['n0', 'n1', 'n3']
   check(got, {f'n{i}': i for i in range(4)})
+  damaged = tmp_path / 'gqa_objects_1.h5'
+  damaged.write_bytes(damaged.read_bytes()[:-100])
+  with pytest.raises(ValueError, match='objects_1.h5 was to be read'):
+    list(regions.read(tmp_path, ['n3'], Problems()))
   (tmp_path / 'gqa_objects_info.json').unlink()
   with pytest.raises(ValueError, match='gqa_objects_info.json is missing'):
     list(regions.read(tmp_path, ['n0'], Problems()))

@@ -4,7 +4,8 @@ import json
 
 from bst_jax.data import records, source
 from bst_jax.data.builders.gqa.builder import Gqa
-from bst_jax.data.builders.vqa_v2 import minival
+from bst_jax.data.builders.problems import Problems
+from bst_jax.data.builders.vqa_v2 import minival, visual_genome
 from bst_jax.data.builders.vqa_v2.builder import VqaV2
 import made_up
 import numpy as np
@@ -61,6 +62,18 @@ def vqa_files(folder, vg='openvqa', minival_ids=(11, 12)):
         {'id': 500 + i, 'qas': [{'qa_id': i, 'image_id': 500 + i,
                                  'question': 'Where?', 'answer': 'On it.'}]}
         for i in (1, 11, 13, 99)])
+
+
+def test_malformed_questions_of_visual_genome(tmp_path):
+  vqa_files(tmp_path, vg='official')
+  made_up.write(tmp_path / 'question_answers.json', [
+      7, {'id': 1}, {'id': 501, 'qas': [{'qa_id': 1}]}])
+  problems = Problems(1)
+  assert visual_genome.read(tmp_path, problems) == {}
+  assert problems.report()['malformed question']['count'] == 1
+  (tmp_path / 'image_data.json').unlink()
+  with pytest.raises(ValueError, match='one is missing'):
+    visual_genome.read(tmp_path, problems)
 
 
 def vqa_features(folder):

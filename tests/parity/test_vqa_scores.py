@@ -3,16 +3,13 @@
   python tests/parity/fetch.py && pytest -n 0 tests/parity/test_vqa_scores.py
 """
 import importlib.util
-import pathlib
 import random
 import sys
 import warnings
 
 from bst_jax.data import answers, contractions, vqa_scores
+import fetch
 import pytest
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-import fetch  # noqa: E402
 
 NAME = 'vqa_eval.py'
 if not fetch.is_there(NAME):

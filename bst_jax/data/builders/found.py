@@ -23,8 +23,7 @@ class Found:
           self._add(path)
 
   def _add(self, path: str):
-    stem = re.sub(r'(\.(npz|jpe?g|png))+$', '', os.path.basename(path),
-                  flags=re.IGNORECASE)
+    stem = _stem(path)
     self._names.setdefault(stem, []).append(path)
     number = re.search(r'(?:^|[_\- ])(\d+)$', stem)
     if number:
@@ -39,12 +38,19 @@ class Found:
     Raises:
       ValueError: several could be meant.
     """
-    paths = self._names.get(picture) or self._numbers.get(picture, ())
+    paths = (self._names.get(picture) or self._numbers.get(picture)
+             or self._names.get(_stem(picture), ()))
     if len(paths) > 1:
       raise ValueError(
           f'The file of picture {picture!r} was looked for, but {len(paths)} '
           f'could be meant, as {paths[0]} and {paths[1]}. Leave one of them.')
     return paths[0] if paths else None
+
+
+def _stem(path: str) -> str:
+  """A file's name without folders and endings."""
+  return re.sub(r'(\.(npz|jpe?g|png))+$', '', os.path.basename(path),
+                flags=re.IGNORECASE)
 
 
 def files(folder: str | os.PathLike) -> list[str]:

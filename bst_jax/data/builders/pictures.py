@@ -33,7 +33,9 @@ def checked(data: bytes, name: str) -> bytes:
   Palette, grey, CMYK and transparent pictures pass: reading makes them RGB.
   """
   image.decode(data, name=name)
-  if getattr(Image.open(io.BytesIO(data)), 'n_frames', 1) > 1:
+  opened = Image.open(io.BytesIO(data), formats=('PNG', 'JPEG'))
+  # A JPEG of a phone may carry a preview behind the picture: no animation.
+  if opened.format == 'PNG' and getattr(opened, 'n_frames', 1) > 1:
     raise ValueError(f'{name} was to be read as one picture, but it is '
                      'animated. Save the frame that is meant.')
   return data

@@ -175,14 +175,20 @@ def _h5(folder, names, wanted):
                      'Fetch it again.') from error
   by_file = {}
   for picture in wanted:
-    if picture in about:
+    if {'file', 'idx', 'objectsNum', 'width', 'height'} <= about.get(
+        picture, {}).keys():
       by_file.setdefault(int(about[picture]['file']), []).append(picture)
   paths = {int(n.removesuffix('.h5').rsplit('_', 1)[1]): n
            for n in names if n.endswith('.h5')}
   for number, pictures in sorted(by_file.items()):
     if number not in paths:
       continue  # Its pictures are reported as missing.
-    with h5py.File(paths[number], 'r') as file:
+    try:
+      opened = h5py.File(paths[number], 'r')
+    except OSError as error:
+      raise ValueError(f'{paths[number]} was to be read, but it is damaged or '
+                       f'cut short ({error}). Fetch it again.') from error
+    with opened as file:
       # In the order of the file, which is read as it lies.
       for picture in sorted(pictures, key=lambda p: about[p]['idx']):
         yield picture, paths[number], (

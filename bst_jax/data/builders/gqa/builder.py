@@ -61,7 +61,8 @@ def read(path: pathlib.Path, answered: bool,
   for identity, entry in json_stream.members(path):
     wanted = {'imageId', 'question'} | ({'answer', 'types'} if answered
                                         else set())
-    if not isinstance(entry, Mapping) or not wanted <= entry.keys():
+    if not isinstance(entry, Mapping) or not wanted <= entry.keys() or (
+        answered and not isinstance(entry['types'], Mapping)):
       asked.bad('malformed question', f'question {identity}')
       continue
     truth = asked_lib.one_line(entry['answer']) if answered else ''

@@ -1,4 +1,5 @@
 """Visual Genome's questions about pictures of COCO, as further training."""
+from collections.abc import Mapping
 import pathlib
 
 from absl import logging
@@ -32,13 +33,15 @@ def read(folder: pathlib.Path,
 
 def _official(questions, about, problems):
   """Joins Visual Genome's own two files; pictures outside COCO are passed."""
-  coco = {}
-  for _, entry in json_stream.members(about):
-    if entry.get('coco_id') is not None:
-      coco[entry['image_id']] = str(entry['coco_id'])
+  coco = {entry.get('image_id'): str(entry['coco_id'])
+          for _, entry in json_stream.members(about)
+          if isinstance(entry, Mapping) and entry.get('coco_id') is not None}
   asked, passed = asked_lib.Asked(problems, questions.name), 0
   for _, entry in json_stream.members(questions):
-    for one in entry.get('qas', ()):
+    for one in entry.get('qas', ()) if isinstance(entry, Mapping) else ():
+      if not {'qa_id', 'image_id', 'question', 'answer'} <= one.keys():
+        asked.bad('malformed question', repr(one)[:80])
+        continue
       picture = coco.get(one['image_id'])
       if picture is None:
         passed += 1
