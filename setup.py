@@ -3,7 +3,9 @@ from setuptools import find_packages, setup
 
 _PLOT = ['matplotlib>=3.8']
 _PARITY = ['torch>=2.4', 'transformers>=5']
-_TEST = ['pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.8', 'tensorboard>=2.17']
+_GQA = ['h5py>=3.10']
+_TEST = ['pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.8', 'tensorboard>=2.17',
+         *_GQA]
 
 setup(
     name='bst_jax',
@@ -11,7 +13,8 @@ setup(
     description='Elastic vision-language and vision transformers in JAX: train '
                 'once, then run whichever part a platform can afford.',
     packages=find_packages(include=['bst_jax', 'bst_jax.*']),
-    package_data={'bst_jax.data.builders.digit_scenes': ['*.npz', '*.md']},
+    package_data={'bst_jax.data.builders.digit_scenes': ['*.npz', '*.md'],
+                  'bst_jax.data.builders.folder': ['*.md']},
     python_requires='>=3.11,<3.14',
     install_requires=[
         'absl-py>=2.1',
@@ -42,6 +45,7 @@ setup(
         'cuda': ['jax[cuda13]>=0.10'],
         'export': ['jax2onnx', 'onnx', 'onnxruntime'],
         'plot': _PLOT,
+        'gqa': _GQA,
         'video': ['av'],
         'eval': ['pycocotools'],
         'parity': _PARITY,

@@ -8,6 +8,7 @@ from bst_jax import (
   cli,
   experiment,
   latency,
+  predictions,
   scoring,
   sharding,
 )
@@ -25,16 +26,25 @@ _BUDGET = flags.DEFINE_multi_string(
     'budget', [], 'KEY<=NUMBER with KEY one of params, macs, latency_ms: names '
     'the most accurate submodel that fits; several budgets all hold.',
     allow_override=True)
+_RESULTS = flags.DEFINE_boolean(
+    'results', False, "Also writes each submodel's answers to a file, as "
+    'evaluation servers take them; for VQA-v2, GQA and folders.',
+    allow_override=True)
+_OVERLAP = flags.DEFINE_boolean(
+    'allow_overlap', False, 'Evaluates on pictures that the run trained on.',
+    allow_override=True)
 
 DESCRIPTION = """Evaluates every submodel of a workdir.
 
 Prints one table (parameters, multiply-accumulates, accuracy overall and per
 question type, beside the question-only prior) and saves it in the workdir as
-evaluation_SPLIT.json and evaluation_SPLIT.png."""
+evaluation_SPLIT.json and evaluation_SPLIT.png. With --results the answers go to
+results_SPLIT_SUBMODEL.json, also for splits that only a server can score."""
 EXAMPLES = """python -m bst_jax.evaluate --workdir runs/quickstart
 python -m bst_jax.evaluate --workdir runs/quickstart --split val
 python -m bst_jax.evaluate --workdir runs/quickstart --submodel 1/2x1/2,1x1
-python -m bst_jax.evaluate --workdir runs/quickstart --budget 'macs<=1M' --budget 'params<=100K'"""
+python -m bst_jax.evaluate --workdir runs/quickstart --budget 'macs<=1M' --budget 'params<=100K'
+python -m bst_jax.evaluate --workdir runs/mcan_vqa --split test --results"""
 
 
 def main() -> None:
@@ -49,16 +59,23 @@ def main() -> None:
     logging.warning('%s: not among the submodels that were trained (%s).',
                     ', '.join(outside), ', '.join(map(str, exp.space)))
   params = checkpoint.load_params(workdir, exp.shapes, _STEP.value)
+  split = _SPLIT.value or exp.config.data.eval
+  if _OVERLAP.value:
+    exp.config.data.allow_overlap = True
   data = experiment.load_data(exp.config, workdir)
-  mesh = sharding.make_mesh({'data': -1})
+  mesh, result = sharding.make_mesh({'data': -1}), None
   with jax.set_mesh(mesh):
-    result = scoring.evaluate(exp, data, params, subs,
-                              _SPLIT.value or exp.config.data.eval, mesh)
-  if any(b.key == 'latency_ms' for b in budgets):
+    if _RESULTS.value:
+      for path in predictions.write(exp, data, params, subs, split, mesh,
+                                    workdir):
+        print(f'Saved {path}', flush=True)
+    if not _RESULTS.value or data.has_answers(split):
+      result = scoring.evaluate(exp, data, params, subs, split, mesh)
+  if result and any(b.key == 'latency_ms' for b in budgets):
     times = latency.measure(exp, params, subs, batch=1, runs=30)
     for row, time in zip(result['rows'], times, strict=True):
       row['latency_ms'] = time['latency_ms']
-  if jax.process_index() == 0:
+  if result and jax.process_index() == 0:
     scoring.report(workdir, result)
     if budgets:
       print(_choice(workdir, budgets, budget.best(result['rows'], budgets)))

@@ -59,14 +59,14 @@ def row(exp: Experiment, sub: Submodel) -> dict[str, Any]:
 def evaluate(exp: Experiment, data: Any, params: Any,
              subs: Sequence[Submodel], split: str, mesh: Any) -> dict[str, Any]:
   """Scores the submodels on a split; the dict that evaluation_*.json holds."""
-  score = make_scorer(exp, data, mesh)
+  score, prior = make_scorer(exp, data, mesh), data.prior(split)
   rows = []
   with tqdm.tqdm(subs, unit='submodel', disable=None) as bar:
     for sub in bar:
       bar.set_postfix_str(str(sub))
       rows.append(row(exp, sub) | score(params, sub, split))
-  return {'data': exp.config.data.name, 'split': split,
-          'prior': data.prior(split), 'types': list(data.types), 'rows': rows}
+  return {'data': exp.config.data.name, 'split': split, 'rule': data.rule,
+          'prior': prior, 'types': list(data.types), 'rows': rows}
 
 
 def table(result: Mapping[str, Any]) -> str:
@@ -82,6 +82,9 @@ def table(result: Mapping[str, Any]) -> str:
   lines.append(['question only', '', '', *numbers(result['prior'])])
   title = (f'{result["data"]}, split {result["split"]}, '
            f'{result["rows"][0]["questions"]} questions, accuracy in percent')
+  if result.get('rule', '').startswith('gqa'):
+    title += (', answers compared in normal form'
+              if result['rule'] == 'gqa_fixed' else ', official scoring')
   if not all(r['trained'] for r in result['rows']):
     title += '\n* outside of the space: this pair was never trained'
   return f'{title}\n{aligned(lines)}'

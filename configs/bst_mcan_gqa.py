@@ -14,7 +14,8 @@ from configs import bst_mcan_vqa
 def get_config(arg=''):
   config = bst_mcan_vqa.get_config()
   config.data.update(
-      name='gqa', train='train+val', eval='testdev',
+      name='gqa', train='train+val', eval='testdev', max_tokens=29,
+      answers_from='', min_answers=1,
       sizes=dict(vocab_size=2933, num_answers=1843, max_tokens=29,
                  num_regions=100))
   config.task.name = 'gqa'

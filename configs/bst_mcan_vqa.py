@@ -4,9 +4,10 @@
       --checkpoint epoch14.pkl --workdir runs/mcan_vqa
   python -m bst_jax.profile --config configs/bst_mcan_vqa.py --convention bst
 
-Serves converting, costs and latency; accuracy: not measured here, the reference
-repository reports 71.04 test-dev at 1x1 and 68.13 at 1/4x1/3. `:tiny` trains on
-the embedded data in a minute on a CPU.
+Training needs the files of VQA-v2 in config.data.manual_dir, or a folder of
+your own; bst_jax/data/builders/folder/README.md has its form. Accuracy: not
+measured here, the reference repository reports 71.04 test-dev at 1x1 and 68.13
+at 1/4x1/3. `:tiny` trains on the embedded data in a minute on a CPU.
 """
 from configs import common
 
@@ -16,8 +17,11 @@ def get_config(arg=''):
   # What the data decide: bottom-up-attention regions, the published word and
   # answer lists.
   config.data = dict(
-      name='vqa_v2', train='train+vg', eval='minival', batch=64,
-      questions_per_picture=1, inputs=('regions',),
+      name='vqa_v2', train='train+nominival+vg', eval='minival', batch=64,
+      questions_per_picture=1, inputs=('regions',), max_tokens=14,
+      words_from='', answers_from='train+val', min_answers=9, scoring='official',
+      allow_overlap=False, data_dir='', manual_dir='', max_bad=0,
+      num_regions=0, image_size=0,
       sizes=dict(vocab_size=20573, num_answers=3129, max_tokens=14,
                  num_regions=100))
   config.task = dict(name='vqa')

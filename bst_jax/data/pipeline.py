@@ -93,7 +93,17 @@ class Evaluation:
     steps = grain.MapDataset.range(len(self)).map(self._batch)
     return iter(steps.to_iter_dataset(_ahead(self._threads)))
 
+  def rows(self) -> Iterator[np.ndarray]:
+    """int[B] for each batch: the split's questions in it, -1 for padding."""
+    for step in range(len(self)):
+      _, questions, mask = self._place(step)
+      yield np.where(mask, questions, -1).reshape(-1)
+
   def _batch(self, step: int) -> dict[str, np.ndarray]:
+    return self._batches(*self._place(step))
+
+  def _place(self, step: int):
+    """Pictures int[P], questions int[P, Q] and mask bool[P, Q] of a batch."""
     shape = self._batches.shape
     everyone = shape.pictures * shape.shard_count
     at = shape.mine(np.arange(step * everyone, (step + 1) * everyone))
@@ -102,8 +112,7 @@ class Evaluation:
     nth = np.arange(shape.questions)
     mask = (nth < self._count[at][:, None]) & real[:, None]  # [P, Q]
     questions = np.where(mask, self._first[at][:, None] + nth, 0)
-    return self._batches(np.where(real, self._pictures[at], -1), questions,
-                         mask)
+    return np.where(real, self._pictures[at], -1), questions, mask
 
 
 def _ahead(threads: int) -> grain.ReadOptions:

@@ -1,13 +1,17 @@
 """Record files of a data set: made once, then read at random."""
+import bisect
 from collections.abc import Iterator, Sequence
 import contextlib
 import importlib
 import itertools
+import json
 import os
 import pathlib
 import shutil
 
 from absl import logging
+from bst_jax.data import manual
+from bst_jax.data.builders import found
 from bst_jax.elastic import check_name
 import tensorflow_datasets as tfds
 import tqdm
@@ -21,6 +25,9 @@ except ImportError:  # Not a POSIX system: two processes are not kept apart.
 BUILDERS = {
     'digit_scenes': ('bst_jax.data.builders.digit_scenes.builder',
                      'DigitScenes'),
+    'vqa_v2': ('bst_jax.data.builders.vqa_v2.builder', 'VqaV2'),
+    'gqa': ('bst_jax.data.builders.gqa.builder', 'Gqa'),
+    'folder': ('bst_jax.data.builders.folder.builder', 'Folder'),
 }
 
 
@@ -37,24 +44,32 @@ def names() -> list[str]:
           for config in _class(name).builder_configs]
 
 
-def prepare(name: str, home: str = '') -> tfds.core.DatasetBuilder:
+def prepare(name: str, home: str = '', manual_dir: str = '',
+            max_bad: int = 0) -> tfds.core.DatasetBuilder:
   """TFDS builder of a data set that is on disk; makes it if it is not.
 
   Two processes may ask for the same set at the same time: one makes it, the
   other waits. What a killed process left behind is removed and made anew.
 
   Args:
-    name: such as 'digit_scenes/easy'.
+    name: such as 'digit_scenes/easy'; 'vqa_v2' alone is its first config.
     home: folder of all data sets; '' as in `data_dir`.
+    manual_dir: folder of the files that the set is made from, if it is made
+      from any; '' where it is made already.
+    max_bad: how many bad records may be left out while it is made.
   """
+  if name in BUILDERS:
+    name = f'{name}/{next(iter(_class(name).builder_configs))}'
   check_name(name, names(), 'data set')
   base, _, config = name.partition('/')
-  home = data_dir(home)
+  home, cls = data_dir(home), _class(base)
+  if base == 'folder':  # One data set a folder.
+    config = manual.config_of(cls.builder_configs[config], manual_dir)
 
   def build():
     try:
-      return _class(base)(config=config, data_dir=os.fspath(home),
-                          file_format='array_record')
+      return cls(config=config, data_dir=os.fspath(home),
+                 file_format='array_record')
     except Exception as error:  # It reads what the folder says of itself.
       raise ValueError(
           f'The data set {name!r} was to be opened in {home / name}, but what '
@@ -64,24 +79,56 @@ def prepare(name: str, home: str = '') -> tfds.core.DatasetBuilder:
   home.mkdir(parents=True, exist_ok=True)
   builder = build()
   if _is_whole(builder):
+    manual.check_source(builder, manual_dir)
     return builder
-  with _alone(home / f'.{base}_{config}.lock'):
+  with _alone(home / f'.{base}_{builder.builder_config.name}.lock'):
     folder = pathlib.Path(builder.data_dir)
     if not _is_whole(builder):
       for rest in folder.parent.glob('incomplete.*'):
         shutil.rmtree(rest, ignore_errors=True)
       if folder.exists():  # A folder without its last file is of no use.
         shutil.rmtree(folder)
+      download = tfds.download.DownloadConfig(
+          compute_stats=tfds.download.ComputeStatsMode.SKIP)
+      if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
+        manual.check_there(builder, manual_dir)
+        download.manual_dir = os.path.abspath(os.path.expanduser(manual_dir))
+        builder.most_bad = max_bad
+        builder.source = found.fingerprint(download.manual_dir)
       logging.info('Making %s in %s', name, folder)
-      builder.download_and_prepare(
-          download_config=tfds.download.DownloadConfig(
-              compute_stats=tfds.download.ComputeStatsMode.SKIP))
+      builder.download_and_prepare(download_config=download)
   return build()
 
 
 def region_reader(name: str):
   """The data set's own `image -> (features, boxes)`; None if it has none."""
   return getattr(_class(name.partition('/')[0]), 'read_regions', None)
+
+
+def parts_of(builder: tfds.core.DatasetBuilder, split: str) -> list[str]:
+  """The splits on disk that 'a+b' is, or a name that stands for several."""
+  aliases = getattr(builder, 'ALIASES', {})
+  known = [*builder.info.splits,
+           *(a for a, of in aliases.items() if set(of) & set(
+               builder.info.splits))]
+  parts = []
+  for name in split.split('+'):
+    check_name(name, known, f'split of {builder.info.full_name}')
+    parts += [part for part in aliases.get(name, (name,))
+              if part in builder.info.splits]
+  twice = sorted({p for p in parts if parts.count(p) > 1})
+  if twice:
+    raise ValueError(f'The split {split!r} was asked for, but {twice} would be '
+                     'in it twice. Name each once.')
+  return parts
+
+
+def read(builder: tfds.core.DatasetBuilder, split: str, parts: Sequence[str],
+         limit: int = 0) -> 'Records | Joined':
+  """The records of a split, or of several as in 'a+b'; as `Records`."""
+  opened = [Records(builder, part, parts, limit)
+            for part in parts_of(builder, split)]
+  return opened[0] if len(opened) == 1 else Joined(opened, limit)
 
 
 class Records(Sequence):
@@ -100,7 +147,7 @@ class Records(Sequence):
     self.name = f'{builder.info.full_name} {split}'
     check_name(split, builder.info.splits, f'split of {builder.info.name}')
     info = builder.info.splits[split]
-    self._folder = builder.data_dir
+    self._folder, self._split = builder.data_dir, split
     self._files = list(zip(info.filenames, info.shard_lengths))
     self._length = min(info.num_examples, limit or info.num_examples)
     # Only these are parsed: TFDS's own partial decoding needs TensorFlow.
@@ -121,10 +168,21 @@ class Records(Sequence):
       return self._features.deserialize_example_np(
           self._source[i], decoders=self._raw)
 
-  def progress(self) -> Iterator[dict]:
-    """The records in order, behind a progress bar where it takes a while."""
-    return tqdm.tqdm(self, desc=f'reading {self.name}', leave=False,
-                     delay=2, disable=None)
+  def questions(self) -> list[list[dict]] | None:
+    """Questions of each record where they also lie beside the records."""
+    path = found.beside(self._folder, self._split)
+    if not os.path.exists(path):
+      return None
+    try:
+      with open(path, encoding='utf-8') as file:
+        lines = [json.loads(x) for x in itertools.islice(file, self._length)]
+    except ValueError as error:
+      lines = error
+    if not isinstance(lines, list) or len(lines) < self._length:
+      raise ValueError(
+          f'{path} was to be read, but it is damaged or cut short. Delete the '
+          f'folder {self._folder}; the data set is then made anew.')
+    return lines
 
   @contextlib.contextmanager
   def _explained(self, i: int):
@@ -140,6 +198,39 @@ class Records(Sequence):
           f'{os.path.join(self._folder, file)}, but the file is damaged or cut '
           f'short ({error}). Delete the folder {self._folder}; the data set is '
           'then made anew.') from error
+
+
+class Joined(Sequence):
+  """Records of several splits, one behind the other."""
+
+  def __init__(self, splits: Sequence[Records], limit: int = 0):
+    self._splits = splits
+    self._ends = list(itertools.accumulate(map(len, splits)))
+    self._length = min(self._ends[-1], limit or self._ends[-1])
+    self.name = ' + '.join(s.name for s in splits)
+
+  def __len__(self) -> int:
+    return self._length
+
+  def __getitem__(self, i: int) -> dict:
+    if not 0 <= i < self._length:
+      raise IndexError(f'Record {i} of {self._length} of {self.name}.')
+    which = bisect.bisect_right(self._ends, i)
+    return self._splits[which][i - (self._ends[which - 1] if which else 0)]
+
+
+  def questions(self) -> list[list[dict]] | None:
+    """As of `Records`; None unless all splits have them."""
+    each = [split.questions() for split in self._splits]
+    if any(lines is None for lines in each):
+      return None
+    return list(itertools.chain(*each))[:self._length]
+
+
+def progress(records: Records | Joined) -> Iterator[dict]:
+  """The records in order, behind a progress bar where it takes a while."""
+  return tqdm.tqdm(records, desc=f'reading {records.name}', leave=False,
+                   delay=2, disable=None)
 
 
 def _class(name: str):

@@ -59,6 +59,7 @@ def batch(config: Mapping[str, Any], sizes: Mapping[str, int],
     record['regions'], record['boxes'] = read(
         image_lib.decode(record['image'], name=str(path)))
   decoder = tables.Decoder(inputs, sizes.get('num_regions', 0),
-                           sizes.get('image_size', 0), path.name)
+                           sizes.get('image_size', 0), path.name,
+                           config.get('blank_regions', False))
   arrays = decoder(record)
   return {'tokens': ids[None]} | {k: x[None] for k, x in arrays.items()}

@@ -5,7 +5,9 @@ import dataclasses
 import os
 import pathlib
 
+from bst_jax.data import answers as answers_lib
 from bst_jax.data import batches as batches_lib
+from bst_jax.data import facts as facts_lib
 from bst_jax.data import pipeline, tables, text
 from bst_jax.data import records as records_lib
 from bst_jax.elastic import check_name
@@ -14,7 +16,7 @@ import numpy as np
 
 DEFAULTS = dict(
     name='digit_scenes/easy',  # Data set and its config.
-    train='train',  # Split to train on and to take the vocabularies from.
+    train='train',  # Split to train on; several as 'train+vg'.
     eval='test',  # Split to evaluate at the end.
     watch='',  # Split to evaluate while training.
     batch=64,  # Questions of a training step, over all hosts.
@@ -22,9 +24,17 @@ DEFAULTS = dict(
     eval_questions_per_picture=0,  # The same in evaluation; 0: as above.
     inputs=('regions',),  # Of 'regions' (with boxes) and 'image'.
     max_tokens=14,  # Longer questions are cut off.
+    blank_regions=False,  # Fill up with blank regions that models attend to.
     image_size=0,  # Pictures are resized to it; 0: their own size.
-    min_answers=1,  # How often training gives an answer that counts.
+    words_from='',  # Split whose questions give the words; '': training's.
+    answers_from='',  # Split whose answers give the list; '': training's.
+    min_answers=1,  # How often an answer is given that the list has.
+    scoring='official',  # Or 'fixed': GQA's answers compared in normal form.
+    allow_overlap=False,  # Evaluate on pictures that training shows?
     data_dir='',  # Home of data sets; '': BST_JAX_DATA or a cache.
+    manual_dir='',  # Files of yours that the data set is made from.
+    max_bad=0,  # Bad records that may be left out while it is made.
+    num_regions=0,  # Of a picture in a batch; 0: the data set's own.
     seed=0,  # Of the order of training.
     limit=0,  # If positive, pictures of a split at most.
     cache='auto',  # Decoded in memory: True, False or, if small, 'auto'.
@@ -32,6 +42,7 @@ DEFAULTS = dict(
     threads=0,  # That make batches ahead; 0: chosen by the kind of input.
 )
 INPUTS = ('regions', 'image')
+SCORINGS = ('official', 'fixed')
 _EVAL_BATCHES = 4  # of training make one of evaluation
 _FILES = ('words.json', 'answers.json', 'types.json')
 
@@ -81,6 +92,7 @@ class Data:
     epoch: batches, not whole, in which training sees every picture once, or
       every question with one question a picture.
     steps_per_epoch: the whole ones of them, at least one.
+    rule: how answers compare, a name in `answers.RULES`.
     example: a training batch of this host, filled with zeros.
   """
 
@@ -98,14 +110,26 @@ class Data:
         or self._shape.questions)
     self._splits, self._rows = {}, {}
 
-    self._builder = records_lib.prepare(config['name'], config['data_dir'])
-    for key in ('train', 'eval', 'watch'):
+    check_name(config['scoring'], SCORINGS, 'way of scoring')
+    self._builder = records_lib.prepare(
+        config['name'], config['data_dir'], config['manual_dir'],
+        config['max_bad'])
+    self._facts = facts_lib.of(self._builder)
+    fixed = f'{self._facts.rule}_fixed'
+    self.rule = (fixed if config['scoring'] == 'fixed'
+                 and fixed in answers_lib.RULES else self._facts.rule)
+    records_lib.parts_of(self._builder, config['train'])
+    for key in ('eval', 'watch'):
       if config[key]:
-        check_name(config[key], self._builder.info.splits,
-                   f'split of {config["name"]}')
-    train = self._split(config['train'])
+        self._check_unseen(config[key])
     self.vocab, self.answers, self.types = _vocabularies(
-        train.questions, vocab_dir, config['min_answers'])
+        self._asked(config['words_from'] or config['train']),
+        self._asked(config['answers_from'] or config['train']),
+        self._facts.types, vocab_dir, config['min_answers'], self.rule)
+    if not any(self._split(config['train']).questions.answers):
+      raise ValueError(
+          f'Split {config["train"]!r} of {config["name"]} was to be trained '
+          'on, but has no answers. Give config.data.train a split that has.')
 
     batches = self._batches(config['train'], self._shape)
     self.epoch = batches.epoch()
@@ -140,6 +164,7 @@ class Data:
       split: its name; '' is the one that config names as `eval`.
     """
     split = split or self._config['eval']
+    self._check_unseen(split)
     return pipeline.Evaluation(self._batches(split, self._eval_shape),
                                self._threads(split))
 
@@ -157,19 +182,53 @@ class Data:
     """
     train = self._split(self._config['train']).questions
     asked = self._split(split or self._config['eval']).questions
+    if not any(asked.answers):
+      raise ValueError(
+          f'Split {split!r} of {self._config["name"]} was to be scored, but '
+          'has no answers. Write files of results for an evaluation server '
+          'instead: python -m bst_jax.evaluate --results')
+    normal = answers_lib.rule(self.rule).normal
+    scorer = answers_lib.Scorer(self.rule, self.answers)
+    listed = set(self.answers)
     seen = collections.defaultdict(collections.Counter)
     for words, kind, truth in zip(train.texts, train.types, train.truths):
-      seen[words][truth] += 1
-      seen[kind][truth] += 1
+      truth = normal(truth)
+      if truth in listed:
+        seen[words][truth] += 1
+        seen[kind][truth] += 1
     scores = collections.defaultdict(list)
-    for words, kind, ten in zip(asked.texts, asked.types, asked.answers):
-      counts = seen.get(words) or seen[kind]
-      answer = min(counts, key=lambda a: (-counts[a], a))
-      score = text.vqa_accuracies(ten).get(answer, 0.0)
-      scores['overall'].append(score)
-      scores[kind].append(score)
+    for words, kind, said in zip(asked.texts, asked.types, asked.answers):
+      counts = seen.get(words) or seen.get(kind, {})
+      answer = min(counts, key=lambda a: (-counts[a], a), default=None)
+      official = {self.answers[i]: score for i, _, score in scorer(said)}
+      scores['overall'].append(official.get(answer, 0.0))
+      scores[kind].append(scores['overall'][-1])
     return {kind: 100 * float(np.mean(scores[kind]))
             for kind in ('overall', *self.types) if scores[kind]}
+
+  def has_answers(self, split: str) -> bool:
+    """Whether a split can be scored, not only predicted."""
+    return any(self._split(split).questions.answers)
+
+  def ids(self, split: str) -> list[str]:
+    """Ids of a split's questions, in the order of `Evaluation.rows`."""
+    ids = self._split(split).questions.ids
+    if not all(ids):
+      raise ValueError(
+          f'Ids of the questions of {self._config["name"]} were asked for, but '
+          'it has none. Use a data set of an evaluation server.')
+    return ids
+
+  def written(self) -> dict[str, str]:
+    """{answer of the list: as it is written for a server} where they differ.
+
+    With GQA and `fixed` scoring these are the answers that lost an article or
+    a hyphen.
+    """
+    if self.rule != 'gqa_fixed':
+      return {}
+    return answers_lib.raw_forms(self._asked(
+        self._config['answers_from'] or self._config['train']).truths)
 
   def _split(self, name: str) -> tables.Split:
     """The split, read when it is first asked for."""
@@ -178,14 +237,44 @@ class Data:
       parts = ['questions', *inputs]
       if 'regions' in inputs:
         parts.append('boxes')
-      records = records_lib.Records(self._builder, name, parts,
-                                    config['limit'])
+      for part in parts:
+        check_name(part, self._builder.info.features,
+                   f'part of the records of {config["name"]}')
+      size = config['image_size'] or self._facts.image_size
+      if 'image' in inputs and not size:
+        raise ValueError(
+            f'Pictures of {config["name"]} were asked for as they are, but '
+            'they have many sizes and a batch has one. Give '
+            'config.data.image_size.')
+      records = records_lib.read(self._builder, name, parts, config['limit'])
       decoder = tables.Decoder(
-          inputs, self._builder.builder_config.num_regions,
-          config['image_size'] or self._builder.builder_config.image_size,
-          records.name)
+          inputs, config['num_regions'] or self._facts.num_regions, size,
+          records.name, config['blank_regions'])
       self._splits[name] = tables.read(records, decoder, config['cache'])
     return self._splits[name]
+
+  def _asked(self, name: str) -> tables.Questions:
+    """Questions of a split, read without its pictures where none are needed."""
+    if name == self._config['train'] or name in self._splits:
+      return self._split(name).questions
+    return tables.questions(records_lib.read(
+        self._builder, name, ['questions'], self._config['limit']))
+
+  def _check_unseen(self, name: str):
+    """Raises where there is no such split, or training shows its pictures."""
+    shown = set()
+    for part in records_lib.parts_of(self._builder, self._config['train']):
+      shown.update(self._facts.pictures.get(part, ()))
+    parts = records_lib.parts_of(self._builder, name)
+    both = [p for part in parts for p in self._facts.pictures.get(part, ())
+            if p in shown]
+    if both and not self._config['allow_overlap']:
+      raise ValueError(
+          f'Split {name!r} was to be evaluated, but training on '
+          f'{self._config["train"]!r} shows {len(both)} of its pictures, as '
+          f'{both[:3]}: the accuracy would say too much. Use another split, or '
+          'config.data.allow_overlap (evaluate: --allow_overlap) if that is '
+          'meant.')
 
   def _batches(self, name: str,
                shape: batches_lib.Shape) -> batches_lib.Batches:
@@ -194,7 +283,7 @@ class Data:
     if name not in self._rows:
       self._rows[name] = tables.encode(
           split.questions, self.vocab, self.answers, self.types,
-          self._config['max_tokens'])
+          self._config['max_tokens'], self.rule)
     return batches_lib.Batches(self._rows[name], split.pictures, shape)
 
   def _threads(self, name: str) -> int:
@@ -230,8 +319,9 @@ def _shape(config: dict, index: int, count: int) -> batches_lib.Shape:
   return batches_lib.Shape(batch // step, questions, index, count)
 
 
-def _vocabularies(questions: tables.Questions,
-                  folder: str | os.PathLike | None, min_answers: int,
+def _vocabularies(asked: tables.Questions, answered: tables.Questions,
+                  types: tuple[str, ...], folder: str | os.PathLike | None,
+                  min_answers: int, rule: str,
                   ) -> tuple[text.Vocabulary, tuple[str, ...],
                              tuple[str, ...]]:
   """Words, answers and types: those in the folder, else of the questions."""
@@ -246,6 +336,13 @@ def _vocabularies(questions: tables.Questions,
           f'The vocabularies in {folder} were to be read, but {missing} '
           f'are missing, and others made now might not match. Put all of '
           f'{_FILES} there, or none.')
-  return (text.Vocabulary.build(questions.texts),
-          text.rank_answers(questions.truths, min_answers),
-          tuple(sorted(set(questions.types))))
+  normal = answers_lib.rule(rule).normal
+  truths = [normal(truth) for truth, said in zip(
+      answered.truths, answered.answers) if said]
+  answers = text.rank_answers(truths, min_answers)
+  if truths and not answers:
+    raise ValueError(
+        f'An answer list was to be made, but none of the answers is given '
+        f'{min_answers} times. Lower config.data.min_answers.')
+  return (text.Vocabulary.build(asked.texts), answers,
+          tuple(sorted({*asked.types, *types})))

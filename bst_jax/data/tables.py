@@ -1,13 +1,17 @@
 """Questions of a split as flat arrays, and pictures by number."""
 from collections.abc import Sequence
 import dataclasses
+import itertools
 
+from absl import logging
+from bst_jax.data import answers as answers_lib
 from bst_jax.data import image as image_lib
 from bst_jax.data import records as records_lib
 from bst_jax.data import text
 import numpy as np
 
 _SMALL = 2 << 30  # bytes
+Readable = records_lib.Records | records_lib.Joined
 
 
 @dataclasses.dataclass
@@ -18,7 +22,9 @@ class Questions:
     texts: the questions.
     types: their types.
     truths: the one answer that is held to be true.
-    answers: what the annotators, ten in VQA-v2, said.
+    answers: what the annotators, ten in VQA-v2, said; empty where nobody was
+      asked, as in a test split.
+    ids: their ids, '' where the data set has none.
     start: int64[n + 1]; picture i has the questions start[i] to start[i+1]-1.
   """
 
@@ -26,6 +32,7 @@ class Questions:
   types: list[str]
   truths: list[str]
   answers: list[tuple[str, ...]]
+  ids: list[str]
   start: np.ndarray
 
 
@@ -60,13 +67,13 @@ class Rows:
 
 def encode(questions: Questions, vocab: text.Vocabulary,
            answers: Sequence[str], types: Sequence[str],
-           max_tokens: int) -> Rows:
+           max_tokens: int, rule: str = 'exact') -> Rows:
   """Questions as numbers.
 
   An answer that is not among `answers` cannot be trained or predicted and
-  scores nothing.
+  scores nothing. `rule`, a name in `answers.RULES`, says how they compare.
   """
-  ids = {a: i for i, a in enumerate(answers)}
+  scorer = answers_lib.Scorer(rule, answers)
   type_ids = {t: i for i, t in enumerate(types)}
   unknown = set(questions.types) - type_ids.keys()
   if unknown:
@@ -74,26 +81,35 @@ def encode(questions: Questions, vocab: text.Vocabulary,
         f'Questions of type {sorted(unknown)} were to be read, but training '
         f'had only {sorted(type_ids)}. Use a split of the data set that the '
         'vocabulary was made from.')
-  widest = max((len(set(a)) for a in questions.answers), default=1)
+  scored = {said: scorer(said) for said in dict.fromkeys(questions.answers)}
+  widest = max(map(len, scored.values()), default=0) or 1
   shape = (len(questions.texts), widest)
   given = np.full(shape, len(answers), np.int32)
   target, score = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-  scored, tokens = {}, {}
   for i, said in enumerate(questions.answers):
-    if said not in scored:
-      soft, official = text.soft_scores(said), text.vqa_accuracies(said)
-      scored[said] = [(ids[a], soft[a], official[a]) for a in soft if a in ids]
     for j, row in enumerate(scored[said]):
       given[i, j], target[i, j], score[i, j] = row
+  tokens = {}
   for question in questions.texts:
     if question not in tokens:
       tokens[question] = vocab.encode(question, max_tokens)
+  _tell_of_words(tokens, max_tokens)
   return Rows(
       start=questions.start,
       tokens=np.array([tokens[q] for q in questions.texts], np.int32).reshape(
           -1, max_tokens),
       type=np.array([type_ids[t] for t in questions.types], np.int32),
       given=given, target=target, score=score, num_answers=len(answers))
+
+
+def _tell_of_words(tokens: dict[str, np.ndarray], max_tokens: int):
+  """Logs how many different questions a model reads less of than they say."""
+  unknown = sum(bool((ids == text.UNK).any()) for ids in tokens.values())
+  long = sum(len(text.tokenize(q)) > max_tokens for q in tokens)
+  if unknown or long:
+    logging.info('Of %d different questions %d have words that training lacks, '
+                 'and %d have more than %d words and are cut off.',
+                 len(tokens), unknown, long, max_tokens)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,19 +121,25 @@ class Decoder:
     num_regions: N; fewer are filled up with zero rows, more are cut off.
     image_size: height and width.
     name: of the split, for errors.
+    blank: fill up with features of -1 in place of zeros. Models leave rows of
+      zeros out, and attention, which averages, then cannot tell how many
+      regions there were; blank ones stay in.
   """
 
   inputs: tuple[str, ...]
   num_regions: int
   image_size: int
   name: str
+  blank: bool = False
 
   def __call__(self, record: dict) -> dict[str, np.ndarray]:
     arrays = {}
     if 'regions' in self.inputs:
       for key in ('regions', 'boxes'):
         rows = record[key][:self.num_regions]
-        arrays[key] = np.zeros((self.num_regions, rows.shape[1]), np.float32)
+        fill = -1 if self.blank and key == 'regions' else 0
+        arrays[key] = np.full((self.num_regions, rows.shape[1]), fill,
+                              np.float32)
         arrays[key][:len(rows)] = rows
     if 'image' in self.inputs:
       arrays['image'] = image_lib.decode(
@@ -143,7 +165,7 @@ class Memory:
 class Disk:
   """Pictures that are read and decoded when they are asked for."""
 
-  def __init__(self, records: records_lib.Records, decoder: Decoder):
+  def __init__(self, records: Readable, decoder: Decoder):
     self._records, self._decoder = records, decoder
 
   def __call__(self, pictures: np.ndarray) -> dict[str, np.ndarray]:
@@ -167,8 +189,7 @@ class Split:
   pictures: Memory | Disk
 
 
-def read(records: records_lib.Records, decoder: Decoder,
-         cache: bool | str) -> Split:
+def read(records: Readable, decoder: Decoder, cache: bool | str) -> Split:
   """Reads all questions of a split, and its pictures where `cache` says so.
 
   Args:
@@ -181,22 +202,41 @@ def read(records: records_lib.Records, decoder: Decoder,
     cache = len(records) * sum(a.nbytes for a in first.values()) < _SMALL
   arrays = {k: np.zeros((len(records), *a.shape), a.dtype)
             for k, a in first.items()} if cache else {}
+  if not cache:
+    return Split(questions(records), Disk(records, decoder))
   asked = []
-  for i, record in enumerate(records.progress()):
+  for i, record in enumerate(records_lib.progress(records)):
     asked.append(_questions(record))
-    if cache:
-      for key, array in decoder(record).items():
-        arrays[key][i] = array
+    for key, array in decoder(record).items():
+      arrays[key][i] = array
+  return Split(_joined(asked), Memory(arrays))
+
+
+def questions(records: Readable) -> Questions:
+  """Reads only the questions of a split."""
+  beside = records.questions()
+  if beside is not None:
+    return _joined([[_row(*(q[k] for k in _COLUMNS)) for q in asked]
+                    for asked in beside])
+  return _joined([_questions(r) for r in records_lib.progress(records)])
+
+
+def _joined(asked: list[list[tuple]]) -> Questions:
   columns = [list(c) for c in zip(*(q for one in asked for q in one))]
-  start = np.cumsum([0, *map(len, asked)])
-  return Split(Questions(*(columns or ([], [], [], [])), start=start),
-               Memory(arrays) if cache else Disk(records, decoder))
+  return Questions(*(columns or ([], [], [], [], [])),
+                   start=np.cumsum([0, *map(len, asked)]))
+
+
+_COLUMNS = ('question', 'type', 'answer', 'answers', 'question_id')
 
 
 def _questions(record: dict) -> list[tuple]:
-  """(text, type, truth, answers) of each question of a record."""
+  """The questions of a record as rows."""
   asked = record['questions']
-  columns = [[v.decode() for v in asked[k]]
-             for k in ('question', 'type', 'answer', 'answers')]
-  return [(q, kind, truth, tuple(ten.split('\n')))
-          for q, kind, truth, ten in zip(*columns)]
+  columns = [[v.decode() for v in asked.get(k, ())] for k in _COLUMNS]
+  return [_row(*row) for row in itertools.zip_longest(*columns, fillvalue='')]
+
+
+def _row(question, kind, truth, said, name) -> tuple:
+  """(text, type, truth, answers, id): a line of `said` an annotator."""
+  return question, kind, truth, tuple(said.split('\n')) if said else (), name

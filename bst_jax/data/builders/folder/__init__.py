@@ -1,0 +1,1 @@
+"""Any folder of questions and pictures; README.md states its form."""

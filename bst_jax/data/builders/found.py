@@ -1,0 +1,78 @@
+"""Files of pictures in folders, found by the pictures' ids."""
+from collections.abc import Iterable
+import hashlib
+import os
+import pathlib
+import re
+
+
+class Found:
+  """Files below folders, by picture id.
+
+  A file is found by its name without endings, or by a number behind a _, - or
+  space at its end: COCO_val2014_000000000042.jpg.npz is picture 42, but n42.npz
+  is not, as GQA has an n42 and a 42.
+  """
+
+  def __init__(self, folders: Iterable[str | os.PathLike],
+               suffixes: tuple[str, ...]):
+    self._names, self._numbers = {}, {}
+    for folder in folders:
+      for path in files(folder):
+        if path.lower().endswith(suffixes):
+          self._add(path)
+
+  def _add(self, path: str):
+    stem = _stem(path)
+    self._names.setdefault(stem, []).append(path)
+    number = re.search(r'(?:^|[_\- ])(\d+)$', stem)
+    if number:
+      self._numbers.setdefault(str(int(number[1])), []).append(path)
+
+  def __bool__(self) -> bool:
+    return bool(self._names)
+
+  def __call__(self, picture: str) -> str | None:
+    """Path of the file, None if there is none.
+
+    Raises:
+      ValueError: several could be meant.
+    """
+    paths = (self._names.get(picture) or self._numbers.get(picture)
+             or self._names.get(_stem(picture), ()))
+    if len(paths) > 1:
+      raise ValueError(
+          f'The file of picture {picture!r} was looked for, but {len(paths)} '
+          f'could be meant, as {paths[0]} and {paths[1]}. Leave one of them.')
+    return paths[0] if paths else None
+
+
+def _stem(path: str) -> str:
+  """A file's name without folders and endings."""
+  return re.sub(r'(\.(npz|jpe?g|png))+$', '', os.path.basename(path),
+                flags=re.IGNORECASE)
+
+
+def files(folder: str | os.PathLike) -> list[str]:
+  """Paths of all files below a folder, sorted; none if it is not there."""
+  return sorted(os.path.join(root, name)
+                for root, _, names in os.walk(folder) for name in names)
+
+
+def beside(folder: str | os.PathLike, split: str) -> str:
+  """Path of a split's questions without its pictures, a line a picture.
+
+  A data set has it beside its records, as those are read through in minutes.
+  """
+  return os.path.join(folder, f'{split}.questions.jsonl')
+
+
+def fingerprint(folder: str | os.PathLike) -> str:
+  """A hash that changes when files below the folder come, go or change."""
+  sha = hashlib.sha256()
+  for path in files(folder):
+    about = os.stat(path)
+    line = (f'{pathlib.Path(path).relative_to(folder)}\t{about.st_size}\t'
+            f'{int(about.st_mtime)}\n')
+    sha.update(line.encode('utf-8', 'surrogateescape'))
+  return sha.hexdigest()

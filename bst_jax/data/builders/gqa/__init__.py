@@ -1,0 +1,1 @@
+"""GQA: `builder` makes the records of pictures with balanced questions."""

@@ -1,0 +1,119 @@
+"""GQA's metrics of a file of answers."""
+import collections
+from collections.abc import Mapping
+
+from bst_jax.data import answers
+from bst_jax.elastic import check_name
+import numpy as np
+
+MODES = ('official', 'fixed')
+# Operations that name an object and are not counted as a step of reasoning.
+_NO_STEP = ('exist', 'query: name', 'choose name')
+# The choices of questions that compare two objects.
+_COMMON = ('color', 'material', 'shape')
+_BREAKDOWNS = ('structural', 'semantic', 'steps', 'words')
+
+
+def steps(question: Mapping) -> int:
+  """Number of reasoning steps of a question's program."""
+  operations = [f'{op["operation"]}: {op["argument"]}'
+                for op in question['semantic']]
+  return sum(not any(o in op for o in _NO_STEP) for op in operations)
+
+
+def score(predictions: Mapping[str, str], questions: Mapping[str, Mapping],
+          mode: str = 'official', choices: Mapping[str, Mapping] | None = None,
+          entailed: Mapping[str, Mapping] | None = None) -> dict:
+  """Scores predictions by GQA's metrics over the balanced questions.
+
+  Args:
+    predictions: question id -> answer; for every balanced question, and for
+      consistency also for the questions that they entail.
+    questions: entries of a question file, by id: question, answer, isBalanced,
+      types, groups, semantic, entailed.
+    mode: 'official' compares with the answers as they were written, so that
+      some written with an article or a hyphen can never be met by a prediction
+      in normal form; 'fixed' writes predictions as the file does first.
+    choices: entries of a choices file: valid and plausible answers by id.
+    entailed: entries of the file of all questions, in which the entailed ones
+      are found.
+
+  Returns:
+    {'mode', 'accuracy', 'binary', 'open', 'distribution', 'structural': {type:
+    …}, 'semantic': {…}, 'steps': {number: …}, 'words': {number: …}}; where
+    `choices` is given 'validity' and 'plausibility' too, and where `entailed`
+    is, 'consistency'. All in percent but distribution, lower of which is
+    better. A metric without any question is left out.
+
+  Reference: Hudson and Manning, CVPR 2019, and the published evaluation code.
+  """
+  check_name(mode, MODES, 'mode of scoring')
+  everything = {**(entailed or {}), **questions}
+  written = {} if mode == 'official' else answers.raw_forms(
+      q['answer'] for q in everything.values())
+
+  def predicted(name):
+    if name not in predictions:
+      raise ValueError(
+          f'Question {name} was to be scored, but no prediction has its id. '
+          'Predict all balanced questions of the split, and for consistency '
+          'also those that they entail.')
+    return written.get(predictions[name], predictions[name])
+
+  scores = collections.defaultdict(list)
+  gold, given = (collections.defaultdict(collections.Counter)
+                 for _ in range(2))
+  for name, question in questions.items():
+    if not question['isBalanced']:
+      continue
+    answer, truth = predicted(name), question['answer']
+    right, types = answer == truth, question['types']
+    keys = ['accuracy', 'open' if types['structural'] == 'query' else 'binary',
+            ('structural', types['structural']),
+            ('semantic', types['semantic']), ('steps', steps(question)),
+            ('words', len(question['question'].split()))]
+    for key in keys:
+      scores[key].append(right)
+    group = question['groups']['global']
+    if group is not None:
+      gold[group][truth] += 1
+      given[group][answer] += 1
+    if choices is not None:
+      for metric, key in (('validity', 'valid'), ('plausibility', 'plausible')):
+        fit = (_COMMON if 'Common' in types['detailed']
+               else choices[name][key])
+        scores[metric].append(answer in fit)
+    if entailed is not None and right:
+      follow = [predicted(other) == everything[other]['answer']
+                for other in question['entailed'] if other != name]
+      if follow:
+        scores['consistency'].append(np.mean(follow))
+  if not scores:
+    raise ValueError(
+        f'{len(questions)} questions were to be scored, but none is balanced. '
+        'Take a question file with balanced questions.')
+
+  result = {'mode': mode, **{kind: {} for kind in _BREAKDOWNS}}
+  for key, values in scores.items():
+    mean = 100 * float(np.mean(values))
+    if isinstance(key, tuple):
+      result[key[0]][key[1]] = mean
+    else:
+      result[key] = mean
+  for kind in _BREAKDOWNS:
+    result[kind] = dict(sorted(result[kind].items()))
+  if gold:
+    result['distribution'] = _chi_square(gold, given) / 100
+  return result
+
+
+def _chi_square(gold: Mapping[str, collections.Counter],
+                given: Mapping[str, collections.Counter]) -> float:
+  """Chi-square of the answers of a group, averaged by the groups' sizes."""
+  total, size = 0.0, 0
+  for group, counts in gold.items():
+    there = sum(counts.values())
+    total += there * sum(
+        (given[group][a] - n) ** 2 / n for a, n in counts.items())
+    size += there
+  return total / size

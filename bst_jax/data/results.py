@@ -1,0 +1,67 @@
+"""Files of answers, as the evaluation servers of VQA and GQA take them."""
+from collections.abc import Mapping
+import json
+import os
+import pathlib
+from typing import Any
+
+from bst_jax import files
+from bst_jax.elastic import check_name
+
+# Names of a row's id and answer.
+FORMS = {'vqa': ('question_id', 'answer'), 'gqa': ('questionId', 'prediction')}
+
+
+def name(split: str, submodel: str) -> str:
+  """The file of a submodel, given in path form, as w1-2_d1-3."""
+  return f'results_{split}_{submodel}.json'
+
+
+def write(path: str | os.PathLike, form: str,
+          predictions: Mapping[str, str]) -> None:
+  """Writes {question id: answer}, whole or not at all.
+
+  Args:
+    path: of the file; `name` gives one for each submodel.
+    form: 'vqa', where ids that are numbers are written as such, or 'gqa'.
+    predictions: question id -> answer.
+  """
+  check_name(form, FORMS, 'form of results')
+  key, value = FORMS[form]
+  number = lambda i: int(i) if form == 'vqa' and str(i).isdigit() else str(i)
+  rows = [{key: number(i), value: a} for i, a in predictions.items()]
+  with files.beside(path) as place:
+    place.write_text(json.dumps(rows, ensure_ascii=False), 'utf-8')
+
+
+def read(path: str | os.PathLike) -> dict[str, str]:
+  """{question id: answer} of a file in either form.
+
+  Raises:
+    ValueError: the file is not of that form, or has a question twice.
+  """
+  path = pathlib.Path(path)
+  try:
+    rows = json.loads(path.read_text('utf-8'))
+  except (OSError, ValueError) as error:
+    rows = error
+  found = {}
+  for i, row in enumerate(rows if isinstance(rows, list) else [rows]):
+    question, answer = _row(row)
+    if question is None or not isinstance(answer, str):
+      raise ValueError(
+          f'{path} was to be read as results, but row {i} is {row!r}. It must '
+          'be a JSON list of {"question_id": …, "answer": …} or of '
+          '{"questionId": …, "prediction": …}.')
+    if question in found:
+      raise ValueError(f'{path} was to be read as results, but question '
+                       f'{question} is in it twice. Write the file anew.')
+    found[question] = answer
+  return found
+
+
+def _row(row: Any) -> tuple[str | None, Any]:
+  for key, value in FORMS.values():
+    if isinstance(row, dict) and key in row:
+      return str(row[key]), row.get(value)
+  return None, None

@@ -1,0 +1,105 @@
+"""Tiny files in the forms of VQA-v2, GQA and Visual Genome, made by tests."""
+import base64
+import io
+import json
+
+import numpy as np
+from PIL import Image
+
+
+def picture(seed=0, mode='RGB', kind='JPEG', size=(12, 8), **options):
+  """Bytes of a picture of noise."""
+  noise = np.random.default_rng(seed).integers(0, 256, (*size[::-1], 4), np.uint8)
+  file = io.BytesIO()
+  Image.fromarray(noise, 'RGBA').convert('RGB').convert(mode).save(
+      file, kind, **options)
+  return file.getvalue()
+
+
+def region_arrays(seed, count, size):
+  """(features, boxes, width, height) of a picture of 100 x 50 pixels."""
+  rng = np.random.default_rng(seed)
+  features = rng.random((count, size), np.float32) + 0.1
+  corner, extent = rng.random((2, count, 2), np.float32) / 2
+  boxes = np.concatenate([corner, corner + extent], 1) * [100, 50, 100, 50]
+  return features, boxes.astype(np.float32), 100, 50
+
+
+def npz(path, seed=0, count=3, size=16, transposed=False, **changed):
+  """Writes an .npz file of features."""
+  features, boxes, width, height = region_arrays(seed, count, size)
+  arrays = dict(x=features.T if transposed else features, bbox=boxes,
+                image_w=width, image_h=height) | changed
+  path.parent.mkdir(parents=True, exist_ok=True)
+  np.savez(path, **{k: v for k, v in arrays.items() if v is not None})
+
+
+def tsv_line(picture_id, seed=0, count=3, size=16):
+  """A line of bottom-up-attention's features."""
+  features, boxes, width, height = region_arrays(seed, count, size)
+  encode = lambda a: base64.b64encode(a.astype('<f4').tobytes()).decode()
+  return '\t'.join(map(str, (picture_id, width, height, count, encode(boxes),
+                             encode(features)))) + '\n'
+
+
+def question(identity, picture_id, words='is it red?'):
+  return {'question_id': identity, 'image_id': picture_id, 'question': words}
+
+
+def annotation(identity, picture_id, said=('yes',) * 10, **more):
+  return {'question_id': identity, 'image_id': picture_id,
+          'question_type': 'is it', 'answers': [
+              {'answer': a, 'answer_confidence': 'yes', 'answer_id': i + 1}
+              for i, a in enumerate(said)], **more}
+
+
+def write(path, value):
+  path.parent.mkdir(parents=True, exist_ok=True)
+  path.write_text(json.dumps(value), 'utf-8')
+
+
+def pair(folder, names, questions, annotations, **header):
+  """Writes a question and an annotation file in VQA-v2's form."""
+  write(folder / names[0], header | {'questions': questions})
+  if annotations is not None:
+    # The official files have members on both sides of the list.
+    write(folder / names[1], {'info': {'version': '2.0'},
+                              'annotations': annotations} | header)
+
+
+def vqa_names(subset):
+  return (f'v2_OpenEnded_mscoco_{subset}_questions.json',
+          f'v2_mscoco_{subset}_annotations.json')
+
+
+COLORS = ('red', 'green', 'blue')
+
+
+def folder(path, train=12, val=4, content='regions', size=16):
+  """A folder of a user's own: pictures whose color can be told.
+
+  Two more pictures are in `test`, which nobody annotated.
+  """
+  first = 0
+  for split, count in (('train', train), ('val', val), ('test', 2)):
+    ids, first = range(first, first + count), first + count
+    questions, annotations = [], []
+    for i in ids:
+      color = COLORS[i % 3]
+      name = f'p{i}'
+      for k, (words, answer) in enumerate((
+          ('What color is it?', color),
+          (f'Is it {COLORS[i % 2]}?', 'yes' if i % 2 == i % 3 else 'no'))):
+        questions.append(question(10 * i + k, name, words))
+        annotations.append(annotation(10 * i + k, name, [answer] * 10))
+      if content == 'regions':
+        features = np.zeros((2 + i % 2, size), np.float32)
+        features[:, i % 3] = 1
+        npz(path / 'features' / f'{name}.npz', seed=i, count=len(features),
+            x=features)
+      else:
+        file = path / 'images' / f'{name}.png'
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(picture(i, kind='PNG'))
+    pair(path, (f'{split}_questions.json', f'{split}_annotations.json'),
+         questions, None if split == 'test' else annotations)
