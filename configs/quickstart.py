@@ -12,7 +12,8 @@ from configs import common
 def get_config(arg=''):
   config = common.base()
   config.data = common.digit_scenes('easy')
-  config.data.update(max_tokens=10, eval_questions_per_picture=5)
+  config.data.update(max_tokens=10, eval_questions_per_picture=5,
+                     blank_regions=True)
   config.task = dict(name='vqa')
   config.model = dict(name='mcan', width=64, heads=4, mlp=128, fused=128,
                       num_layers=4, word=64, recurrent=64, dropout=0.0,
@@ -25,7 +26,7 @@ def get_config(arg=''):
   teacher.method = dict(name='plain')
   teacher.optimizer = dict(name='adamw', lr=1e-3, weight_decay=1e-4, clip=1.0)
   teacher.schedule = dict(name='cosine', warmup=0.08)
-  teacher.steps = 5500
+  teacher.steps = 3000
   teacher.evaluate_at_end = False
 
   # One seed for all: initialisation, draws and the order of the data.
