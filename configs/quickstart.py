@@ -20,13 +20,13 @@ def get_config(arg=''):
                       identity_init=True)
   config.space.widths = ('1/4', '1/2', '3/4', '1')
   config.space.depths = ('1/4', '1/2', '3/4', '1')
-  config.log_every, config.save_every, config.eval_every = 100, 1000, 2000
+  config.log_every, config.save_every, config.eval_every = 100, 500, 1000
 
   teacher = config.copy_and_resolve_references()
   teacher.method = dict(name='plain')
   teacher.optimizer = dict(name='adamw', lr=1e-3, weight_decay=1e-4, clip=1.0)
   teacher.schedule = dict(name='cosine', warmup=0.08)
-  teacher.steps = 3000
+  teacher.steps = 2500
   teacher.evaluate_at_end = False
 
   # One seed for all: initialisation, draws and the order of the data.
@@ -36,5 +36,5 @@ def get_config(arg=''):
   config.method = dict(name='bst', teacher='frozen', sampled=3, gt_weight=0.0)
   config.optimizer = dict(name='adamw', lr=3e-3, weight_decay=1e-4, clip=1.0)
   config.schedule = dict(name='cosine', warmup=0.05)
-  config.steps = 2500
+  config.steps = 1500
   return common.tiny(config) if arg == 'tiny' else config

@@ -295,3 +295,29 @@ def test_tensors_that_the_smallest_submodel_reaches():
   outside = jax.tree.map(lambda g, i: jnp.where(i == 0, g, 0), grads, inside)
   assert all(not leaf.any() for leaf in jax.tree.leaves(outside))
   assert elastic.size(ones) < 0.5 * elastic.size(params)
+
+
+def test_a_visual_trunk_runs_once_for_all_submodels():
+  changes = dict(num_layers=2, dropout=0.0)
+  model, batch, params, axes = models.build('clip_vil', **changes)
+  batch = batch | models.batch_of('target', 'mask')
+  space = Space(('1/2', '1'), ('1/2', '1'))
+  method = make(model, axes, space=space, sampled=1)
+  begin, teacher = other_teacher(
+      method.init(jax.random.key(0), params), params)
+  step = jax.jit(method.step).trace(begin, batch)
+  new, _ = step.lower().compile()(begin, batch)
+
+  soft = TASK.soften(model.apply({'params': teacher}, batch))
+  want, _ = direct_sum(model, params, batch, space.submodels, soft)
+  got = jax.tree.map(jnp.subtract, params, new.params)
+  chex.assert_trees_all_close(got, want, rtol=1e-3, atol=1e-3)
+  trunk = elastic.flatten(got)['visual/conv1/kernel']
+  assert jnp.abs(trunk).max() > 1e-3
+
+  count = lambda program: len(re.findall(
+      r'conv_general_dilated\[', str(program)))
+  forward = count(jax.make_jaxpr(lambda p: model.apply(
+      {'params': p}, batch))(params))
+  # The teacher, the trunk, and its two products backward less the first's.
+  assert forward and count(step.jaxpr) <= 4 * forward

@@ -6,6 +6,7 @@ from bst_jax import elastic
 from bst_jax import state as states
 from bst_jax.state import Method
 import jax
+import jax.numpy as jnp
 
 TEACHERS = ('frozen', 'inplace')
 
@@ -19,6 +20,8 @@ def make(model, task, tx, *, axes, space, micro_batches, sampled=3,
 
   Args:
     model: a module called as model(batch, train=...), with at(sub) and stacks.
+      If it has a method `shared(batch)`, what that returns is computed once a
+      step and joins the batch of every submodel (a visual trunk).
     task: gives the loss and softens a teacher's logits.
     tx: an optax transformation.
     axes: axis names of the parameters, from `elastic.names`.
@@ -54,12 +57,21 @@ def make(model, task, tx, *, axes, space, micro_batches, sampled=3,
     frozen = {'teacher': params} if teacher == 'frozen' else None
     return states.start(rng, params, tx, frozen=frozen)
 
-  def fit(sub, params, batch, soft, key):
+  def share(params, batch):
+    """What all submodels read alike, and the pull-back of its gradients."""
+    if not hasattr(model, 'shared'):
+      return {}, lambda grads, _: grads
+    once, pull = jax.vjp(lambda params: model.apply(
+        {'params': params}, batch, method='shared'), params)
+    return once, lambda grads, cotangent: jax.tree.map(
+        jnp.add, grads, pull(cotangent)[0])
+
+  def fit(sub, params, batch, once, soft, key):
     """Loss, logits and gradients of one submodel, all of its own size."""
     small = model.at(sub)
 
-    def loss(params):
-      logits = small.apply({'params': params}, batch, train=True,
+    def loss(params, once):
+      logits = small.apply({'params': params}, batch | once, train=True,
                            rngs={'dropout': key})
       hard = lambda: task.loss(
           logits, task.hard(batch['target']), batch['mask'])
@@ -69,7 +81,8 @@ def make(model, task, tx, *, axes, space, micro_batches, sampled=3,
       return total + gt_weight * hard() if gt_weight else total, logits
 
     part = elastic.extract(params, axes, sub, stacks)
-    (loss, logits), grads = jax.value_and_grad(loss, has_aux=True)(part)
+    (loss, logits), grads = jax.value_and_grad(
+        loss, argnums=(0, 1), has_aux=True)(part, once)
     return loss, logits, grads
 
   def step(state, batch):
@@ -85,32 +98,34 @@ def make(model, task, tx, *, axes, space, micro_batches, sampled=3,
       if teacher == 'frozen':
         soft = task.soften(model.apply(
             {'params': state.frozen['teacher']}, batch))
-      loss_full, logits, grads = fit(full, params, batch, soft, key(0))
+      once, pull = share(params, batch)
+      run = lambda sub, key: fit(sub, params, batch, once, soft, key)
+      loss_full, logits, (grads, cotangent) = run(full, key(0))
       if teacher == 'inplace':
         soft = jax.lax.stop_gradient(task.soften(logits))
 
-      loss_small, _, more = fit(smallest, params, batch, soft, key(1))
-      grads = elastic.add(grads, more, axes, smallest, stacks)
+      def add(total, sub, key):
+        loss, _, (grads, cotangent) = run(sub, key)
+        return (elastic.add(total[0], grads, axes, sub, stacks),
+                jax.tree.map(jnp.add, total[1], cotangent)), loss
+
+      total, loss_small = add((grads, cotangent), smallest, key(1))
 
       # The drawn middle. `switch` holds all of them in one compiled program,
       # and `scan` frees each backward pass before the next.
-      def branch(sub):
-        def run(grads, key):
-          loss, _, more = fit(sub, params, batch, soft, key)
-          return elastic.add(grads, more, axes, sub, stacks), loss
-        return run
-
-      def add(grads, pick):
+      def add_one_of(total, pick):
         i, key = pick
-        return jax.lax.switch(i, [branch(sub) for sub in middle], grads, key)
+        branches = [lambda total, key, sub=sub: add(total, sub, key)
+                    for sub in middle]
+        return jax.lax.switch(i, branches, total, key)
 
       metrics = {'loss/full': loss_full, 'loss/smallest': loss_small}
       if sampled:
         picks = jax.random.choice(draw, len(middle), (sampled,), replace=False)
         keys = jax.random.split(key(2), sampled)
-        grads, drawn = jax.lax.scan(add, grads, (picks, keys))
+        total, drawn = jax.lax.scan(add_one_of, total, (picks, keys))
         metrics['loss/sampled'] = drawn.mean()
-      return grads, metrics
+      return pull(*total), metrics
 
     grads, metrics = states.accumulate(
         grads_of, batch, micro_batches,

@@ -9,6 +9,7 @@ For each workdir, every submodel of its space is trained on labels from random
 parameters, at its own size, for as many steps as the workdir's sandwich, with
 its teacher's optimiser and its seed. Prints and saves one row a submodel:
 accuracy on the evaluation split, mean and smallest to largest over the seeds.
+Without --output nothing is trained, and only the sandwich's spread is printed.
 Finished runs are kept: the same command goes on where it stopped.
 """
 import argparse
@@ -41,14 +42,26 @@ def text(scores):
   return f'{np.mean(scores):.1f} ({min(scores):.1f}-{max(scores):.1f})'
 
 
+def table(runs):
+  """Prints the spread of {workdir: {submodel: accuracy}}."""
+  lines = [('submodel', f'accuracy, {len(runs)} seeds')]
+  for sub in next(iter(runs.values())):
+    lines.append((sub, text([scores[sub] for scores in runs.values()])))
+  print(scoring.aligned(lines))
+
+
 def main():
   parser = argparse.ArgumentParser(
       description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
   parser.add_argument('--workdirs', nargs='+', required=True)
-  parser.add_argument('--output', required=True)
+  parser.add_argument('--output', type=pathlib.Path)
   parser.add_argument('--submodels', default='all')
   args = parser.parse_args()
-  output = pathlib.Path(args.output)
+  output = args.output
+  if output is None:
+    table({home: rows_of(home, experiment.load(home).config.data.eval)
+           for home in args.workdirs})
+    return
   # The seeds of one submodel share a program.
   jax.config.update('jax_compilation_cache_dir', str(
       (output / 'compiled').absolute()))
