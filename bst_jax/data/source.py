@@ -1,5 +1,4 @@
 """The way in: a data set, by its name, as batches and vocabularies."""
-import collections
 from collections.abc import Mapping
 import dataclasses
 import os
@@ -8,11 +7,10 @@ import pathlib
 from bst_jax.data import answers as answers_lib
 from bst_jax.data import batches as batches_lib
 from bst_jax.data import facts as facts_lib
-from bst_jax.data import pipeline, tables, text
+from bst_jax.data import pipeline, prior, tables, text
 from bst_jax.data import records as records_lib
 from bst_jax.elastic import check_name
 import grain
-import numpy as np
 
 DEFAULTS = dict(
     name='digit_scenes/easy',  # Data set and its config.
@@ -187,24 +185,7 @@ class Data:
           f'Split {split!r} of {self._config["name"]} was to be scored, but '
           'has no answers. Write files of results for an evaluation server '
           'instead: python -m bst_jax.evaluate --results')
-    normal = answers_lib.rule(self.rule).normal
-    scorer = answers_lib.Scorer(self.rule, self.answers)
-    listed = set(self.answers)
-    seen = collections.defaultdict(collections.Counter)
-    for words, kind, truth in zip(train.texts, train.types, train.truths):
-      truth = normal(truth)
-      if truth in listed:
-        seen[words][truth] += 1
-        seen[kind][truth] += 1
-    scores = collections.defaultdict(list)
-    for words, kind, said in zip(asked.texts, asked.types, asked.answers):
-      counts = seen.get(words) or seen.get(kind, {})
-      answer = min(counts, key=lambda a: (-counts[a], a), default=None)
-      official = {self.answers[i]: score for i, _, score in scorer(said)}
-      scores['overall'].append(official.get(answer, 0.0))
-      scores[kind].append(scores['overall'][-1])
-    return {kind: 100 * float(np.mean(scores[kind]))
-            for kind in ('overall', *self.types) if scores[kind]}
+    return prior.of(train, asked, self.answers, self.rule, self.types)
 
   def has_answers(self, split: str) -> bool:
     """Whether a split can be scored, not only predicted."""
