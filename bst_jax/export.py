@@ -85,7 +85,10 @@ def export(exp: experiment.Experiment, params: Any, submodel: str,
   run = lambda batch: small.apply({'params': weights}, batch)
   example = portable.used(run, experiment.example(exp.sizes))
   card = scoring.row(exp, subs[0]) | {
-      'data': exp.config.data.name, 'task': exp.config.task.name,
+      'data': exp.config.data.name,
+      'word_pieces': bool(exp.config.data.get('word_pieces')),
+      'blank_regions': bool(exp.config.data.get('blank_regions')),
+      'task': exp.config.task.name,
       'model': exp.config.model.name, 'sizes': dict(exp.sizes),
       'inputs': {name: {'shape': ['B', *x.shape[1:]], 'dtype': str(x.dtype)}
                  for name, x in sorted(example.items())},
@@ -173,11 +176,15 @@ def write_card(card: dict[str, Any], output: pathlib.Path,
   accuracy = (f'Accuracy of the JAX model: {card["accuracy"]:.2f} % on '
               f'{card["data"]}, split {card["split"]}.\n'
               if 'accuracy' in card else '')
+  words = (
+      'BERT word pieces of vocab/words.json, [CLS] first and [SEP] last'
+      if card['word_pieces'] else 'words as numbers of vocab/words.json; lower '
+      "case, without `. , ' ! ? \" ( ) * # : ;`, `-` and `/` as spaces; 1 for "
+      'unknown words')
+  fill = '-1' if card['blank_regions'] else '0'
   kinds = {
-      'tokens': 'words as numbers of vocab/words.json; lower case, without '
-                "`. , ' ! ? \" ( ) * # : ;`, `-` and `/` as spaces; 1 for "
-                'unknown words, 0 to the right',
-      'regions': 'features of regions, rows of zeros for fewer',
+      'tokens': f'{words}, 0 to the right',
+      'regions': f'features of regions, rows of {fill} for fewer',
       'boxes': 'x1 y1 x2 y2 of the regions, as shares of the picture',
       'image': 'RGB, bilinear to this size, 0 to 255',
   }

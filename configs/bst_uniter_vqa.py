@@ -1,7 +1,8 @@
 """UNITER with BST at the size of UNITER-base, VQA-v2 form.
 
   python -m bst_jax.convert --config configs/bst_uniter_vqa.py --table uniter \
-      --checkpoint vqa.pt --workdir runs/uniter_vqa
+      --checkpoint vqa.pt --workdir runs/uniter_vqa \
+      --config.data.word_pieces=vocab.txt
   python -m bst_jax.profile --config configs/bst_uniter_vqa.py --convention bst
 
 Serves converting, costs and latency; accuracy: not measured here. Tables
@@ -19,6 +20,7 @@ def get_config(arg=''):
   config.data = dict(
       name='vqa_v2', train='train+vg', eval='minival', batch=512,
       questions_per_picture=1, inputs=('regions',),
+      word_pieces='',  # The vocab.txt of BERT; '': words, for a new model.
       sizes=dict(vocab_size=28996, num_answers=3129, max_tokens=16,
                  num_regions=100))
   config.task = dict(name='vqa', reduction='mean_batch')

@@ -6,12 +6,12 @@ from typing import Any
 
 from absl import logging
 from bst_jax.data import image as image_lib
-from bst_jax.data import records, tables, text
+from bst_jax.data import records, tables, text, word_pieces
 import numpy as np
 
 
 def batch(config: Mapping[str, Any], sizes: Mapping[str, int],
-          words: text.Vocabulary, picture: str | os.PathLike, question: str,
+          words: word_pieces.Words, picture: str | os.PathLike, question: str,
           ) -> dict[str, np.ndarray]:
   """A batch of one question, P = B = 1, without target.
 
@@ -32,18 +32,17 @@ def batch(config: Mapping[str, Any], sizes: Mapping[str, int],
     ValueError: no such file, no picture, no word in the question, or regions
       that cannot be computed from a picture.
   """
-  asked = text.tokenize(question)
-  if not asked:
+  if not text.tokenize(question):
     raise ValueError(f'the question {question!r} has no word in it.')
   length = sizes['max_tokens']
   ids = words.encode(question, length)
-  unknown = [w for w, i in zip(asked, ids) if i == text.UNK]
+  unknown = words.unknown(question)
   if unknown:
     logging.warning('Unknown words, read as the same blank: %s.',
                     ', '.join(unknown))
-  if len(asked) > length:
-    logging.warning('The model reads %d words; left out: %s.', length,
-                    ' '.join(asked[length:]))
+  if words.count(question) > length:
+    logging.warning('The model reads %d of the %d tokens of the question: %s.',
+                    length, words.count(question), words.decode(ids))
 
   path, inputs = pathlib.Path(picture), tuple(config['inputs'])
   if not path.is_file():

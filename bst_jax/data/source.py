@@ -7,7 +7,7 @@ import pathlib
 from bst_jax.data import answers as answers_lib
 from bst_jax.data import batches as batches_lib
 from bst_jax.data import facts as facts_lib
-from bst_jax.data import pipeline, prior, tables, text
+from bst_jax.data import pipeline, prior, tables, text, word_pieces
 from bst_jax.data import records as records_lib
 from bst_jax.elastic import check_name
 import grain
@@ -21,6 +21,7 @@ DEFAULTS = dict(
     questions_per_picture=1,  # They share the picture in a batch.
     eval_questions_per_picture=0,  # The same in evaluation; 0: as above.
     inputs=('regions',),  # Of 'regions' (with boxes) and 'image'.
+    word_pieces='',  # A BERT vocab.txt; '': words of the training questions.
     max_tokens=14,  # Longer questions are cut off.
     blank_regions=False,  # Fill up with blank regions that models attend to.
     image_size=0,  # Pictures are resized to it; 0: their own size.
@@ -82,7 +83,7 @@ class Data:
     mask: bool[B], false for padding.
 
   Attributes:
-    vocab: words of the training questions.
+    vocab: words of the training questions, or word pieces.
     answers: training answers, the most frequent first.
     types: question types, sorted.
     sizes: {'vocab_size', 'num_answers', 'max_tokens'} and, for the inputs
@@ -123,7 +124,8 @@ class Data:
     self.vocab, self.answers, self.types = _vocabularies(
         self._asked(config['words_from'] or config['train']),
         self._asked(config['answers_from'] or config['train']),
-        self._facts.types, vocab_dir, config['min_answers'], self.rule)
+        self._facts.types, vocab_dir, config['min_answers'], self.rule,
+        config['word_pieces'])
     if not any(self._split(config['train']).questions.answers):
       raise ValueError(
           f'Split {config["train"]!r} of {config["name"]} was to be trained '
@@ -275,11 +277,11 @@ class Data:
 
 
 def read_vocabularies(folder: str | os.PathLike,
-                      ) -> tuple[text.Vocabulary, tuple[str, ...],
+                      ) -> tuple[word_pieces.Words, tuple[str, ...],
                                  tuple[str, ...]]:
   """Words, answers and question types that `Data.save_vocab` wrote."""
   words, answers, types = (pathlib.Path(folder, f) for f in _FILES)
-  return (text.Vocabulary.load(words), tuple(text.load_list(answers)),
+  return (word_pieces.load(words), tuple(text.load_list(answers)),
           tuple(text.load_list(types)))
 
 
@@ -302,8 +304,8 @@ def _shape(config: dict, index: int, count: int) -> batches_lib.Shape:
 
 def _vocabularies(asked: tables.Questions, answered: tables.Questions,
                   types: tuple[str, ...], folder: str | os.PathLike | None,
-                  min_answers: int, rule: str,
-                  ) -> tuple[text.Vocabulary, tuple[str, ...],
+                  min_answers: int, rule: str, pieces: str,
+                  ) -> tuple[word_pieces.Words, tuple[str, ...],
                              tuple[str, ...]]:
   """Words, answers and types: those in the folder, else of the questions."""
   if folder is not None:
@@ -325,5 +327,7 @@ def _vocabularies(asked: tables.Questions, answered: tables.Questions,
     raise ValueError(
         f'An answer list was to be made, but none of the answers is given '
         f'{min_answers} times. Lower config.data.min_answers.')
-  return (text.Vocabulary.build(asked.texts), answers,
+  words = (word_pieces.WordPieces.read(pieces) if pieces else
+           text.Vocabulary.build(asked.texts))
+  return (words, answers,
           tuple(sorted({*asked.types, *types})))

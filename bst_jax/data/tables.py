@@ -1,5 +1,5 @@
 """Questions of a split as flat arrays, and pictures by number."""
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 import dataclasses
 import itertools
 
@@ -7,7 +7,7 @@ from absl import logging
 from bst_jax.data import answers as answers_lib
 from bst_jax.data import image as image_lib
 from bst_jax.data import records as records_lib
-from bst_jax.data import text
+from bst_jax.data import word_pieces
 import numpy as np
 
 _SMALL = 2 << 30  # bytes
@@ -65,7 +65,7 @@ class Rows:
     return full[:, :-1]
 
 
-def encode(questions: Questions, vocab: text.Vocabulary,
+def encode(questions: Questions, vocab: word_pieces.Words,
            answers: Sequence[str], types: Sequence[str],
            max_tokens: int, rule: str = 'exact') -> Rows:
   """Questions as numbers.
@@ -93,7 +93,7 @@ def encode(questions: Questions, vocab: text.Vocabulary,
   for question in questions.texts:
     if question not in tokens:
       tokens[question] = vocab.encode(question, max_tokens)
-  _tell_of_words(tokens, max_tokens)
+  _tell_of_words(tokens, vocab, max_tokens)
   return Rows(
       start=questions.start,
       tokens=np.array([tokens[q] for q in questions.texts], np.int32).reshape(
@@ -102,14 +102,15 @@ def encode(questions: Questions, vocab: text.Vocabulary,
       given=given, target=target, score=score, num_answers=len(answers))
 
 
-def _tell_of_words(tokens: dict[str, np.ndarray], max_tokens: int):
+def _tell_of_words(questions: Collection[str], vocab: word_pieces.Words,
+                   max_tokens: int):
   """Logs how many different questions a model reads less of than they say."""
-  unknown = sum(bool((ids == text.UNK).any()) for ids in tokens.values())
-  long = sum(len(text.tokenize(q)) > max_tokens for q in tokens)
+  unknown = sum(bool(vocab.unknown(q)) for q in questions)
+  long = sum(vocab.count(q) > max_tokens for q in questions)
   if unknown or long:
     logging.info('Of %d different questions %d have words that training lacks, '
                  'and %d have more than %d words and are cut off.',
-                 len(tokens), unknown, long, max_tokens)
+                 len(questions), unknown, long, max_tokens)
 
 
 @dataclasses.dataclass(frozen=True)

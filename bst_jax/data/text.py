@@ -62,6 +62,14 @@ class Vocabulary:
       ids[i] = self._ids.get(word, UNK)
     return ids
 
+  def count(self, question: str) -> int:
+    """Words of a question that is not cut off."""
+    return len(tokenize(question))
+
+  def unknown(self, question: str) -> list[str]:
+    """Words of the question that the vocabulary lacks."""
+    return [w for w in tokenize(question) if w not in self._ids]
+
   def decode(self, ids: Sequence[int]) -> str:
     """Words of the ids, without padding."""
     return ' '.join(self.words[i] for i in ids if i != PAD)
