@@ -19,7 +19,14 @@ from bst_jax import (
   train,
 )
 from bst_jax.data.builders.digit_scenes import find
-from configs import bst_mcan_gqa, bst_mcan_pictures, bst_mcan_vqa, quickstart
+from configs import (
+  bst_clip_vil_vqa,
+  bst_mcan_gqa,
+  bst_mcan_pictures,
+  bst_mcan_vqa,
+  bst_uniter_vqa,
+  quickstart,
+)
 import jax
 import numpy as np
 from PIL import Image
@@ -114,8 +121,9 @@ def test_one_seed_reseeds_everything(arg):
   assert [part.seed for part in parts] == [7] * 4
 
 
-@pytest.mark.parametrize('config', [bst_mcan_vqa, bst_mcan_gqa,
-                                    bst_mcan_pictures])
+@pytest.mark.parametrize('config', [
+    bst_mcan_vqa, bst_mcan_gqa, bst_mcan_pictures,
+    bst_uniter_vqa, bst_clip_vil_vqa])
 def test_every_config_runs_tiny(config, tmp_path):
   config = config.get_config('tiny')
   config.steps, config.eval_every, config.evaluate_at_end = 2, 0, False
