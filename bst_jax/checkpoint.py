@@ -109,7 +109,8 @@ class Store:
         {'params': state.params,
          'train': state.replace(params=None, frozen=None)},
         force=True,
-        custom_metadata={'holds': 'state', 'data': processes.gather(data_state)})
+        custom_metadata={'holds': 'state',
+                         'data': processes.gather(data_state)})
 
   def restore(self, abstract_state: Any, step: int | None = None
               ) -> tuple[Any, dict]:
@@ -145,7 +146,8 @@ class Store:
             f'it: a fresh --workdir and --config.init_from={self._workdir}.')
       trees.check_same(about.metadata, items, path)
       with _Reading():
-        loaded = ocp.load_checkpointables(path, jax.tree.map(trees.placed, items))
+        loaded = ocp.load_checkpointables(
+            path, jax.tree.map(trees.placed, items))
         data = about.custom_metadata['data']
       return loaded, data
 
@@ -203,10 +205,11 @@ def load_params(workdir: str | os.PathLike, abstract: Any = None,
     else:
       wanted = {'params': meta.unbox(abstract)}
       trees.check_same({'params': about.metadata['params']}, wanted, path,
-                        same_dtype=False)
+                       same_dtype=False)
       wanted = wanted['params']
     # The saved sharding is of no use: its devices may not be here.
-    kind = lambda x: x if abstract is not None and trees.sharding(x) else np.ndarray
+    kind = lambda x: (x if abstract is not None and trees.sharding(x)
+                      else np.ndarray)
     with _Reading():
       return ocp.load_checkpointables(
           path, {'params': jax.tree.map(kind, wanted)})['params']

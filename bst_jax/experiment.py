@@ -66,6 +66,15 @@ class Experiment:
       self.model.at(sub)
     return subs
 
+  def parse_one(self, text: str, what: str) -> Submodel:
+    """The submodel of a text; several are an error that says `what` one does.
+    """
+    subs = self.parse(text)
+    if len(subs) != 1:
+      raise ValueError(f'one submodel {what}, not {text!r}; there are: '
+                       f'{", ".join(map(str, self.space))}.')
+    return subs[0]
+
 
 def build(config: ml_collections.ConfigDict,
           sizes: Mapping[str, int]) -> Experiment:

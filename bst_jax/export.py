@@ -73,18 +73,15 @@ def export(exp: experiment.Experiment, params: Any, submodel: str,
   """
   for name in formats:
     elastic.check_name(name, FORMATS, 'format')
-  subs = exp.parse(submodel)
-  if len(subs) != 1:
-    raise ValueError(f'one submodel is exported, not {submodel!r}; give one of '
-                     f'{", ".join(map(str, exp.space))}.')
+  sub = exp.parse_one(submodel, 'is exported')
   if output.exists() and any(output.iterdir()):
     raise ValueError(f'{output} is not empty, and nothing is overwritten; '
                      'choose another --output.')
-  small = exp.model.at(subs[0])
-  weights = jax.tree.map(np.asarray, exp.extract(params, subs[0]))
+  small = exp.model.at(sub)
+  weights = jax.tree.map(np.asarray, exp.extract(params, sub))
   run = lambda batch: small.apply({'params': weights}, batch)
   example = portable.used(run, experiment.example(exp.sizes))
-  card = scoring.row(exp, subs[0]) | {
+  card = scoring.row(exp, sub) | {
       'data': exp.config.data.name,
       'word_pieces': bool(exp.config.data.get('word_pieces')),
       'blank_regions': bool(exp.config.data.get('blank_regions')),

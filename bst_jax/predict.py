@@ -51,16 +51,12 @@ def predict(workdir: pathlib.Path, image: str, question: str, submodel: str,
   from bst_jax.data import single, source
 
   exp = experiment.load(workdir)
-  subs = exp.parse(submodel)
-  if len(subs) != 1:
-    raise ValueError(f'one submodel answers, not {submodel!r}; there are: '
-                     f'{", ".join(map(str, exp.space))}.')
+  sub = exp.parse_one(submodel, 'answers')
   words, answers, _ = source.read_vocabularies(workdir / experiment.VOCAB)
   batch = jax.tree.map(jnp.asarray, single.batch(
       exp.config.data, exp.sizes, words, image, question))
-  params = exp.extract(checkpoint.load_params(workdir, exp.shapes, step),
-                       subs[0])
-  small = exp.model.at(subs[0])
+  params = exp.extract(checkpoint.load_params(workdir, exp.shapes, step), sub)
+  small = exp.model.at(sub)
   run = jax.jit(lambda params, batch: exp.task.soften(
       small.apply({'params': params}, batch))[0])
   probs = jax.device_get(run(params, batch))
