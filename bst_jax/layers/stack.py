@@ -1,8 +1,23 @@
 """A stack of layers of which a submodel runs some. DEPTH lives here."""
 from collections.abc import Callable
 
-from bst_jax.elastic import FULL, Order, Submodel
+from bst_jax.elastic import Axis, FULL, Order, Submodel
 from flax import linen as nn
+
+# Attribute of a backbone -> the axis that it is the size of.
+_AXES = {'width': 'embed', 'heads': 'heads', 'mlp': 'mlp', 'fused': 'fused'}
+
+
+def narrowed(model: nn.Module, sub: Submodel) -> nn.Module:
+  """The ordinary smaller model that `sub` is of a transformer backbone.
+
+  Args:
+    model: has the sizes `width`, `heads`, `mlp`, `fused` and `num_layers`.
+    sub: the part to keep.
+  """
+  sizes = {field: sub.units(Axis(axis, getattr(model, field)))
+           for field, axis in _AXES.items()}
+  return model.clone(num_layers=sub.count(model.num_layers), **sizes)
 
 
 class Stack(nn.Module):

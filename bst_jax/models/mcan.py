@@ -15,7 +15,7 @@ from bst_jax.layers.blocks import AttentionPool, EncoderLayer, FeedForward
 from bst_jax.layers.dropout import Dropout, seed_of
 from bst_jax.layers.linear import Dense, Embed
 from bst_jax.layers.recurrent import Lstm
-from bst_jax.layers.stack import Stack
+from bst_jax.layers.stack import narrowed, Stack
 from bst_jax.layers.stem import cell_boxes, ConvStem
 from bst_jax.layers.tokens import nonzero_rows, per_question
 from flax import linen as nn
@@ -105,11 +105,7 @@ class Model(nn.Module):
 
   def at(self, sub: Submodel) -> 'Model':
     """The ordinary smaller model that `sub` is."""
-    units = lambda name, size: sub.units(Axis(name, size))
-    return self.clone(
-        width=units('embed', self.width), heads=units('heads', self.heads),
-        mlp=units('mlp', self.mlp), fused=units('fused', self.fused),
-        num_layers=sub.count(self.num_layers))
+    return narrowed(self, sub)
 
   @nn.compact
   def __call__(self, batch: dict[str, jax.Array], *, sub: Submodel = FULL,

@@ -14,7 +14,7 @@ from typing import Any
 from bst_jax.elastic import Axis, check_name, FULL, Order, Submodel
 from bst_jax.layers import bert
 from bst_jax.layers.dropout import Dropout, seed_of
-from bst_jax.layers.stack import Stack
+from bst_jax.layers.stack import narrowed, Stack
 from bst_jax.layers.tokens import nonzero_rows, per_question
 from flax import linen as nn
 import jax
@@ -72,11 +72,7 @@ class Model(nn.Module):
 
   def at(self, sub: Submodel) -> 'Model':
     """The ordinary smaller model that `sub` is."""
-    units = lambda name, size: sub.units(Axis(name, size))
-    return self.clone(
-        width=units('embed', self.width), heads=units('heads', self.heads),
-        mlp=units('mlp', self.mlp), fused=units('fused', self.fused),
-        num_layers=sub.count(self.num_layers))
+    return narrowed(self, sub)
 
   @nn.compact
   def __call__(self, batch: dict[str, jax.Array], *, sub: Submodel = FULL,
