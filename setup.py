@@ -21,6 +21,8 @@ setup(
         'array_record>=0.5.1',
         'chex>=0.1.90',
         'etils>=1.7',
+        # jax.export writes StableHLO files with it, and jax does not ask for it.
+        'flatbuffers>=24',
         'flax>=0.12',
         'grain>=0.2.10',
         # tensorflow-datasets imports it and does not say so.
