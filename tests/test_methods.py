@@ -188,6 +188,17 @@ def test_weight_of_labels_adds_their_loss():
         rtol=1e-4)
 
 
+def test_without_a_teacher_all_learn_from_labels():
+  model, batch, params, axes = models.toy()
+  method = make(model, axes, teacher='labels', sampled=0)
+  assert not method.pretrained
+  assert method.init(jax.random.key(0), params).frozen is None
+  got, _ = one_step(method, params, batch)
+  ends = [SPACE.submodels[-1], SPACE.submodels[0]]
+  want, _ = direct_sum(model, params, batch, ends, batch['target'])
+  chex.assert_trees_all_close(got, want, rtol=1e-3, atol=1e-4)
+
+
 def test_in_place_the_full_model_learns_from_labels_and_teaches():
   model, batch, params, axes = models.toy()
   method = make(model, axes, teacher='inplace', sampled=0)
@@ -248,7 +259,7 @@ def test_masked_examples_teach_nothing():
     (dict(name='bts'), "no method 'bts'. Did you mean 'bst'"),
     (dict(samples=3), "no option of method bst 'samples'. Did you.*'sampled'"),
     (dict(name='plain', sampled=3), "no option of method plain 'sampled'"),
-    (dict(teacher='ema'), "no teacher 'ema'.*frozen, inplace"),
+    (dict(teacher='ema'), "no teacher 'ema'.*frozen, inplace, labels"),
     (dict(sampled=9), 'sampled=9 .* the 8 between .* choose 0 to 8'),
     (dict(sampled=-1), 'sampled=-1 '),
     (dict(space=Space()), 'at least two submodels.*or use method plain'),

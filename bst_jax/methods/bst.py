@@ -8,7 +8,7 @@ from bst_jax.state import Method
 import jax
 import jax.numpy as jnp
 
-TEACHERS = ('frozen', 'inplace')
+TEACHERS = ('frozen', 'inplace', 'labels')
 
 
 def make(model, task, tx, *, axes, space, micro_batches, sampled=3,
@@ -30,7 +30,8 @@ def make(model, task, tx, *, axes, space, micro_batches, sampled=3,
     sampled: how many of the submodels between the ends a step draws.
     teacher: `frozen`: all learn from the parameters that training started
       from, the published way; `inplace`: the full model learns from labels
-      and its answers teach the others.
+      and its answers teach the others; `labels`: nobody teaches, and every
+      submodel learns from labels.
     gt_weight: weight of the labels' loss, added to the teacher's (0 as
       published).
 
@@ -92,8 +93,8 @@ def make(model, task, tx, *, axes, space, micro_batches, sampled=3,
       draw, dropout = jax.random.split(rng)
       key = lambda i: jax.random.fold_in(dropout, i)
 
-      # The full model, on its teacher or on labels; then it or the frozen one
-      # teaches.
+      # The full model, on its teacher or on labels; then it, the frozen one or
+      # the labels teach the others.
       soft = None
       if teacher == 'frozen':
         soft = task.soften(model.apply(
