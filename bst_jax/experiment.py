@@ -6,13 +6,14 @@ import dataclasses
 import pathlib
 from typing import Any
 
-from bst_jax import elastic, models, tasks
+from bst_jax import elastic, inputs, models, tasks
 from bst_jax import workdir as workdirs
 from bst_jax.elastic import Space, Submodel
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
 import ml_collections
+import numpy as np
 
 VOCAB, SIZES = 'vocab', 'sizes.json'
 
@@ -112,16 +113,9 @@ def space_of(config: Mapping[str, Any]) -> Space:
 def example(sizes: Mapping[str, int], questions: int = 1,
             pictures: int = 1) -> dict[str, jax.Array]:
   """A batch of zeros and ones with the shapes that the sizes decide."""
-  batch = {'tokens': jnp.ones((questions, sizes['max_tokens']), jnp.int32)}
-  if 'num_regions' in sizes:
-    shape = pictures, sizes['num_regions']
-    batch['regions'] = jnp.ones((*shape, sizes['feature_size']))
-    batch['boxes'] = jnp.broadcast_to(jnp.array([0., 0., 1., 1.]), (*shape, 4))
-  if 'image_size' in sizes:
-    sides = sizes['image_size']  # A number, or height and width.
-    sides = (sides, sides) if isinstance(sides, int) else tuple(sides)
-    batch['image'] = jnp.zeros((pictures, *sides, 3), jnp.uint8)
-  return batch
+  rows = {'question': questions, 'picture': pictures}
+  return {name: jnp.asarray(np.stack([kind.row(sizes)] * rows[kind.of]))
+          for name, kind in inputs.KINDS.items() if kind.size in sizes}
 
 
 def save(workdir: str | pathlib.Path, config: ml_collections.ConfigDict,

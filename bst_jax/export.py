@@ -12,6 +12,7 @@ from bst_jax import (
   elastic,
   experiment,
   files,
+  inputs,
   latency,
   portable,
   scoring,
@@ -173,21 +174,10 @@ def write_card(card: dict[str, Any], output: pathlib.Path,
   accuracy = (f'Accuracy of the JAX model: {card["accuracy"]:.2f} % on '
               f'{card["data"]}, split {card["split"]}.\n'
               if 'accuracy' in card else '')
-  words = (
-      'BERT word pieces of vocab/words.json, [CLS] first and [SEP] last'
-      if card['word_pieces'] else 'words as numbers of vocab/words.json; lower '
-      "case, without `. , ' ! ? \" ( ) * # : ;`, `-` and `/` as spaces; 1 for "
-      'unknown words')
-  fill = '-1' if card['blank_regions'] else '0'
-  kinds = {
-      'tokens': f'{words}, 0 to the right',
-      'regions': f'features of regions, rows of {fill} for fewer',
-      'boxes': 'x1 y1 x2 y2 of the regions, as shares of the picture',
-      'image': 'RGB, bilinear to this size, 0 to 255',
-  }
-  inputs = '\n'.join(
+  read = '\n'.join(
       f'- `{name}` {about["dtype"]}[{", ".join(map(str, about["shape"]))}]: '
-      f'{kinds[name]}' for name, about in card['inputs'].items())
+      f'{inputs.KINDS[name].about(card)}'
+      for name, about in card['inputs'].items())
   answer = ('sigmoid: the probability of each answer' if card['task'] == 'vqa'
             else 'softmax: the probabilities of the answers')
   warning = '' if trained else (
@@ -198,7 +188,7 @@ def write_card(card: dict[str, Any], output: pathlib.Path,
 {accuracy}
 Inputs, for a batch of B questions with a picture each:
 
-{inputs}
+{read}
 
 Output: `logits` float32[B, {card['sizes']['num_answers']}], in the order of
 vocab/answers.json; {answer}.

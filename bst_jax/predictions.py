@@ -3,31 +3,28 @@ from collections.abc import Iterator, Sequence
 import pathlib
 from typing import Any
 
-from bst_jax import sharding
+from bst_jax import forward
 from bst_jax.elastic import Submodel
 from bst_jax.experiment import Experiment
 import jax
+import numpy as np
 
 
-def predict(exp: Experiment, data: Any, params: Any, sub: Submodel, split: str,
-            mesh: Any) -> dict[str, str]:
-  """{question id: answer} of a submodel for every question of a split."""
+def predict(exp: Experiment, data: Any, params: Any, subs: Sequence[Submodel],
+            split: str, mesh: Any) -> Iterator[dict[str, str]]:
+  """{question id: answer} of each submodel for every question of a split."""
   if jax.process_count() > 1:
     raise ValueError(
         f'Answers were to be written by {jax.process_count()} processes, but '
         'each knows only its own. Evaluate with --results in one process.')
-  small = exp.model.at(sub)
-  weights = jax.jit(lambda p: exp.extract(p, sub))(params)
-  run = jax.jit(lambda p, batch: small.apply({'params': p}, batch).argmax(-1))
-  ids, written, found = data.ids(split), data.written(), {}
-  batches = data.evaluation(split)
-  for batch, rows in zip(batches, batches.rows()):
-    picked = jax.device_get(run(weights, sharding.place(batch, mesh)))
-    for row, pick in zip(rows.tolist(), picked.tolist()):
-      if row >= 0:
-        answer = data.answers[pick]
-        found[ids[row]] = written.get(answer, answer)
-  return found
+  run = forward.make_runner(exp, mesh, lambda logits, _: logits.argmax(-1))
+  ids, written, batches = data.ids(split), data.written(), data.evaluation(split)
+  picked = np.concatenate(list(run(params, subs, batches)), 1)  # [subs, n]
+  rows = np.concatenate(list(batches.rows()))               # [n]
+  for picks in picked.tolist():
+    answers = [data.answers[pick] for pick in picks]
+    yield {ids[row]: written.get(answer, answer)
+           for row, answer in zip(rows.tolist(), answers) if row >= 0}
 
 
 def write(exp: Experiment, data: Any, params: Any, subs: Sequence[Submodel],
@@ -38,7 +35,8 @@ def write(exp: Experiment, data: Any, params: Any, subs: Sequence[Submodel],
   from bst_jax.data import results  # Not everything that has a model has data.
 
   form = 'gqa' if data.rule.startswith('gqa') else 'vqa'
-  for sub in subs:
+  found = predict(exp, data, params, subs, split, mesh)
+  for sub, answers in zip(subs, found):
     path = pathlib.Path(workdir) / results.name(split, sub.path)
-    results.write(path, form, predict(exp, data, params, sub, split, mesh))
+    results.write(path, form, answers)
     yield path

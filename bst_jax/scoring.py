@@ -4,7 +4,7 @@ import functools
 import pathlib
 from typing import Any
 
-from bst_jax import costs, elastic, experiment, files, sharding
+from bst_jax import costs, elastic, experiment, files, forward
 from bst_jax import workdir as workdirs
 from bst_jax.elastic import Submodel
 from bst_jax.experiment import Experiment
@@ -14,29 +14,14 @@ import tqdm
 
 
 def make_scorer(exp: Experiment, data: Any, mesh: Any) -> Callable:
-  """A function (params, sub, split) -> {'accuracy': …, 'loss': …}.
+  """A function (params, subs, batches) -> [{'accuracy': …, 'loss': …}, …].
 
-  Every submodel is extracted and run as the ordinary smaller model that it is;
-  programs are compiled once and kept.
+  One dict a submodel. The submodels run as `forward.make_runner` says.
   """
-  num_types = len(data.types)
+  run = forward.make_runner(exp, mesh, lambda logits, batch: exp.task.metrics(
+      logits, batch, len(data.types)))
 
-  @functools.cache
-  def program(sub):
-    small = exp.model.at(sub)
-    run = lambda params, batch: exp.task.metrics(
-        small.apply({'params': params}, batch), batch, num_types)
-    cut = jax.jit(lambda params: exp.extract(params, sub))
-    return cut, jax.jit(run)
-
-  def score(params, sub, split):
-    cut, run = program(sub)
-    small, total = cut(params), None
-    for batch in data.evaluation(split):
-      new = run(small, sharding.place(batch, mesh))
-      total = new if total is None else jax.tree.map(np.add, total, new)
-      # On the CPU a queue of hundreds of programs costs memory, no time.
-      total = jax.device_get(total)
+  def scores(total):
     correct, count = total['correct'], total['count']
     accuracy = {
         name: 100 * float(c / n)
@@ -44,6 +29,10 @@ def make_scorer(exp: Experiment, data: Any, mesh: Any) -> Callable:
     return {'accuracy': accuracy,
             'loss': float(total['loss'] / total['examples']),
             'questions': int(total['examples'])}
+
+  def score(params, subs, batches):
+    add = lambda total, new: jax.tree.map(np.add, total, new)
+    return [*map(scores, functools.reduce(add, run(params, subs, batches)))]
 
   return score
 
@@ -60,11 +49,11 @@ def evaluate(exp: Experiment, data: Any, params: Any,
              subs: Sequence[Submodel], split: str, mesh: Any) -> dict[str, Any]:
   """Scores the submodels on a split; the dict that evaluation_*.json holds."""
   score, prior = make_scorer(exp, data, mesh), data.prior(split)
-  rows = []
-  with tqdm.tqdm(subs, unit='submodel', disable=None) as bar:
-    for sub in bar:
-      bar.set_postfix_str(str(sub))
-      rows.append(row(exp, sub) | score(params, sub, split))
+  rows = [row(exp, sub) for sub in subs]
+  batches = tqdm.tqdm(data.evaluation(split), f'{len(subs)} submodels',
+                      unit='batch', disable=None)
+  rows = [about | scores for about, scores in zip(
+      rows, score(params, subs, batches))]
   return {'data': exp.config.data.name, 'split': split, 'rule': data.rule,
           'prior': prior, 'types': list(data.types), 'rows': rows}
 

@@ -201,11 +201,13 @@ def _watch(config, exp, data, mesh):
   """Accuracy of the two ends of the space, for the log during training."""
   score = scoring.make_scorer(exp, data, mesh)
   split = config.data.get('watch', config.data.eval)
-  ends = dict.fromkeys((exp.space.submodels[0], exp.space.submodels[-1]))
+  ends = [*dict.fromkeys((exp.space.submodels[0], exp.space.submodels[-1]))]
 
   def watch(params):
-    return {f'eval/{split}/{sub.path}/{name}': value for sub in ends
-            for name, value in score(params, sub, split)['accuracy'].items()}
+    scores = score(params, ends, data.evaluation(split))
+    return {f'eval/{split}/{sub.path}/{name}': value
+            for sub, found in zip(ends, scores)
+            for name, value in found['accuracy'].items()}
 
   return watch
 

@@ -1,0 +1,51 @@
+"""Submodels run over the batches of a split, all of them on each batch."""
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import functools
+from typing import Any
+
+from bst_jax import sharding
+from bst_jax.elastic import Submodel
+from bst_jax.experiment import Experiment
+import jax
+import numpy as np
+
+Batch = Mapping[str, np.ndarray]
+
+
+def make_runner(exp: Experiment, mesh: Any, read: Callable
+                ) -> Callable[[Any, Sequence[Submodel], Iterable[Batch]],
+                              Iterator[list[Any]]]:
+  """A function (params, subs, batches) that runs submodels side by side.
+
+  For each batch it yields a list of what `read` makes of the submodels, in
+  their order, on the host. A batch is read and placed once, and what the model's
+  `shared` gives (a visual trunk) is computed once for it. Every submodel is cut
+  out and run as the ordinary smaller model that it is; programs are compiled
+  once and kept, whatever the parameters.
+
+  Args:
+    exp: the experiment.
+    mesh: splits the batches.
+    read: (logits float[B, A], batch) -> arrays, compiled with the model.
+  """
+  @functools.cache
+  def program(sub):
+    small = exp.model.at(sub)
+    # Cut within the program: copies of many submodels never lie side by side.
+    return jax.jit(lambda params, batch: read(
+        small.apply({'params': exp.extract(params, sub)}, batch), batch))
+
+  share = lambda params, batch: {}
+  if hasattr(exp.model, 'shared'):
+    share = jax.jit(lambda params, batch: exp.model.apply(
+        {'params': params}, batch, method='shared'))
+
+  def run(params, subs, batches):
+    programs = [program(sub) for sub in subs]
+    for batch in batches:
+      batch = sharding.place(batch, mesh)
+      batch |= share(params, batch)
+      # On the CPU a queue of hundreds of programs costs memory, no time.
+      yield [jax.device_get(run(params, batch)) for run in programs]
+
+  return run

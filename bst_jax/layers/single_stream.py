@@ -1,0 +1,145 @@
+"""A question and a picture in one transformer, however the picture is read.
+
+Reference: BERT (Devlin et al., NAACL 2019) over both, as UNITER, CLIP-ViL-p and
+  others do; slicing as BST (arXiv 2203.12814) does in MCAN, whose authors
+  released no such model.
+"""
+import functools
+from typing import Any
+
+from bst_jax.elastic import Axis, check_name, FULL, Order, Submodel
+from bst_jax.layers import bert
+from bst_jax.layers.dropout import seed_of
+from bst_jax.layers.stack import narrowed, Stack
+from bst_jax.layers.tokens import per_question
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+
+class SingleStream(nn.Module):
+  """All of a model but `image`, which embeds the pictures and is the model's.
+
+  A model's own attributes have defaults, as these come before them.
+
+  Attributes:
+    vocab_size: word pieces, padding (0) included.
+    num_answers: classes.
+    width, heads, mlp: of the transformer; a submodel keeps a prefix of each.
+    fused: hidden units of the answer head.
+    num_layers: of the transformer.
+    max_positions: tokens of the longest question.
+    embed_mode: `slice`: a submodel keeps a prefix of the embeddings' channels,
+      so that trained weights are the full model; `adapter`: embeddings stay
+      whole and a linear layer and a normalisation a modality follow them, as in
+      MCAN with BST.
+    word: channels of the embeddings in mode `adapter`.
+    strategy, strategy_seed: which layers a depth keeps, see `elastic.Order`.
+    remat: recompute layers in the backward pass, to save memory.
+    identity_init: start every residual branch at zero, see `mcan.Model`.
+  """
+
+  vocab_size: int
+  num_answers: int
+  width: int = 768
+  heads: int = 12
+  mlp: int = 3072
+  fused: int = 1536
+  num_layers: int = 12
+  max_positions: int = 512
+  embed_mode: str = 'slice'
+  word: int = 768
+  strategy: str = 'middle'
+  strategy_seed: int = 0
+  dropout: float = 0.1
+  dtype: Any = jnp.float32
+  remat: bool = False
+  identity_init: bool = False
+
+  # Whether tanh follows the pooler, as in BERT. A model's, not a user's choice.
+  pooler_tanh = True
+
+  def __post_init__(self):
+    check_name(self.embed_mode, bert.EMBED_MODES, 'embed_mode')
+    super().__post_init__()
+
+  @property
+  def stacks(self) -> dict[str, Order]:
+    """The one layer stack."""
+    return {'encoder': Order(self.num_layers, self.strategy,
+                             seed=self.strategy_seed)}
+
+  def at(self, sub: Submodel) -> 'SingleStream':
+    """The ordinary smaller model that `sub` is."""
+    return narrowed(self, sub)
+
+  def image(self, batch: dict[str, jax.Array], kind: jax.Array, out: Axis, *,
+            sub: Submodel, seed: jax.Array | None
+            ) -> tuple[jax.Array, jax.Array]:
+    """Embeds the pictures.
+
+    Args:
+      batch: as `__call__` takes it.
+      kind: float[d], the embedding of what is of a picture.
+      out: the axis of the embeddings.
+      sub: the part to run.
+      seed: uint32[] of dropout, None for evaluation.
+
+    Returns:
+      float[P, N, d], and bool[P, N], false for padding.
+    """
+    raise NotImplementedError(f'{type(self)} has no method image.')
+
+  @nn.compact
+  def __call__(self, batch: dict[str, jax.Array], *, sub: Submodel = FULL,
+               train: bool = False) -> jax.Array:
+    """Logits of the answers.
+
+    Args:
+      batch: tokens int32[B, M], word pieces of [CLS] question [SEP], 0 =
+        padding; P pictures as the model's `image` reads them. P divides B: the
+        questions of one picture stand together.
+      sub: the part to run.
+      train: dropout, which needs an rng named 'dropout'.
+
+    Returns:
+      float[B, A].
+    """
+    check_name('tokens', batch, 'key of the batch')
+    embed = Axis('embed', self.width)
+    # The axis of the embeddings: its name decides whether they narrow.
+    inner = embed if self.embed_mode == 'slice' else Axis('word', self.word)
+    part = dict(dropout=self.dropout, dtype=self.dtype)
+    seed = seed_of(self.make_rng('dropout')) if train else None
+    run = dict(sub=sub, seed=seed)
+
+    tokens = batch['tokens']
+    kinds = bert.Table(Axis('type', 2), inner, name='types')(
+        jnp.arange(2), sub=sub)                             # [2, d]
+    text = bert.TextEmbedding(
+        Axis('vocab', self.vocab_size), Axis('position', self.max_positions),
+        inner, **part, name='text')(tokens, kinds[0], **run)
+    image, image_mask = self.image(batch, kinds[1], inner, **run)
+    if self.embed_mode == 'adapter':
+      adapt = lambda name, x: bert.Adapter(
+          inner, embed, self.dtype, name=name)(x, sub=sub)
+      text, image = adapt('text_adapter', text), adapt('image_adapter', image)
+
+    image, image_mask = (per_question(z, tokens.shape[0])
+                         for z in (image, image_mask))
+    x = jnp.concatenate([text, image], 1)                   # [B, M + N, d]
+    mask = jnp.concatenate([tokens != 0, image_mask], 1)
+    out_init = nn.initializers.zeros if self.identity_init else None
+    layer = functools.partial(
+        bert.Layer, embed, Axis('heads', self.heads), Axis('mlp', self.mlp),
+        out_init=out_init, **part)
+    x = Stack(layer, self.stacks['encoder'], self.remat, name='encoder')(
+        x, mask, **run)
+
+    pooled = bert.Linear(
+        (embed,), (embed,), dtype=self.dtype, name='pooler')(x[:, 0], sub=sub)
+    pooled = jnp.tanh(pooled) if self.pooler_tanh else pooled
+    logits = bert.AnswerHead(
+        embed, Axis('fused', self.fused), Axis('answers', self.num_answers),
+        self.dtype, name='head')(pooled, sub=sub)
+    return logits.astype(jnp.float32)                       # [B, A]
