@@ -8,7 +8,7 @@ Accuracy over three seeds: docs/results.md. `:tiny` runs in two minutes.
 from configs import common, quickstart
 
 MODEL = dict(name='uniter', width=64, heads=4, mlp=128, fused=128,
-             num_layers=6, dropout=0.0, identity_init=True)
+             num_layers=6, dropout=0.0, init_std=0.1, identity_init=True)
 
 
 def get_config(arg=''):

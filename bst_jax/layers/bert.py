@@ -3,6 +3,7 @@
 Reference: Devlin et al., "BERT: Pre-training of Deep Bidirectional
   Transformers for Language Understanding", NAACL 2019.
 """
+from collections.abc import Callable
 import functools
 from typing import Any
 
@@ -15,13 +16,13 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-_NORMAL = nn.initializers.normal(0.02)
-_INIT = dict(kernel_init=_NORMAL, bias_init=nn.initializers.zeros)
+NORMAL = nn.initializers.normal(0.02)
+_INIT = dict(kernel_init=NORMAL, bias_init=nn.initializers.zeros)
 
 gelu = functools.partial(jax.nn.gelu, approximate=False)
 Norm = functools.partial(linear.LayerNorm, eps=1e-12)
 Linear = functools.partial(Dense, **_INIT)
-Table = functools.partial(Embed, init=_NORMAL)
+Table = functools.partial(Embed, init=NORMAL)
 # Normalised after each sum; no dropout between the feed-forward layers.
 Layer = functools.partial(EncoderLayer, norm=Norm, activation=gelu, **_INIT)
 
@@ -38,6 +39,7 @@ class TextEmbedding(nn.Module):
   out: Axis
   dropout: float = 0.0
   dtype: Any = jnp.float32
+  init: Callable = NORMAL
 
   @nn.compact
   def __call__(self, tokens: jax.Array, kind: jax.Array, *,
@@ -50,9 +52,9 @@ class TextEmbedding(nn.Module):
           f'the batch has {length} tokens a question, but the model knows only '
           f'{longest} positions; shorten max_tokens of the data or raise '
           'max_positions of the model.')
-    x = Table(self.vocab, self.out, name='words')(tokens, sub=sub)
-    x += Table(self.positions, self.out, name='positions')(
-        jnp.arange(length), sub=sub)
+    table = functools.partial(Table, out=self.out, init=self.init)
+    x = table(self.vocab, name='words')(tokens, sub=sub)
+    x += table(self.positions, name='positions')(jnp.arange(length), sub=sub)
     x = Norm(self.out, name='norm')(x + kind, sub=sub)
     return Dropout(self.dropout)(x.astype(self.dtype), seed)
 
@@ -63,12 +65,13 @@ class Adapter(nn.Module):
   inp: Axis
   out: Axis
   dtype: Any = jnp.float32
+  init: Callable = NORMAL
 
   @nn.compact
   def __call__(self, x: jax.Array, *, sub: Submodel = FULL) -> jax.Array:
     """Maps float[..., D] to float[..., d]."""
-    x = Linear((self.inp,), (self.out,), dtype=self.dtype, name='linear')(
-        x, sub=sub)
+    x = Linear((self.inp,), (self.out,), kernel_init=self.init,
+               dtype=self.dtype, name='linear')(x, sub=sub)
     return Norm(self.out, name='norm')(x, sub=sub)
 
 
@@ -79,12 +82,13 @@ class AnswerHead(nn.Module):
   hidden: Axis
   answers: Axis
   dtype: Any = jnp.float32
+  init: Callable = NORMAL
 
   @nn.compact
   def __call__(self, x: jax.Array, *, sub: Submodel = FULL) -> jax.Array:
     """Maps float[B, d] to float[B, A]."""
-    x = Linear((self.inp,), (self.hidden,), dtype=self.dtype, name='fc1')(
-        x, sub=sub)
+    linear = lambda name, inp, out: Linear(
+        (inp,), (out,), kernel_init=self.init, dtype=self.dtype, name=name)
+    x = linear('fc1', self.inp, self.hidden)(x, sub=sub)
     x = Norm(self.hidden, name='norm')(gelu(x), sub=sub)
-    return Linear((self.hidden,), (self.answers,), dtype=self.dtype,
-                  name='fc2')(x, sub=sub)
+    return linear('fc2', self.hidden, self.answers)(x, sub=sub)

@@ -4,6 +4,7 @@ Reference: BERT (Devlin et al., NAACL 2019) over both, as UNITER, CLIP-ViL-p and
   others do; slicing as BST (arXiv 2203.12814) does in MCAN, whose authors
   released no such model.
 """
+from collections.abc import Callable
 import functools
 from typing import Any
 
@@ -36,6 +37,9 @@ class SingleStream(nn.Module):
     word: channels of the embeddings in mode `adapter`.
     strategy, strategy_seed: which layers a depth keeps, see `elastic.Order`.
     remat: recompute layers in the backward pass, to save memory.
+    init_std: standard deviation of the first weights. BERT's suits its 768
+      channels; a narrow model wants about half of 1 / sqrt(width) or more, or
+      its attention begins flat and stays so for long.
     identity_init: start every residual branch at zero, see `mcan.Model`.
   """
 
@@ -54,6 +58,7 @@ class SingleStream(nn.Module):
   dropout: float = 0.1
   dtype: Any = jnp.float32
   remat: bool = False
+  init_std: float = 0.02
   identity_init: bool = False
 
   # Whether tanh follows the pooler, as in BERT. A model's, not a user's choice.
@@ -68,6 +73,11 @@ class SingleStream(nn.Module):
     """The one layer stack."""
     return {'encoder': Order(self.num_layers, self.strategy,
                              seed=self.strategy_seed)}
+
+  @property
+  def normal(self) -> Callable:
+    """Initialiser of every table and matrix."""
+    return nn.initializers.normal(self.init_std)
 
   def at(self, sub: Submodel) -> 'SingleStream':
     """The ordinary smaller model that `sub` is."""
@@ -109,20 +119,20 @@ class SingleStream(nn.Module):
     embed = Axis('embed', self.width)
     # The axis of the embeddings: its name decides whether they narrow.
     inner = embed if self.embed_mode == 'slice' else Axis('word', self.word)
-    part = dict(dropout=self.dropout, dtype=self.dtype)
+    part, init = dict(dropout=self.dropout, dtype=self.dtype), self.normal
     seed = seed_of(self.make_rng('dropout')) if train else None
     run = dict(sub=sub, seed=seed)
 
     tokens = batch['tokens']
-    kinds = bert.Table(Axis('type', 2), inner, name='types')(
+    kinds = bert.Table(Axis('type', 2), inner, init=init, name='types')(
         jnp.arange(2), sub=sub)                             # [2, d]
     text = bert.TextEmbedding(
         Axis('vocab', self.vocab_size), Axis('position', self.max_positions),
-        inner, **part, name='text')(tokens, kinds[0], **run)
+        inner, **part, init=init, name='text')(tokens, kinds[0], **run)
     image, image_mask = self.image(batch, kinds[1], inner, **run)
     if self.embed_mode == 'adapter':
       adapt = lambda name, x: bert.Adapter(
-          inner, embed, self.dtype, name=name)(x, sub=sub)
+          inner, embed, self.dtype, init, name=name)(x, sub=sub)
       text, image = adapt('text_adapter', text), adapt('image_adapter', image)
 
     image, image_mask = (per_question(z, tokens.shape[0])
@@ -132,14 +142,15 @@ class SingleStream(nn.Module):
     out_init = nn.initializers.zeros if self.identity_init else None
     layer = functools.partial(
         bert.Layer, embed, Axis('heads', self.heads), Axis('mlp', self.mlp),
-        out_init=out_init, **part)
+        kernel_init=init, out_init=out_init, **part)
     x = Stack(layer, self.stacks['encoder'], self.remat, name='encoder')(
         x, mask, **run)
 
     pooled = bert.Linear(
-        (embed,), (embed,), dtype=self.dtype, name='pooler')(x[:, 0], sub=sub)
+        (embed,), (embed,), kernel_init=init, dtype=self.dtype, name='pooler')(
+            x[:, 0], sub=sub)
     pooled = jnp.tanh(pooled) if self.pooler_tanh else pooled
     logits = bert.AnswerHead(
         embed, Axis('fused', self.fused), Axis('answers', self.num_answers),
-        self.dtype, name='head')(pooled, sub=sub)
+        self.dtype, init, name='head')(pooled, sub=sub)
     return logits.astype(jnp.float32)                       # [B, A]

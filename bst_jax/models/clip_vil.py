@@ -78,10 +78,12 @@ class Model(SingleStream):
           'raise grid_positions of the model.')
     feat = Axis('feat', self.visual.features)
     table = lambda name: bert.Table(
-        Axis('position', self.grid_positions), feat, name=name)
+        Axis('position', self.grid_positions), feat, init=self.normal,
+        name=name)
     x = (grid + table('rows')(jnp.arange(height))[:, None]
          + table('columns')(jnp.arange(width)))
-    x = bert.Linear((feat,), (out,), dtype=self.dtype, name='feature')(
+    x = bert.Linear((feat,), (out,), kernel_init=self.normal,
+                    dtype=self.dtype, name='feature')(
         x.reshape(pictures, height * width, size), sub=sub)
     x = bert.Norm(out, name='image_norm')(x, sub=sub)
     x = Dropout(self.dropout)(x, seed)

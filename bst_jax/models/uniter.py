@@ -52,7 +52,8 @@ class Model(SingleStream):
     boxes = jnp.concatenate([boxes, sides, sides.prod(-1, keepdims=True)], -1)
 
     def embed(name, x, axis):
-      x = bert.Linear((axis,), (out,), dtype=self.dtype, name=name)(x, sub=sub)
+      x = bert.Linear((axis,), (out,), kernel_init=self.normal,
+                      dtype=self.dtype, name=name)(x, sub=sub)
       return bert.Norm(out, name=f'{name}_norm')(x, sub=sub)
 
     x = (embed('feature', regions.astype(self.dtype),
