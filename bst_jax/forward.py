@@ -10,18 +10,17 @@ import jax
 import numpy as np
 
 Batch = Mapping[str, np.ndarray]
+Runner = Callable[[Any, Sequence[Submodel], Iterable[Batch]], Iterator[list]]
 
 
-def make_runner(exp: Experiment, mesh: Any, read: Callable
-                ) -> Callable[[Any, Sequence[Submodel], Iterable[Batch]],
-                              Iterator[list[Any]]]:
+def make_runner(exp: Experiment, mesh: Any, read: Callable) -> Runner:
   """A function (params, subs, batches) that runs submodels side by side.
 
   For each batch it yields a list of what `read` makes of the submodels, in
-  their order, on the host. A batch is read and placed once, and what the model's
-  `shared` gives (a visual trunk) is computed once for it. Every submodel is cut
-  out and run as the ordinary smaller model that it is; programs are compiled
-  once and kept, whatever the parameters.
+  their order, on the host. A batch is read and placed once, and what the
+  model's `shared` gives (a visual trunk) is computed once for it. Every
+  submodel is cut out and run as the ordinary smaller model that it is; programs
+  are compiled once and kept, whatever the parameters.
 
   Args:
     exp: the experiment.
@@ -46,6 +45,6 @@ def make_runner(exp: Experiment, mesh: Any, read: Callable
       batch = sharding.place(batch, mesh)
       batch |= share(params, batch)
       # On the CPU a queue of hundreds of programs costs memory, no time.
-      yield [jax.device_get(run(params, batch)) for run in programs]
+      yield [jax.device_get(call(params, batch)) for call in programs]
 
   return run

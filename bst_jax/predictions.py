@@ -18,7 +18,8 @@ def predict(exp: Experiment, data: Any, params: Any, subs: Sequence[Submodel],
         f'Answers were to be written by {jax.process_count()} processes, but '
         'each knows only its own. Evaluate with --results in one process.')
   run = forward.make_runner(exp, mesh, lambda logits, _: logits.argmax(-1))
-  ids, written, batches = data.ids(split), data.written(), data.evaluation(split)
+  ids, written = data.ids(split), data.written()
+  batches = data.evaluation(split)
   picked = np.concatenate(list(run(params, subs, batches)), 1)  # [subs, n]
   rows = np.concatenate(list(batches.rows()))               # [n]
   for picks in picked.tolist():
