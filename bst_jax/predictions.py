@@ -33,12 +33,13 @@ def predict(exp: Experiment, data: Any, params: Any, sub: Submodel, split: str,
 def write(exp: Experiment, data: Any, params: Any, subs: Sequence[Submodel],
           split: str, mesh: Any,
           workdir: str | pathlib.Path) -> Iterator[pathlib.Path]:
-  """Writes a file for each submodel, named with its ratios; yields the paths.
-  """
+  """Writes a file for each submodel, see `results.name`; yields the paths."""
   from bst_jax.data import results  # Not everything that has a model has data.
 
   form = 'gqa' if data.rule.startswith('gqa') else 'vqa'
   for sub in subs:
-    path = pathlib.Path(workdir) / results.name(split, sub.path)
+    small = exp.model.at(sub)
+    path = pathlib.Path(workdir) / results.name(
+        split, sub.path, small.width, small.num_layers)
     results.write(path, form, predict(exp, data, params, sub, split, mesh))
     yield path
