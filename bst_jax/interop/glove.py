@@ -123,17 +123,17 @@ def _numbers(parts, where):
 
 
 def _lines(path, size) -> Iterator[tuple[int, bytes]]:
-  """(number, line) of the text, behind a progress bar over the bytes on disk.
-  """
+  """(number, line) of the text, behind a progress bar of the bytes on disk."""
   number = 0
   try:
-    with open(path, 'rb') as disk, _unpacked(disk, path, size) as text, tqdm.tqdm(
+    with open(path, 'rb') as disk, tqdm.tqdm(
         desc=f'reading {path.name}', total=path.stat().st_size, unit='B',
         unit_scale=True, leave=False, delay=2, disable=None) as bar:
-      for number, line in enumerate(text, 1):
-        if number % 5000 == 0:
-          bar.update(disk.tell() - bar.n)
-        yield number, line
+      with _unpacked(disk, path, size) as text:
+        for number, line in enumerate(text, 1):
+          if number % 5000 == 0:
+            bar.update(disk.tell() - bar.n)
+          yield number, line
   except _DAMAGE as error:
     raise ValueError(
         f'{path} cannot be read beyond line {number:,} ({error}); it is '
