@@ -17,8 +17,10 @@ _TABLE = flags.DEFINE_string(
 _CHECKPOINT = flags.DEFINE_string(
     'checkpoint', None, 'Foreign file to read: .safetensors, .pkl, .pth, ….', allow_override=True)
 _VOCAB = flags.DEFINE_string(
-    'vocab', None, 'Folder with the words.json and answers.json that the '
-    'checkpoint was trained with; without it the workdir cannot be evaluated.', allow_override=True)
+    'vocab', None, "Folder with the words.json and answers.json that the "
+    'checkpoint was trained with; without it the workdir cannot be evaluated. '
+    "With --table glove, the words that are looked up; the data's if left out.",
+    allow_override=True)
 _OUTPUT = flags.DEFINE_string(
     'output', None, 'Foreign file to write from --workdir instead.', allow_override=True)
 
@@ -28,9 +30,13 @@ accounted for, or the command says which is not.
 With --checkpoint and --config it writes a new workdir; with --output it writes
 the workdir's parameters as a file of the named family. A family that fills a
 part of the model (bert, clip_visual, …) leaves the rest at random or, with
---config.init_from, as another workdir has it; what that is, is listed."""
+--config.init_from, as another workdir has it; what that is, is listed.
+
+The table glove reads word vectors as text, also .gz and .zip, for the words of
+config.data; train with --config.init_from=WORKDIR and the same config.data."""
 EXAMPLES = """python -m bst_jax.convert --config configs/bst_mcan_vqa.py --table mcan_bst --checkpoint epoch14.pkl --workdir runs/teacher
-python -m bst_jax.convert --workdir runs/teacher --table mcan_bst --output teacher.safetensors"""
+python -m bst_jax.convert --workdir runs/teacher --table mcan_bst --output teacher.safetensors
+python -m bst_jax.convert --config configs/bst_mcan_vqa.py --table glove --checkpoint glove.840B.300d.zip --workdir runs/glove"""
 
 
 def table(name: str):
@@ -47,14 +53,13 @@ def read(config, family: str, path: str | pathlib.Path,
   if workdir.exists() and any(workdir.iterdir()):
     raise ValueError(f'{workdir} is not empty, and nothing is overwritten; '
                      'choose a new --workdir.')
-  if not config.data.get('sizes'):
-    raise ValueError(
-        'a conversion needs the sizes of the data that the checkpoint was '
-        'trained on: give config.data.sizes (vocab_size, num_answers, '
-        'max_tokens, num_regions), as configs/bst_mcan_vqa.py does.')
   rows = table(family)
-  exp = experiment.build(config, dict(config.data.sizes))
-  tensors = files.load(path)
+  by_words = hasattr(rows, 'load')
+  words, sizes, data = (_words(config, vocab) if by_words else
+                        (None, _sizes(config), None))
+  exp = experiment.build(config, sizes)
+  tensors = (rows.load(path, words, exp.shapes) if by_words else
+             files.load(path))
   target = _start(config, exp) if rows.PARTIAL else exp.shapes
   params = core.read(rows.TABLE, tensors, target, rows.IGNORED, rows.RENAMES,
                      rows.PARTIAL)
@@ -66,9 +71,37 @@ def read(config, family: str, path: str | pathlib.Path,
         ', '.join(sorted({path.split('/')[0] for path in rest})))
   if vocab:
     shutil.copytree(vocab, workdir / experiment.VOCAB)
+  elif data is not None:
+    data.save_vocab(workdir / experiment.VOCAB)
   checkpoint.save_params(workdir, params)
   experiment.save(workdir, config, exp.sizes)
   return elastic.size(params)
+
+
+def _sizes(config):
+  """What config.data.sizes gives."""
+  if not config.data.get('sizes'):
+    raise ValueError(
+        'a conversion needs the sizes of the data that the checkpoint was '
+        'trained on: give config.data.sizes (vocab_size, num_answers, '
+        'max_tokens, num_regions), as configs/bst_mcan_vqa.py does.')
+  return dict(config.data.sizes)
+
+
+def _words(config, vocab):
+  """Words, sizes and, where these are not of a folder, the data they are of."""
+  from bst_jax.data import source  # Not everything that has a model has data.
+
+  if not vocab:
+    data = source.load(config.data)
+    return data.vocab.words, data.sizes, data
+  try:
+    words, answers, _ = source.read_vocabularies(vocab)
+  except OSError as error:
+    raise ValueError(f'{vocab} was to be read as vocabularies ({error}); give '
+                     "the folder 'vocab' of a workdir.") from error
+  sizes = dict(vocab_size=len(words), num_answers=len(answers))
+  return words.words, _sizes(config) | sizes, None
 
 
 def _start(config, exp):

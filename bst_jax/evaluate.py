@@ -38,8 +38,11 @@ DESCRIPTION = """Evaluates every submodel of a workdir.
 
 Prints one table (parameters, multiply-accumulates, accuracy overall and per
 question type, beside the question-only prior) and saves it in the workdir as
-evaluation_SPLIT.json and evaluation_SPLIT.png. With --results the answers go to
-results_SPLIT_SUBMODEL.json, also for splits that only a server can score."""
+evaluation_SPLIT.json and evaluation_SPLIT.png. With --results the answers of
+each submodel go to a file of the workdir in the form of the evaluation servers,
+as results_test_w1-2_d1-3_hidden256_layers2.json: split, ratios of width and
+depth, channels, layers of each stack. It works for splits that only a server
+can score too."""
 EXAMPLES = """python -m bst_jax.evaluate --workdir runs/quickstart
 python -m bst_jax.evaluate --workdir runs/quickstart --split val
 python -m bst_jax.evaluate --workdir runs/quickstart --submodel 1/2x1/2,1x1

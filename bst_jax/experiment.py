@@ -135,6 +135,18 @@ def load_data(config: ml_collections.ConfigDict,
       shard_index=jax.process_index(), shard_count=jax.process_count())
 
 
+def check_words(data: Any, workdir: str | pathlib.Path) -> None:
+  """Raises where a workdir's word table has other words than the data."""
+  from bst_jax.data import word_pieces
+
+  path = pathlib.Path(workdir) / VOCAB / 'words.json'
+  if path.exists() and word_pieces.load(path) != data.vocab:
+    raise ValueError(
+        f'Training was to start from {workdir}, but its words ({path}) are '
+        'others than those of the data, or stand in another order: each would '
+        'get the vector of another. Make it with the same config.data.')
+
+
 def sizes_of(config: ml_collections.ConfigDict) -> dict[str, int]:
   """Sizes of the data: those in `config.data.sizes`, else of the data itself."""
   if config.data.get('sizes'):

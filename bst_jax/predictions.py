@@ -31,13 +31,14 @@ def predict(exp: Experiment, data: Any, params: Any, subs: Sequence[Submodel],
 def write(exp: Experiment, data: Any, params: Any, subs: Sequence[Submodel],
           split: str, mesh: Any,
           workdir: str | pathlib.Path) -> Iterator[pathlib.Path]:
-  """Writes a file for each submodel, named with its ratios; yields the paths.
-  """
+  """Writes a file for each submodel, see `results.name`; yields the paths."""
   from bst_jax.data import results  # Not everything that has a model has data.
 
   form = 'gqa' if data.rule.startswith('gqa') else 'vqa'
   found = predict(exp, data, params, subs, split, mesh)
   for sub, answers in zip(subs, found):
-    path = pathlib.Path(workdir) / results.name(split, sub.path)
+    small = exp.model.at(sub)
+    path = pathlib.Path(workdir) / results.name(
+        split, sub.path, small.width, small.num_layers)
     results.write(path, form, answers)
     yield path

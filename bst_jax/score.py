@@ -28,8 +28,8 @@ _MODE = flags.DEFINE_string(
 DESCRIPTION = """Scores a file of answers as the evaluation servers do.
 
 Give --annotations for VQA-v2 or --questions for GQA; prints JSON."""
-EXAMPLES = """python -m bst_jax.score --results_file runs/mcan_vqa/results_minival_w1_d1.json --annotations v2_mscoco_val2014_annotations.json
-python -m bst_jax.score --results_file runs/mcan_gqa/results_testdev_w1_d1.json --questions testdev_balanced_questions.json --mode fixed"""
+EXAMPLES = """python -m bst_jax.score --results_file runs/mcan_vqa/results_minival_w1_d1_hidden512_layers6.json --annotations v2_mscoco_val2014_annotations.json
+python -m bst_jax.score --results_file runs/mcan_gqa/results_testdev_w1_d1_hidden512_layers6.json --questions testdev_balanced_questions.json --mode fixed"""
 
 
 def score(results_file: str, annotations: str | None = None,

@@ -14,9 +14,10 @@ from configs import bst_uniter_vqa
 
 def get_config(arg=''):
   config = bst_uniter_vqa.get_config()
+  # Pictures keep their proportions in the height and width of one that lies.
   config.data.update(
-      train='train+nominival', batch=256, inputs=('image',))
-  # Height and width; pictures stand or lie, with zeros to fill them up.
+      name='vqa_v2/images', train='train+nominival', batch=256,
+      inputs=('image',), image_size=(384, 640), image_fit='black')
   config.data.sizes = dict(vocab_size=30522, num_answers=3129, max_tokens=20,
                            image_size=(384, 640))
   config.task.reduction = 'mean_all_x500'

@@ -119,6 +119,39 @@ def test_decode_and_resize():
   assert grey.shape == (6, 9, 3) and (grey == grey[:, :, :1]).all()
 
 
+# What CLIP-ViL's published transform gives for the first seven.
+@pytest.mark.parametrize('own, inner', [
+    ((640, 480), (512, 384)), ((640, 427), (575, 384)), ((640, 384), (640, 384)),
+    ((640, 360), (640, 360)), ((333, 100), (639, 192)), ((100, 90), (426, 384)),
+    ((64, 48), (512, 384)), ((480, 640), (288, 384)), ((500, 500), (384, 384)),
+    ((3000, 2), (640, 1)), ((1, 3000), (1, 384))])
+def test_pictures_keep_their_proportions_between_bars(own, inner):
+  white = np.full((*own[::-1], 3), 255, np.uint8)
+  for fit, colour in (('black', (0, 0, 0)), ('mean', (123, 117, 104))):
+    found = image.decode(encoded(white), (384, 640), fit=fit)
+    assert found.shape == (384, 640, 3)
+    inside = (found == 255).all(-1)
+    assert inside.any(0).sum() == inner[0] and inside.any(1).sum() == inner[1]
+    assert inside.sum() == inner[0] * inner[1]
+    assert (found[~inside] == colour).all()
+    assert inside.any(0).argmax() == (640 - inner[0] + 1) // 2
+    assert inside.any(1).argmax() == (384 - inner[1] + 1) // 2
+
+
+def test_the_mean_colour_is_nearly_zero_to_clip():
+  mean, std = (0.48145466, 0.4578275, 0.40821073), (0.2686, 0.2613, 0.2758)
+  zero = (np.array(image.FITS['mean']) / 255 - mean) / std
+  assert np.abs(zero).max() < 0.01
+
+
+@pytest.mark.parametrize('size', [0, (3,), (3, 4, 5), (3, -4), 2.5])
+def test_a_size_is_two_whole_numbers_or_one(size):
+  with pytest.raises(ValueError, match=r'a size is height and width'):
+    image.decode(encoded(np.zeros((2, 2, 3), np.uint8)), size)
+  with pytest.raises(ValueError, match="Did you mean 'black'"):
+    image.decode(encoded(np.zeros((2, 2, 3), np.uint8)), 4, fit='blak')
+
+
 def test_bad_pictures_are_refused(monkeypatch):
   array = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
   for kind in ('PNG', 'JPEG'):

@@ -8,7 +8,7 @@ from bst_jax.data.builders import asked, found, json_stream, pictures, regions
 from bst_jax.data.builders.problems import Problems
 import made_up
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 import pytest
 
 # JSON, one entry at a time.
@@ -147,6 +147,27 @@ def test_pictures_of_every_kind_become_rgb(mode):
   data = made_up.picture(mode=mode, kind=kind)
   assert pictures.checked(data, 'x') == data
   assert image.decode(data).shape == (8, 12, 3)
+
+
+@pytest.mark.parametrize('held', [*range(10), 300])
+@pytest.mark.parametrize('kind', ['JPEG', 'PNG'])
+def test_photographs_come_upright(held, kind):
+  exif = Image.Exif()
+  exif[ExifTags.Base.Orientation] = held
+  data = pictures.checked(made_up.picture(kind=kind, exif=exif), 'x')
+  upright = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+  assert upright.size == ((8, 12) if 5 <= held <= 8 else (12, 8))
+  np.testing.assert_array_equal(image.decode(data), np.asarray(upright))
+
+
+@pytest.mark.parametrize('exif', [
+    b'Exif\0\0', b'Exif\0\0II*\0', b'Exif\0\0MM\0*\xff\xff\xff\xff',
+    b'Exif\0\0no TIFF at all'])
+def test_damaged_exif_leaves_the_picture_as_it_is(exif):
+  data = made_up.picture(exif=exif)
+  np.testing.assert_array_equal(
+      image.decode(pictures.checked(data, 'x')),
+      image.decode(made_up.picture()))
 
 
 def test_a_preview_behind_a_photograph_is_no_animation():

@@ -12,7 +12,7 @@ from bst_jax import (
   sharding,
   train,
 )
-from bst_jax.data import results, source, vqa_scores
+from bst_jax.data import results, single, source, vqa_scores
 from configs import bst_mcan_vqa
 import jax
 import made_up
@@ -69,8 +69,9 @@ def test_it_is_evaluated_and_predicted(trained):
     table = scoring.evaluate(exp, data, params, subs, 'val', mesh)
     paths = list(predictions.write(exp, data, params, subs, 'val', mesh,
                                    trained / 'run'))
-  assert [p.name for p in paths] == ['results_val_w1-2_d1.json',
-                                     'results_val_w1_d1.json']
+  assert [p.name for p in paths] == [
+      'results_val_w1-2_d1_hidden8_layers1.json',
+      'results_val_w1_d1_hidden16_layers1.json']
   annotations = json.loads(
       (trained / 'mine' / 'val_annotations.json').read_text())['annotations']
   for path, row in zip(paths, table['rows']):
@@ -81,11 +82,19 @@ def test_it_is_evaluated_and_predicted(trained):
 
 def test_raw_pictures_load_too(tmp_path):
   made_up.folder(tmp_path / 'mine', content='images')
-  data = source.load(dict(
+  config = dict(
       name='folder/images', manual_dir=str(tmp_path / 'mine'), eval='val',
-      data_dir=str(tmp_path / 'home'), inputs=('image',), image_size=8,
-      batch=4))
-  assert next(data.train())['image'].shape == (4, 8, 8, 3)
+      data_dir=str(tmp_path / 'home'), inputs=('image',), image_size=(8, 16),
+      image_fit='mean', batch=4)
+  data = source.load(config)
+  shown = next(data.train())['image']
+  assert shown.shape == (4, 8, 16, 3)
+  assert (shown[:, :, [0, 1, 14, 15]] == (123, 117, 104)).all()
+  assert data.sizes['image_size'] == (8, 16)
+  # `predict` makes the same array of a file.
+  alone = [single.batch(config, data.sizes, data.vocab, path, 'is it')['image']
+           for path in (tmp_path / 'mine' / 'images').iterdir()]
+  assert all(any((one == x).all() for x in alone) for one in shown)
 
 
 def test_two_folders_of_one_name_are_two_data_sets(tmp_path):
@@ -114,6 +123,6 @@ def test_a_split_that_nobody_annotated_is_predicted_alone(trained):
       stderr=subprocess.STDOUT, check=False)
   assert run.returncode == 0, run.stdout
   assert 'question only' not in run.stdout
-  found = results.read(trained / 'run' / 'results_test_w1_d1.json')
+  found = results.read(trained / 'run' / 'results_test_w1_d1_hidden16_layers1.json')
   assert sorted(found) == ['160', '161', '170', '171']
   assert set(found.values()) <= {'no', 'yes', *made_up.COLORS}

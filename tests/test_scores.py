@@ -136,8 +136,8 @@ def test_gqa_scores_refuse(predictions, questions, mode, message):
 
 
 def test_result_files(tmp_path):
-  path = tmp_path / 'deep' / results.name('minival', 'w1-2_d1-3')
-  assert path.name == 'results_minival_w1-2_d1-3.json'
+  path = tmp_path / 'deep' / results.name('minival', 'w1-2_d1-3', 256, 2)
+  assert path.name == 'results_minival_w1-2_d1-3_hidden256_layers2.json'
   results.write(path, 'vqa', {'12': 'café', '3': 'no'})
   assert json.loads(path.read_text('utf-8')) == [
       {'question_id': 12, 'answer': 'café'}, {'question_id': 3, 'answer': 'no'}]

@@ -1,5 +1,6 @@
 """VQA-v2 and GQA from their official files, in miniature."""
 import dataclasses
+import hashlib
 import json
 
 from bst_jax.data import records, source
@@ -269,6 +270,10 @@ def test_bad_records_are_left_out_and_listed(tmp_path):
   assert {k: v['count'] for k, v in left_out.items()} == {
       'unusable features': 2, 'missing features': 1}
   assert 'have 8 features, not 16' in str(left_out)
+  # Two people can tell whether they read the same questions.
+  assert data._builder.info.metadata['files'] == {
+      p.name: hashlib.sha256(p.read_bytes()).hexdigest()
+      for p in files.iterdir() if p.is_file()}
 
 
 def test_files_must_be_there_and_stay_as_they_were(tmp_path):

@@ -49,6 +49,9 @@ def test_a_vocabulary_file_and_what_is_none(tmp_path):
   path = tmp_path / 'vocab.txt'
   path.write_text('\n'.join(PIECES) + '\n')
   assert WordPieces.read(path) == WORDS
+  # Unicode's own line ends are pieces; Windows' are line ends.
+  path.write_bytes('\r\n'.join([*PIECES, '\u2028', '\x85']).encode())
+  assert WordPieces.read(path).words == (*PIECES, '\u2028', '\x85')
   with pytest.raises(ValueError, match='no such file'):
     WordPieces.read(tmp_path / 'nowhere.txt')
   with pytest.raises(ValueError, match=r'lack \[SEP\]'):

@@ -2,25 +2,50 @@
 import io
 import warnings
 
+from bst_jax.elastic import check_name
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 # Beyond this a file is a mistake or an attack, not a photograph.
 MAX_PIXELS = 100_000_000
+# How a picture comes to a size: by its proportions, or with bars of a colour.
+# 'mean' is the mean of CLIP's pictures: zero once they are normalised.
+FITS = {'stretch': None, 'black': (0, 0, 0), 'mean': (123, 117, 104)}
+# What undoes each way in which a camera was held, by EXIF's number for it.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90}
 
 
 def decode(data: bytes, size: int | tuple[int, int] | None = None,
-           name: str = 'a picture') -> np.ndarray:
-  """Decodes a PNG or JPEG file, and resizes it where a size is given.
+           name: str = 'a picture', fit: str = 'stretch') -> np.ndarray:
+  """Decodes a PNG or JPEG file, and brings it to a size where one is given.
+
+  A photograph comes upright, as its EXIF orientation says.
 
   Args:
     data: the bytes of the file.
     size: height and width, one number for a square, or None for the picture's
       own.
     name: what the picture is called in errors.
+    fit: a name in `FITS`. `stretch` gives up the picture's proportions; the
+      others keep them, scale the picture until it just fits in, and centre it
+      between bars of their colour.
 
   Returns:
     uint8[H, W, 3]; grey becomes RGB, and transparency is dropped.
+
+  Reference: `black` at (384, 640) is what CLIP-ViL's released code does to
+    pictures that are wider than high: the shorter side becomes 384 unless the
+    longer one would pass 640, and black bars fill up, before the colours are
+    normalised.
+  Differs: the original turns the canvas, to (640, 384), for pictures that are
+    higher than wide, and makes batches of either kind; here there is one canvas
+    for all, as a compiled program has one shape, and in it a picture that is
+    higher than wide is 384 pixels high. The original leaves photographs as the
+    camera was held.
   """
   try:
     with warnings.catch_warnings():
@@ -28,17 +53,62 @@ def decode(data: bytes, size: int | tuple[int, int] | None = None,
       warnings.simplefilter('ignore', Image.DecompressionBombWarning)
       image = Image.open(io.BytesIO(data), formats=('PNG', 'JPEG'))
     _check_size(image.size, name)
-    image = image.convert('RGB')
+    picture = image.convert('RGB')
   except (OSError, SyntaxError, Image.DecompressionBombError) as error:
     raise ValueError(
         f'{name} of {len(data):,} bytes was to be decoded, but it is not a '
         f'whole PNG or JPEG file ({error}). Copy or make the file again.'
     ) from error
+  turn = _TURNS.get(_orientation(image))
+  if turn is not None:
+    picture = picture.transpose(turn)
   if size is not None:
-    height, width = (size, size) if isinstance(size, int) else size
-    if image.size != (width, height):
-      image = image.resize((width, height), Image.Resampling.BILINEAR)
-  return np.array(image)
+    check_name(fit, FITS, 'way to fit a picture')
+    picture = _fitted(picture, *_sides(size), FITS[fit])
+  return np.array(picture)
+
+
+def _sides(size):
+  """Height and width of a size, which is one number for a square."""
+  pair = size if isinstance(size, (tuple, list)) else (size, size)
+  if len(pair) != 2 or not all(isinstance(n, int) and n > 0 for n in pair):
+    raise ValueError(
+        f'Pictures of size {size} were asked for, but a size is height and '
+        'width in pixels, as (384, 640), or one number for a square.')
+  return pair
+
+
+def _orientation(image):
+  """EXIF's number; what cannot be read counts as upright."""
+  try:
+    return image.getexif().get(ExifTags.Base.Orientation)
+  except Exception:  # Damaged in any way: the picture itself may be whole.
+    return None
+
+
+def _fitted(image, height, width, colour):
+  """The picture at a size: stretched, or between bars of a colour."""
+  if colour is None:
+    inner = height, width
+  else:
+    inner = _inside(image.height, image.width, height, width)
+  if image.size != inner[::-1]:
+    image = image.resize(inner[::-1], Image.Resampling.BILINEAR)
+  if inner == (height, width):
+    return image
+  canvas = Image.new('RGB', (width, height), colour)
+  # An odd row or column more is in front, as in CLIP-ViL.
+  canvas.paste(image, ((width - inner[1] + 1) // 2,
+                       (height - inner[0] + 1) // 2))
+  return canvas
+
+
+def _inside(own_height, own_width, height, width):
+  """The greatest height and width of the same proportions that fit in."""
+  inner = height
+  if own_width * height > own_height * width:  # The width decides.
+    inner = max(1, round(width * own_height / own_width))
+  return inner, min(width, max(1, inner * own_width // own_height))
 
 
 def _check_size(size, name):

@@ -12,9 +12,20 @@ from bst_jax.elastic import check_name
 FORMS = {'vqa': ('question_id', 'answer'), 'gqa': ('questionId', 'prediction')}
 
 
-def name(split: str, submodel: str) -> str:
-  """The file of a submodel, given in path form, as w1-2_d1-3."""
-  return f'results_{split}_{submodel}.json'
+def name(split: str, submodel: str, hidden: int, layers: int) -> str:
+  """The file of a submodel.
+
+  Args:
+    split: whose questions were answered.
+    submodel: its ratios in path form, as w1-2_d1-3.
+    hidden: its width in channels.
+    layers: of each of its stacks. These two tell which model it is where the
+      ratios do not: cut out, it is the whole of a smaller one.
+
+  Reference: BST's documentation names such files by the ratios, its code by
+    hidden size and number of layers.
+  """
+  return f'results_{split}_{submodel}_hidden{hidden}_layers{layers}.json'
 
 
 def write(path: str | os.PathLike, form: str,

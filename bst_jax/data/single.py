@@ -25,7 +25,7 @@ def batch(config: Mapping[str, Any], sizes: Mapping[str, int],
     question: in the words of the training questions.
 
   Returns:
-    tokens int32[1, T] and, by the model's inputs, image uint8[1, S, S, 3] or
+    tokens int32[1, T] and, by the model's inputs, image uint8[1, H, W, 3] or
     regions float32[1, N, F] with boxes float32[1, N, 4].
 
   Raises:
@@ -59,6 +59,7 @@ def batch(config: Mapping[str, Any], sizes: Mapping[str, int],
         image_lib.decode(record['image'], name=str(path)))
   decoder = tables.Decoder(inputs, sizes.get('num_regions', 0),
                            sizes.get('image_size', 0), path.name,
-                           config.get('blank_regions', False))
+                           config.get('blank_regions', False),
+                           config.get('image_fit', 'stretch'))
   arrays = decoder(record)
   return {'tokens': ids[None]} | {k: x[None] for k, x in arrays.items()}

@@ -7,6 +7,7 @@ import pathlib
 from bst_jax.data import answers as answers_lib
 from bst_jax.data import batches as batches_lib
 from bst_jax.data import facts as facts_lib
+from bst_jax.data import image as image_lib
 from bst_jax.data import pipeline, prior, tables, text, word_pieces
 from bst_jax.data import records as records_lib
 from bst_jax.elastic import check_name
@@ -24,7 +25,8 @@ DEFAULTS = dict(
     word_pieces='',  # A BERT vocab.txt; '': words of the training questions.
     max_tokens=14,  # Longer questions are cut off.
     blank_regions=False,  # Fill up with blank regions that models attend to.
-    image_size=0,  # Pictures are resized to it; 0: their own size.
+    image_size=0,  # Of pictures: height and width, or a side; 0: their own.
+    image_fit='stretch',  # Or 'black', 'mean': bars keep the proportions.
     words_from='',  # Split whose questions give the words; '': training's.
     answers_from='',  # Split whose answers give the list; '': training's.
     min_answers=1,  # How often an answer is given that the list has.
@@ -110,6 +112,7 @@ class Data:
     self._splits, self._rows = {}, {}
 
     check_name(config['scoring'], SCORINGS, 'way of scoring')
+    check_name(config['image_fit'], image_lib.FITS, 'way to fit a picture')
     self._builder = records_lib.prepare(
         config['name'], config['data_dir'], config['manual_dir'],
         config['max_bad'])
@@ -142,7 +145,9 @@ class Data:
       _, regions, features = self.example['regions'].shape
       self.sizes |= dict(num_regions=regions, feature_size=features)
     if 'image' in self.example:
-      self.sizes |= dict(image_size=self.example['image'].shape[1])
+      height, width = self.example['image'].shape[1:3]
+      self.sizes |= dict(
+          image_size=height if height == width else (height, width))
 
   def save_vocab(self, folder: str | os.PathLike):
     """Writes the vocabularies, for `load` to read as `vocab_dir`."""
@@ -232,7 +237,7 @@ class Data:
       records = records_lib.read(self._builder, name, parts, config['limit'])
       decoder = tables.Decoder(
           inputs, config['num_regions'] or self._facts.num_regions, size,
-          records.name, config['blank_regions'])
+          records.name, config['blank_regions'], config['image_fit'])
       self._splits[name] = tables.read(records, decoder, config['cache'])
     return self._splits[name]
 

@@ -120,18 +120,20 @@ class Decoder:
   Attributes:
     inputs: which of 'regions' (with boxes) and 'image'.
     num_regions: N; fewer are filled up with zero rows, more are cut off.
-    image_size: height and width.
+    image_size: height and width, or one number for a square.
     name: of the split, for errors.
     blank: fill up with features of -1 in place of zeros. Models leave rows of
       zeros out, and attention, which averages, then cannot tell how many
       regions there were; blank ones stay in.
+    fit: how pictures come to their size, a name in `image.FITS`.
   """
 
   inputs: tuple[str, ...]
   num_regions: int
-  image_size: int
+  image_size: int | tuple[int, int]
   name: str
   blank: bool = False
+  fit: str = 'stretch'
 
   def __call__(self, record: dict) -> dict[str, np.ndarray]:
     arrays = {}
@@ -144,7 +146,8 @@ class Decoder:
         arrays[key][:len(rows)] = rows
     if 'image' in self.inputs:
       arrays['image'] = image_lib.decode(
-          record['image'], self.image_size, f'A picture of {self.name}')
+          record['image'], self.image_size, f'A picture of {self.name}',
+          self.fit)
     return arrays
 
 

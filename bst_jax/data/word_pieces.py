@@ -81,7 +81,8 @@ class WordPieces:
           f'config.data.word_pieces is {path}, but there is no such file; give '
           'the vocab.txt of the BERT checkpoint.')
     try:
-      return cls(path.read_text('utf-8').splitlines())
+      # Not by splitlines: Unicode's own line ends are pieces like others.
+      return cls(path.read_text('utf-8').removesuffix('\n').split('\n'))
     except UnicodeDecodeError as error:
       raise ValueError(f'{path} is no text file ({error}); give the vocab.txt '
                        'of the BERT checkpoint.') from error

@@ -12,6 +12,8 @@ A table file holds
            foreign name: old spellings and prefixes.
   PARTIAL  whether it fills only a part of our model: the rest keeps the
            parameters that it starts from.
+and, where the foreign file is looked up by the words of the data,
+  load     (path, words, our parameters or shapes) -> foreign tensors by name.
 """
 from collections.abc import Callable, Mapping, Sequence
 import re

@@ -13,7 +13,7 @@ import pathlib
 from absl import logging
 from bst_jax.data.builders import pictures, regions
 from bst_jax.data.builders.asked import Question
-from bst_jax.data.builders.found import beside, Found
+from bst_jax.data.builders.found import beside, checksums, Found
 from bst_jax.data.builders.problems import Problems
 import numpy as np
 import tensorflow_datasets as tfds
@@ -98,10 +98,12 @@ class ByPicture(tfds.core.GeneratorBasedBuilder):
       raise ValueError(
           f'{self.name} was to be made from {folder}, but no split has its '
           f'question file there. {self.MANUAL_DOWNLOAD_INSTRUCTIONS}')
-    facts = self.info.metadata
+    facts, files = self.info.metadata, checksums(folder)
+    logging.info('SHA-256 of the files that %s takes its questions from:\n%s',
+                 self.name, '\n'.join(f'{d}  {n}' for n, d in files.items()))
     facts.update(
-        rule=self.RULE, source=self.source, pictures={}, left_out={},
-        num_regions=self.builder_config.num_regions, most_regions=0,
+        rule=self.RULE, source=self.source, files=files, pictures={},
+        left_out={}, num_regions=self.builder_config.num_regions, most_regions=0,
         types=sorted({*self.TYPES, *(
             q.type for asked in splits.values() for of in asked.values()
             for q in of)}))

@@ -67,6 +67,21 @@ def beside(folder: str | os.PathLike, split: str) -> str:
   return os.path.join(folder, f'{split}.questions.jsonl')
 
 
+def checksums(folder: str | os.PathLike,
+              suffixes: tuple[str, ...] = ('.json', '.txt')) -> dict[str, str]:
+  """SHA-256 of the files in a folder itself, by name.
+
+  These are questions, annotations and lists: what it takes to compare two
+  copies of a data set. Features and pictures lie deeper.
+  """
+  found = {}
+  for path in sorted(pathlib.Path(folder).iterdir()):
+    if path.is_file() and path.suffix in suffixes:
+      with path.open('rb') as file:
+        found[path.name] = hashlib.file_digest(file, 'sha256').hexdigest()
+  return found
+
+
 def fingerprint(folder: str | os.PathLike) -> str:
   """A hash that changes when files below the folder come, go or change."""
   sha = hashlib.sha256()
