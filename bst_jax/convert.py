@@ -56,7 +56,7 @@ def read(config, family: str, path: str | pathlib.Path,
   rows = table(family)
   by_words = hasattr(rows, 'load')
   words, sizes, data = (_words(config, vocab) if by_words else
-                        (None, _sizes(config), None))
+                        (None, _sizes(config, rows.PARTIAL), None))
   exp = experiment.build(config, sizes)
   tensors = (rows.load(path, words, exp.shapes) if by_words else
              files.load(path))
@@ -78,8 +78,10 @@ def read(config, family: str, path: str | pathlib.Path,
   return elastic.size(params)
 
 
-def _sizes(config):
-  """What config.data.sizes gives."""
+def _sizes(config, partial=False):
+  """What config.data.sizes gives; for a part of a model, else the data's own."""
+  if partial and not config.data.get('sizes'):
+    return experiment.sizes_of(config)
   if not config.data.get('sizes'):
     raise ValueError(
         'a conversion needs the sizes of the data that the checkpoint was '
