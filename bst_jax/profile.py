@@ -39,9 +39,10 @@ _EXPORTED = flags.DEFINE_string(
 
 DESCRIPTION = """Measures every submodel as the ordinary smaller model that it
 is: exact parameters and multiply-accumulates, XLA's own count, the median of
-warm runs, and what share of a plain matrix product's rate, timed in the same
-process, it reaches. Takes a workdir, a config with random parameters, or the
-folder of exported files."""
+warm runs, that time over what the multiply-accumulates predict from the largest
+submodel's (of MACs), and what share of a plain matrix product's rate, timed in
+the same process, it reaches. Takes a workdir, a config with random parameters,
+or the folder of exported files."""
 EXAMPLES = """python -m bst_jax.profile --workdir runs/quickstart
 python -m bst_jax.profile --workdir runs/quickstart --batch 32 --submodel 1/4x1/4,1x1
 python -m bst_jax.profile --config configs/bst_mcan_vqa.py --convention bst
@@ -51,11 +52,15 @@ python -m bst_jax.profile --exported runs/phone"""
 def table(rows: list[Mapping[str, Any]], batch: int, convention: str) -> str:
   """The rows as aligned text."""
   head = ('submodel', 'params', 'MACs', f'GFLOPs ({convention})',
-          "GFLOPs (XLA's)", 'latency ms', 'utilisation')
+          "GFLOPs (XLA's)", 'latency ms', 'of MACs', 'utilisation')
+  # Time a multiply-accumulate, against that of the largest.
+  pace = lambda r: r['latency_ms'] / r['macs']
+  largest = pace(max(rows, key=lambda r: r['macs']))
   lines = [head, *(
       (r['submodel'], f'{r["params"]:,}', f'{r["macs"]:,}',
        f'{r[f"flops_{convention}"] / 1e9:.3f}', f'{r["xla_flops"] / 1e9:.3f}',
-       f'{r["latency_ms"]:.2f}', f'{r["utilisation"]:.0%}') for r in rows)]
+       f'{r["latency_ms"]:.2f}', f'{pace(r) / largest:.2f}x',
+       f'{r["utilisation"]:.0%}') for r in rows)]
   device = jax.devices()[0]
   return (f'per question; latency of {batch} at a time on {device.device_kind}; '
           'utilisation against a 2048 x 2048 matrix product\n' + scoring.aligned(lines))
