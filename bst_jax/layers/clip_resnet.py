@@ -43,7 +43,8 @@ class BatchNorm(nn.Module):
   """Normalisation by stored statistics, which no gradient reaches.
 
   Mean and variance are parameters, so that checkpoints hold them and convert
-  back; their gradients are zeros, by which no optimiser moves them.
+  back; their gradients are zeros and weight decay spares vectors, so that no
+  optimiser moves them.
   """
 
   inp: Axis

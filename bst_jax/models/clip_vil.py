@@ -38,8 +38,8 @@ class Model(nn.Module):
     max_positions: tokens of the longest question.
     grid_positions: rows, and columns, of the largest grid.
     visual_blocks, visual_width: of the trunk, see `clip_resnet.ClipResNet`.
-    train_visual: let gradients into the trunk; an optimiser's weight decay
-      moves it either way.
+    train_visual: whether the trunk learns; if not, no gradients enter it and
+      optimisers leave it alone, see `frozen_parts`.
     embed_mode: `slice`: a submodel keeps a prefix of the embeddings' channels,
       so that trained weights are the full model; `adapter`: embeddings stay
       whole and a linear layer and a normalisation a modality follow them, as in
@@ -80,6 +80,11 @@ class Model(nn.Module):
     """The one layer stack."""
     return {'encoder': Order(self.num_layers, self.strategy,
                              seed=self.strategy_seed)}
+
+  @property
+  def frozen_parts(self) -> tuple[str, ...]:
+    """Prefixes of the parameters that no optimiser may move."""
+    return () if self.train_visual else ('visual',)
 
   def at(self, sub: Submodel) -> 'Model':
     """The ordinary smaller model that `sub` is."""
