@@ -43,7 +43,7 @@ def create(config: Mapping[str, Any], schedule: Mapping[str, Any], shapes: Any,
   for part in (*parts, *frozen):
     _check_part(part, paths, parts.get(part, {}))
   txs = {FROZEN: optax.set_to_zero()} | {
-      part: _create(whole, own, schedule, epoch, total)
+      part: _create(whole, dict(own), schedule, epoch, total)
       for part, own in ({REST: {}} | parts).items()}
 
   def label(path):
@@ -59,7 +59,7 @@ def create(config: Mapping[str, Any], schedule: Mapping[str, Any], shapes: Any,
   if used == {FROZEN}:
     raise ValueError('config.optimizer.parts and the model freeze every '
                      'parameter; leave one of them to train.')
-  # Without parts the state is that of the one optimiser, as checkpoints have it.
+  # Without parts the state is that of the one optimiser alone.
   tx = txs[REST] if used == {REST} else optax.partition(
       {part: txs[part] for part in sorted(used)}, labels)
   if not clip:
@@ -86,7 +86,6 @@ _OWN = ('frozen', 'lr', 'lr_scale', 'name', 'schedule')
 
 def _create(whole, own, schedule, epoch, total):
   """The optimiser of a part whose options are `own`."""
-  own = dict(own)
   options = own if 'name' in own else whole | own
   name = options['name']
   elastic.check_name(name, OPTIMIZERS, 'optimiser')

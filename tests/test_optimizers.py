@@ -85,7 +85,8 @@ def test_linear_cosine_and_constant():
   np.testing.assert_allclose(
       [linear(step) for step in (0, 5, 10, 55, 100)], [0, .25, .5, .25, 0],
       atol=1e-6)
-  cosine = schedules.create(dict(name='cosine', warmup=0.1, end=0.1), 1, 10, 100)
+  cosine = schedules.create(
+      dict(name='cosine', warmup=0.1, end=0.1), 1, 10, 100)
   rates = [float(cosine(s)) for s in (0, 5, 10, 55, 100)]
   np.testing.assert_allclose(rates, [0, 0.5, 1, 0.55, 0.1], atol=1e-6)
 
