@@ -16,7 +16,7 @@ def create(config: Mapping[str, Any], schedule: Mapping[str, Any], shapes: Any,
            frozen: Iterable[str] = ()) -> optax.GradientTransformation:
   """An optax optimiser from `{'name': …, 'lr': …, 'clip': …, 'parts': …, …}`.
 
-  Weight decay spares vectors: biases, gains and batch statistics.
+  Weight decay spares biases, gains and batch statistics.
 
   Args:
     config: `name` of an optimiser, `lr` = its base rate, `clip` = largest norm
@@ -101,8 +101,16 @@ def _create(whole, own, schedule, epoch, total):
   given = {key: options[key] for key in known & options.keys()}
   if 'mask' in takes:
     # Always: an optimiser may decay by itself, as optax.adamw does.
-    given['mask'] = lambda params: jax.tree.map(lambda p: p.ndim > 1, params)
+    given['mask'] = _decays
   return OPTIMIZERS[name](rate, **given)
+
+
+def _decays(params):
+  """What weight decay moves: not vectors, nor the [heads, channels] of biases.
+  """
+  return jax.tree_util.tree_map_with_path(
+      lambda path, p: p.ndim > 1 and not any(
+          getattr(key, 'key', '') == 'bias' for key in path), params)
 
 
 def _check_part(part, paths, own):

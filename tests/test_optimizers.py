@@ -125,12 +125,14 @@ def test_adam_as_torch_has_it():
 
 
 def test_clip_and_weight_decay():
-  params = {'kernel': jnp.ones((2, 2)), 'bias': jnp.ones(2)}
+  params = {'kernel': jnp.ones((2, 2)), 'scale': jnp.ones(2),
+            'heads': {'bias': jnp.ones((2, 2))}}
   zeros = jax.tree.map(jnp.zeros_like, params)
   tx = create(dict(name='adamw', lr=0.1, weight_decay=0.5), params)
   updates, _ = tx.update(zeros, tx.init(params), params)
   np.testing.assert_allclose(updates['kernel'], -0.05, rtol=1e-6)
-  np.testing.assert_array_equal(updates['bias'], 0)  # Vectors are spared.
+  np.testing.assert_array_equal(updates['scale'], 0)
+  np.testing.assert_array_equal(updates['heads']['bias'], 0)
 
   tx = create(dict(name='sgd', lr=0.1, clip=1.0), params)
   updates, _ = tx.update(params, tx.init(params), params)
