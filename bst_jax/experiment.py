@@ -46,6 +46,11 @@ class Experiment:
     """Shapes of the full model's parameters."""
     return elastic.unbox(self.boxed)
 
+  @property
+  def frozen_parts(self) -> tuple[str, ...]:
+    """Prefixes of the parameters that the model keeps as they are."""
+    return getattr(self.model, 'frozen_parts', ())
+
   def extract(self, params: Any, sub: Submodel) -> Any:
     """Parameters of the ordinary smaller model that `sub` is."""
     return elastic.extract(params, self.axes, sub, self.model.stacks)

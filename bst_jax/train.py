@@ -11,9 +11,10 @@ from bst_jax import (
   experiment,
   interrupt,
   methods,
+  optimizers,
+  schedules,
   scoring,
   sharding,
-  state,
 )
 from bst_jax import metrics as metrics_lib
 from bst_jax import workdir as workdirs
@@ -80,11 +81,12 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path,
   sharding.check_batch(data.example, mesh)
 
   total = experiment.total_steps(config, data)
-  rate = state.schedule(config.schedule, config.optimizer.lr,
-                        data.epoch, total)
+  rate = schedules.create(config.schedule, config.optimizer.lr, data.epoch,
+                          total)
+  tx = optimizers.create(config.optimizer, config.schedule, exp.shapes,
+                         data.epoch, total, exp.frozen_parts)
   method = methods.create(
-      config.method, model=exp.model, task=exp.task,
-      tx=state.optimizer(config.optimizer, rate), axes=exp.axes,
+      config.method, model=exp.model, task=exp.task, tx=tx, axes=exp.axes,
       space=exp.space, micro_batches=config.micro_batches)
   if method.pretrained and init_from is None:
     raise ValueError(

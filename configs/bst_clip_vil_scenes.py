@@ -2,7 +2,8 @@
 
   python tests/bench/digit_trunk.py --output runs/trunk.safetensors
   python -m bst_jax.convert --config configs/bst_clip_vil_scenes.py \
-      --table clip_visual --checkpoint runs/trunk.safetensors --workdir runs/trunk
+      --table clip_visual --checkpoint runs/trunk.safetensors \
+      --workdir runs/trunk
   python -m bst_jax.train --config configs/bst_clip_vil_scenes.py \
       --config.teacher.init_from=runs/trunk --workdir runs/c
 

@@ -1,17 +1,19 @@
 """CLIP-ViL-Direct with BST: MCAN on the grid of CLIP's ResNet, VQA-v2 form.
 
+  python -m bst_jax.train --config configs/mcan_clip_vqa.py \
+      --workdir runs/grid --config.data.name=folder/regions \
+      --config.data.manual_dir=my_data
+  python -m bst_jax.train --config configs/bst_mcan_clip_vqa.py \
+      --workdir runs/bst_grid --config.data.name=folder/regions \
+      --config.data.manual_dir=my_data --config.init_from=runs/grid
   python -m bst_jax.profile --config configs/bst_mcan_clip_vqa.py
 
-The cells of the grid take the place of regions: the features of a picture are
-`ClipResNet` of layers/clip_resnet.py on its pixels, [h, w, 2560] reshaped to
-[h * w, 2560], stored as regions are. Nothing else of MCAN changes. Accuracy:
-not measured here. `:tiny` is that of configs/bst_mcan_vqa.py.
+The first trains the teacher; configs/mcan_clip_vqa.py says what the features
+are. Accuracy: not measured here. `:tiny` is that of configs/bst_mcan_vqa.py.
 """
-from configs import bst_mcan_vqa
+from configs import bst_mcan_vqa, common, mcan_clip_vqa
 
 
 def get_config(arg=''):
-  config = bst_mcan_vqa.get_config()
-  config.data.sizes.num_regions = 240  # 12 x 20 cells of 384 x 640 pixels.
-  config.model.feature_size = 2560
-  return bst_mcan_vqa.tiny(config) if arg == 'tiny' else config
+  config = mcan_clip_vqa.on_grid(bst_mcan_vqa.get_config())
+  return common.tiny(config) if arg == 'tiny' else config

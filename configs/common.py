@@ -20,6 +20,38 @@ def base() -> ml_collections.ConfigDict:
   return config
 
 
+def vqa_v2(**changes) -> dict:
+  """The data of VQA-v2, with every key that a run may override.
+
+  A teacher and those that it teaches read the same splits, so that their words
+  and answers are the same.
+  """
+  return dict(
+      name='vqa_v2', train='train+nominival+vg', eval='minival', batch=64,
+      questions_per_picture=1, inputs=('regions',), word_pieces='',
+      max_tokens=14, words_from='', answers_from='train+val', min_answers=9,
+      scoring='official', allow_overlap=False, data_dir='', manual_dir='',
+      max_bad=0, num_regions=0, image_size=0, image_fit='stretch') | changes
+
+
+def gqa(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+  """An experiment on VQA-v2 turned to GQA: one answer of many is right."""
+  config.data.update(
+      name=config.data.name.replace('vqa_v2', 'gqa'), train='train+val',
+      eval='testdev', answers_from='', min_answers=1)
+  config.data.sizes.num_answers = 1843
+  config.task.name = 'gqa'
+  return config
+
+
+def sandwich(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+  """BST of the model that `config` trains alone, which is the teacher."""
+  config.space.widths = ('1/4', '1/2', '3/4', '1')
+  config.space.depths = ('1/6', '1/3', '2/3', '1')
+  config.method = dict(name='bst', teacher='frozen', sampled=3, gt_weight=0.0)
+  return config
+
+
 def digit_scenes(name: str = 'easy') -> dict:
   """The embedded data: pictures of digits, 16 of them x 4 questions a batch."""
   return dict(
@@ -33,16 +65,24 @@ def tiny(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
   config.data = digit_scenes('tiny') | dict(
       batch=16, inputs=config.data.get('inputs', ('regions',)))
   config.data.seed = config.get_ref('seed')
-  config.steps, config.epochs = 20, 0
+  config.steps, config.epochs, config.micro_batches = 20, 0, 1
   config.log_every, config.save_every, config.eval_every = 5, 10, 10
-  config.model.update(width=16, heads=2, mlp=32, fused=32, num_layers=2,
-                      word=16, recurrent=16)
-  if 'feature_size' in config.model and 'stem' not in config.model:
-    del config.model.feature_size  # The data decide.
-  # Three submodels: compiling is most of such a short run.
-  config.space.widths = config.space.depths = ('1/2', '1')
+  model = config.model
+  model.update(width=16, heads=2, mlp=32, fused=32, num_layers=2, word=16)
+  if 'recurrent' in model:
+    model.recurrent = 16
+  if 'visual_blocks' in model:
+    model.update(visual_blocks=(1, 1, 1, 1), visual_width=8)
+  if 'feature_size' in model and 'stem' not in model:
+    del model.feature_size  # The data decide.
+  if len(config.space.widths) > 1:
+    # Three submodels: compiling is most of such a short run.
+    config.space.widths = config.space.depths = ('1/2', '1')
   if 'sampled' in config.method:
     config.method.sampled = 1
   if config.get('teacher'):
     config.teacher = tiny(config.teacher)
+  elif config.method.get('teacher') == 'frozen':
+    # It needs a trained model, and a minute has none.
+    config.method.teacher = 'inplace'
   return config

@@ -1,7 +1,7 @@
 """Costs of UNITER and CLIP-ViL against the table of their slicing rules."""
 import functools
 
-from bst_jax import costs, elastic, experiment, methods, state
+from bst_jax import costs, elastic, experiment
 from bst_jax.elastic import Submodel
 from configs import bst_clip_vil_vqa, bst_mcan_clip_vqa, bst_uniter_vqa
 import jax
@@ -117,27 +117,6 @@ def test_the_trunk_is_dearer_than_the_transformer():
   whole = costs.of(exp.model, exp.shapes, experiment.example(exp.sizes))
   assert whole.by_part()['visual'] == found.macs
   assert whole.macs == found.macs + macs(exp, elastic.FULL)
-
-
-@pytest.mark.parametrize('module', [
-    bst_uniter_vqa, bst_clip_vil_vqa, bst_mcan_clip_vqa],
-    ids=lambda module: module.__name__)
-def test_a_step_of_the_tiny_config_fits_together(module):
-  config = module.get_config('tiny')
-  data = dict(num_regions=10, feature_size=12) if (
-      'regions' in config.data.inputs) else dict(image_size=64)
-  exp = experiment.build(
-      config, dict(vocab_size=30, num_answers=9, max_tokens=14) | data)
-  rate = state.schedule(config.schedule, config.optimizer.lr, 10, config.steps)
-  method = methods.create(
-      config.method, model=exp.model, task=exp.task,
-      tx=state.optimizer(config.optimizer, rate), axes=exp.axes,
-      space=exp.space, micro_batches=1)
-  batch = experiment.example(exp.sizes, 4, 2) | {
-      'target': jnp.ones((4, 9)), 'mask': jnp.ones(4, bool)}
-  start = jax.eval_shape(method.init, jax.random.key(0), exp.shapes)
-  after, metrics = jax.eval_shape(method.step, start, batch)
-  assert after == start and metrics['loss/full'].shape == ()
 
 
 def test_mcan_on_the_grid():

@@ -27,8 +27,8 @@ def normalise(image: jax.Array) -> jax.Array:
 
   Args:
     image: uint8, brought to CLIP's mean and deviation; or float, which is taken
-      to be so already. Padding is zero *after* this: pad uint8 pictures with
-      the mean colour, 123 117 104.
+      to be so already. The bars beside a picture are black before this, as in
+      CLIP-ViL's released code.
   """
   if image.ndim != 4 or image.shape[-1] != 3 or min(image.shape[1:3]) < STRIDE:
     raise ValueError(
@@ -43,7 +43,8 @@ class BatchNorm(nn.Module):
   """Normalisation by stored statistics, which no gradient reaches.
 
   Mean and variance are parameters, so that checkpoints hold them and convert
-  back; their gradients are zeros, by which no optimiser moves them.
+  back; their gradients are zeros and weight decay spares vectors, so that no
+  optimiser moves them.
   """
 
   inp: Axis

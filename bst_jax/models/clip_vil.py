@@ -29,8 +29,8 @@ class Model(SingleStream):
   Attributes:
     grid_positions: rows, and columns, of the largest grid.
     visual_blocks, visual_width: of the trunk, see `clip_resnet.ClipResNet`.
-    train_visual: let gradients into the trunk; an optimiser's weight decay
-      moves it either way.
+    train_visual: whether the trunk learns; if not, no gradients enter it and
+      optimisers leave it alone, see `frozen_parts`.
   """
 
   grid_positions: int = 25
@@ -39,6 +39,11 @@ class Model(SingleStream):
   train_visual: bool = True
 
   pooler_tanh = False
+
+  @property
+  def frozen_parts(self) -> tuple[str, ...]:
+    """Prefixes of the parameters that no optimiser may move."""
+    return () if self.train_visual else ('visual',)
 
   def setup(self):
     self.visual = clip_resnet.ClipResNet(

@@ -11,7 +11,7 @@ between the steps of the same process.
 import argparse
 import time
 
-from bst_jax import costs, elastic, experiment, latency, methods, state
+from bst_jax import costs, elastic, experiment, latency, methods, optimizers
 from configs import bst_mcan_vqa
 import jax
 import jax.numpy as jnp
@@ -27,11 +27,12 @@ def main():
   args = parser.parse_args()
 
   config = bst_mcan_vqa.get_config()
-  config.model.dropout = args.dropout
+  config.model.dropout, config.optimizer.lr = args.dropout, 1e-6
   exp = experiment.build(config, dict(config.data.sizes))
   method = methods.create(
       config.method, model=exp.model, task=exp.task,
-      tx=state.optimizer(config.optimizer, lambda step: 1e-6),
+      tx=optimizers.create(config.optimizer, dict(name='constant'), exp.shapes,
+                           1, 1),
       axes=exp.axes, space=exp.space, micro_batches=1)
 
   rng = np.random.default_rng(0)
