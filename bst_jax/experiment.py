@@ -140,16 +140,21 @@ def load_data(config: ml_collections.ConfigDict,
       shard_index=jax.process_index(), shard_count=jax.process_count())
 
 
-def check_words(data: Any, workdir: str | pathlib.Path) -> None:
-  """Raises where a workdir's word table has other words than the data."""
-  from bst_jax.data import word_pieces
+def check_vocabularies(data: Any, workdir: str | pathlib.Path) -> None:
+  """Raises where a workdir's words or answers are others than the data's."""
+  from bst_jax.data import source
 
-  path = pathlib.Path(workdir) / VOCAB / 'words.json'
-  if path.exists() and word_pieces.load(path) != data.vocab:
-    raise ValueError(
-        f'Training was to start from {workdir}, but its words ({path}) are '
-        'others than those of the data, or stand in another order: each would '
-        'get the vector of another. Make it with the same config.data.')
+  folder = pathlib.Path(workdir) / VOCAB
+  if not (folder / 'words.json').exists():
+    return  # Converted from a file that names neither.
+  words, answers, _ = source.read_vocabularies(folder)
+  for what, same in (('words', words == data.vocab),
+                     ('answers', answers == tuple(data.answers))):
+    if not same:
+      raise ValueError(
+          f'Training was to start from {workdir}, but its {what} ({folder}) are '
+          'others than those of the data, or stand in another order: each would '
+          'get the parameters of another. Make it with the same config.data.')
 
 
 def sizes_of(config: ml_collections.ConfigDict) -> dict[str, int]:

@@ -76,7 +76,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path,
   mesh = sharding.make_mesh(config.mesh)
   data = experiment.load_data(config, workdir)
   if init_from is not None:
-    experiment.check_words(data, init_from)
+    experiment.check_vocabularies(data, init_from)
   exp = experiment.build(config, data.sizes)
   sharding.check_batch(data.example, mesh)
 

@@ -135,7 +135,7 @@ def test_the_workdir_starts_a_training(tmp_path):
   config.init_from = str(tmp_path / 'begin')
   convert.read(config, 'glove', path, tmp_path / 'start')
 
-  experiment.check_words(data, tmp_path / 'start')
+  experiment.check_vocabularies(data, tmp_path / 'start')
   params = elastic.flatten(checkpoint.load_params(
       tmp_path / 'start', exp.shapes))
   table = dict(zip(data.vocab.words, params['words/table']))
@@ -156,6 +156,9 @@ def test_the_workdir_starts_a_training(tmp_path):
   with pytest.raises(ValueError, match="give the folder 'vocab' of a workdir"):
     convert.read(config, 'glove', path, tmp_path / 'third', str(tmp_path))
 
+  data.answers = data.answers[::-1]
+  with pytest.raises(ValueError, match=r'its answers \(.*in another order'):
+    experiment.check_vocabularies(data, tmp_path / 'start')
   data.vocab.words = data.vocab.words[::-1]
-  with pytest.raises(ValueError, match='or stand in another order'):
-    experiment.check_words(data, tmp_path / 'start')
+  with pytest.raises(ValueError, match=r'its words \(.*in another order'):
+    experiment.check_vocabularies(data, tmp_path / 'start')
