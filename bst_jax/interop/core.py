@@ -58,6 +58,14 @@ CONV = Op(lambda x, ours: x.transpose(2, 3, 1, 0),
           lambda x: x.transpose(3, 2, 0, 1),
           lambda ours: (ours[3], ours[2], ours[0], ours[1]))
 
+
+
+def lone(axes: int) -> Op:
+  """What stands behind leading axes of one in torch, as one of a batch."""
+  return Op(lambda x, ours: x.reshape(ours), lambda x: x[(None,) * axes],
+            lambda ours: (1,) * axes + tuple(ours))
+
+
 Row = tuple[str, str | tuple[str, ...], Op]
 
 

@@ -1,0 +1,14 @@
+"""DeiTForImageClassificationWithTeacher of transformers 5: two heads.
+
+The model's distilled=True. With one head on the class token, distilled_head=
+False, it is DeiTForImageClassification, whose table is `hf_deit_single`.
+"""
+from bst_jax.interop.core import linear_rows
+from bst_jax.interop.hf_vit import rows
+
+HEADS = (*linear_rows('cls_classifier', 'head'),
+         *linear_rows('distillation_classifier', 'distilled_head'))
+
+TABLE = (*rows('deit'), *HEADS)
+IGNORED = RENAMES = ()
+PARTIAL = False

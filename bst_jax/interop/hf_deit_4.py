@@ -1,0 +1,8 @@
+"""DeiTForImageClassificationWithTeacher in the names of transformers 4."""
+from bst_jax.interop.hf_deit import HEADS
+from bst_jax.interop.hf_vit import rows
+
+TABLE = (*rows('deit', old=True), *HEADS)
+IGNORED = (r'deit\.pooler\..*',)
+RENAMES = ()
+PARTIAL = False

@@ -1,0 +1,7 @@
+"""DeiTForImageClassification of transformers 5: one head for two tokens."""
+from bst_jax.interop.core import linear_rows
+from bst_jax.interop.hf_vit import rows
+
+TABLE = (*rows('deit'), *linear_rows('classifier', 'head'))
+IGNORED = RENAMES = ()
+PARTIAL = False
