@@ -112,7 +112,9 @@ def space_of(config: Mapping[str, Any]) -> Space:
 def example(sizes: Mapping[str, int], questions: int = 1,
             pictures: int = 1) -> dict[str, jax.Array]:
   """A batch of zeros and ones with the shapes that the sizes decide."""
-  batch = {'tokens': jnp.ones((questions, sizes['max_tokens']), jnp.int32)}
+  batch = {}
+  if 'max_tokens' in sizes:  # Else pictures without questions.
+    batch['tokens'] = jnp.ones((questions, sizes['max_tokens']), jnp.int32)
   if 'num_regions' in sizes:
     shape = pictures, sizes['num_regions']
     batch['regions'] = jnp.ones((*shape, sizes['feature_size']))

@@ -1,12 +1,13 @@
 """Vision transformers and the sampling of their tokens."""
-from bst_jax import elastic
-from bst_jax.elastic import Submodel
+from bst_jax import elastic, methods, tasks
+from bst_jax.elastic import Space, Submodel
 from bst_jax.layers.sampler import Ats
 from bst_jax.models.vit import Model
 import jax
 import jax.numpy as jnp
 import models
 import numpy as np
+import optax
 import pytest
 
 SIZES = {k: v for k, v in models.TINY['vit'][0].items() if k != 'name'
@@ -128,6 +129,25 @@ def test_training_drops_tokens_and_branches():
   # Every layer learns: tokens that go leave through keys and values.
   for leaf in jax.tree.leaves(one['encoder']['layer_0']['ffn']):
     assert np.abs(leaf).max() > 0
+
+
+@pytest.mark.parametrize('method', ['plain', 'bst'])
+def test_training_with_dropped_tokens_lowers_the_loss(method):
+  """The sandwich too: every submodel samples tokens of its own."""
+  model, batch, params = tiny(blocks=(0, 1), capacity=(12, 8))
+  _, _, _, axes = models.build('vit', num_layers=2)
+  options = {'bst': dict(teacher='inplace', sampled=0)}.get(method, {})
+  made = methods.create(
+      dict(name=method) | options, model=model, axes=axes, micro_batches=1,
+      task=tasks.TASKS['classify'], tx=optax.adam(3e-3),
+      space=Space(('1/2', '1'), ('1/2', '1')))
+  batch = batch | {'label': jnp.arange(4), 'mask': jnp.ones(4, bool)}
+  state, step = made.init(jax.random.key(0), params), jax.jit(made.step)
+  losses = []
+  for _ in range(8):
+    state, metrics = step(state, batch)
+    losses.append(float(metrics['loss/full']))
+  assert losses[-1] < 0.7 * losses[0]
 
 
 def test_submodels_sample_in_the_layers_that_they_keep():
