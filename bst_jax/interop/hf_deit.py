@@ -1,6 +1,6 @@
-"""DeiTForImageClassificationWithTeacher of transformers 5: two heads.
+"""DeiTForImageClassificationWithTeacher of transformers 5 in memory: two heads.
 
-The model's distilled=True. With one head on the class token, distilled_head=
+Its files are in the names of transformers 4: table `hf_deit_4`. The model's distilled=True. With one head on the class token, distilled_head=
 False, it is DeiTForImageClassification, whose table is `hf_deit_single`.
 """
 from bst_jax.interop.core import linear_rows

@@ -1,4 +1,4 @@
-"""DeiTForImageClassificationWithTeacher in the names of transformers 4."""
+"""DeiTForImageClassificationWithTeacher in the names of files, see `hf_vit_4`."""
 from bst_jax.interop.hf_deit import HEADS
 from bst_jax.interop.hf_vit import rows
 

@@ -1,4 +1,4 @@
-"""DeiTForImageClassification of transformers 5: one head for two tokens."""
+"""DeiTForImageClassification of transformers 5 in memory: one head, two tokens."""
 from bst_jax.interop.core import linear_rows
 from bst_jax.interop.hf_vit import rows
 

@@ -1,6 +1,6 @@
-"""ViTForImageClassification of transformers 5 <-> models/vit.py.
+"""ViTForImageClassification of transformers 5 in memory <-> models/vit.py.
 
-The names of transformers 4, in which many files are written: `hf_vit_4`.
+Its files are in the names of transformers 4: table `hf_vit_4`.
 """
 from bst_jax.interop.core import LINEAR_FROM_HEADS, linear_rows, norm_rows
 from bst_jax.interop.timm_vit import frame_rows

@@ -1,4 +1,8 @@
-"""ViTForImageClassification in the names of transformers 4."""
+"""ViTForImageClassification in the names of transformers 4 and of files.
+
+Version 5 still writes its files in these names; those of `hf_vit` are what its
+state_dict() has.
+"""
 from bst_jax.interop.core import linear_rows
 from bst_jax.interop.hf_vit import rows
 

@@ -54,6 +54,29 @@ def gather_tokens(x: jax.Array, index: jax.Array) -> jax.Array:
   return jnp.take_along_axis(x, index, axis=1)
 
 
+def resize_positions(table: jax.Array, lead: int, old: tuple[int, int],
+                     new: tuple[int, int]) -> jax.Array:
+  """Places of a grid of another size, bilinear with half-pixel centres.
+
+  Args:
+    table: float[lead + h * w, d], the places of `lead` tokens, which stay as
+      they are, and of the cells of a grid, row by row.
+    lead: tokens in front of the grid.
+    old, new: height and width of the grid.
+
+  Reference: DeiT's fine-tuning at a higher resolution.
+  """
+  cells = table.shape[0] - lead
+  if old[0] * old[1] != cells:
+    raise ValueError(f'{cells} places are no grid of {old[0]} x {old[1]}; give '
+                     'the sides of the grid that they are of.')
+  size = table.shape[1]
+  grid = jax.image.resize(
+      table[lead:].reshape(*old, size), (*new, size), 'bilinear',
+      antialias=False)
+  return jnp.concatenate([table[:lead], grid.reshape(-1, size)])
+
+
 def nonzero_rows(features: jax.Array) -> jax.Array:
   """bool[..., N]: rows of float[..., N, F] that are not padding."""
   return (features != 0).any(-1)
