@@ -55,6 +55,8 @@ def read(config, family: str, path: str | pathlib.Path,
   rows = table(family)
   exp = experiment.build(config, dict(config.data.sizes))
   tensors = files.load(path)
+  if hasattr(rows, 'ADAPT'):
+    tensors = rows.ADAPT(core.rename(tensors, rows.RENAMES), exp.shapes)
   target = _start(config, exp) if rows.PARTIAL else exp.shapes
   params = core.read(rows.TABLE, tensors, target, rows.IGNORED, rows.RENAMES,
                      rows.PARTIAL)

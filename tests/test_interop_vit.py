@@ -30,6 +30,29 @@ def test_there_and_back(name):
     core.read(table.TABLE, foreign, params, table.IGNORED, table.RENAMES)
 
 
+@pytest.mark.parametrize('name', ['timm_vit', 'hf_deit_4'])
+def test_weights_of_a_lower_resolution_fit_a_higher_one(name):
+  options = dict(num_layers=1, ats=None)
+  _, _, params, _ = models.build('vit_ats', **options)
+  large = params | {'positions': np.zeros((2 + 36, 16), np.float32)}
+  table = convert.table(name)
+  foreign = core.write(table.TABLE, params)
+  kernel = next(key for key, value in foreign.items() if value.ndim == 4)
+  old = foreign | {kernel: foreign[kernel].reshape(16, -1)}
+  got = core.read(table.TABLE, table.ADAPT(old, large), large)
+  positions = got.pop('positions')
+  places = np.asarray(params['positions'])
+  np.testing.assert_array_equal(positions[:2], places[:2])
+  # The corners' centres lie outside of the coarse grid's: theirs are its own.
+  np.testing.assert_allclose(positions[[2, 7, -6, -1]],
+                             places[[2, 5, -4, -1]], atol=1e-6)
+  assert np.abs(positions[8] - places[2]).max() > 1e-3
+  for path, value in elastic.flatten(got).items():
+    np.testing.assert_array_equal(value, elastic.flatten(params)[path])
+  same = table.ADAPT(foreign, params)
+  assert all(same[key] is value for key, value in foreign.items())
+
+
 def test_every_tensor_of_the_published_file_has_a_row():
   config = ats_deit_s.get_config()
   exp = experiment.build(config, dict(config.data.sizes))

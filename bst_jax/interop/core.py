@@ -10,6 +10,8 @@ A table file holds
            not written back.
   RENAMES  pairs (regular expression, replacement), applied in turn to every
            foreign name: old spellings and prefixes.
+  ADAPT    may be left out: (foreign tensors, shapes of ours) -> the tensors
+           that a model of our sizes reads.
   PARTIAL  whether it fills only a part of our model: the rest keeps the
            parameters that it starts from.
 """

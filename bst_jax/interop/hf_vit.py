@@ -3,7 +3,7 @@
 Its files are in the names of transformers 4: table `hf_vit_4`.
 """
 from bst_jax.interop.core import LINEAR_FROM_HEADS, linear_rows, norm_rows
-from bst_jax.interop.timm_vit import frame_rows
+from bst_jax.interop.timm_vit import adapter, frame_rows
 
 _OURS = 'encoder/layer_{i}'
 # Parts of a layer: transformers 5, transformers 4, ours.
@@ -34,6 +34,14 @@ def rows(model, old=False):
           *norm_rows(f'{layer}.layernorm_after', f'{_OURS}/norm2'))
 
 
+def adapt(model):
+  """`timm_vit.adapter` under the prefix `vit` or `deit`."""
+  inner = f'{model}.embeddings'
+  return adapter(f'{inner}.position_embeddings',
+                 f'{inner}.patch_embeddings.projection.weight')
+
+
 TABLE = (*rows('vit'), *linear_rows('classifier', 'head'))
 IGNORED = RENAMES = ()
+ADAPT = adapt('vit')
 PARTIAL = False

@@ -64,6 +64,7 @@ class Layer(nn.Module):
     kernel_init, bias_init: of every linear layer, as of `Dense`.
     stage: the sampling of tokens here; None for none.
     policy_eps: see `sampler.Ats`.
+    soft: the sampling has straight-through gradients.
     fill: the sampling fills spare slots with tokens that are gone.
   """
 
