@@ -60,6 +60,8 @@ def read(config, family: str, path: str | pathlib.Path,
   exp = experiment.build(config, sizes)
   tensors = (rows.load(path, words, exp.shapes) if by_words else
              files.load(path))
+  if hasattr(rows, 'ADAPT'):
+    tensors = rows.ADAPT(core.rename(tensors, rows.RENAMES), exp.shapes)
   target = _start(config, exp) if rows.PARTIAL else exp.shapes
   params = core.read(rows.TABLE, tensors, target, rows.IGNORED, rows.RENAMES,
                      rows.PARTIAL)

@@ -17,6 +17,14 @@ def kl_divergence(logits: jax.Array, target: jax.Array) -> jax.Array:
   return optax.losses.kl_divergence(jax.nn.log_softmax(logits), target)
 
 
+def cross_entropy(logits: jax.Array, target: jax.Array) -> jax.Array:
+  """Of float[B, A] against classes int[B] or rows that sum to one -> float[B].
+  """
+  if jnp.issubdtype(target.dtype, jnp.integer):
+    return optax.softmax_cross_entropy_with_integer_labels(logits, target)
+  return optax.softmax_cross_entropy(logits, target)
+
+
 # How per-example sums become the loss. The published setups differ, so that a
 # task names its own (BST, released code: sum over classes and batch).
 REDUCTIONS = {

@@ -14,12 +14,19 @@ class Task(NamedTuple):
     soften: a teacher's logits -> the soft target of its students.
     hard: soft scores of the annotators -> the target from labels.
     reduction: name in `losses.REDUCTIONS`.
+    key: of the labels in a batch. Without a `score` of every answer there,
+      they are classes int[B], of which one is right.
   """
 
   pointwise: Callable[[jax.Array, jax.Array], jax.Array]
   soften: Callable[[jax.Array], jax.Array]
   hard: Callable[[jax.Array], jax.Array]
   reduction: str = 'sum'
+  key: str = 'target'
+
+  def labels(self, batch: Mapping[str, jax.Array]) -> jax.Array:
+    """The target that a batch's labels are."""
+    return self.hard(batch[self.key])
 
   def loss(self, logits: jax.Array, target: jax.Array,
            mask: jax.Array) -> jax.Array:
@@ -33,8 +40,9 @@ class Task(NamedTuple):
 
     Args:
       logits: float[B, A].
-      batch: `score` float[B, A], the accuracy that each answer would earn,
-        `target`, `type` int32[B] and `mask` bool[B].
+      batch: labels and `mask` bool[B]; `score` float[B, A], the accuracy that
+        each answer would earn, where several may be right; `type` int32[B]
+        where there are types.
       num_types: static number of question types.
 
     Returns:
@@ -43,10 +51,15 @@ class Task(NamedTuple):
     """
     mask = batch['mask'].astype(jnp.float32)
     pick = logits.argmax(-1)
-    earned = jnp.take_along_axis(batch['score'], pick[:, None], 1)[:, 0] * mask
-    kind = jax.nn.one_hot(batch['type'], num_types) * mask[:, None]
+    if 'score' in batch:
+      earned = jnp.take_along_axis(batch['score'], pick[:, None], 1)[:, 0]
+    else:
+      earned = (pick == batch[self.key]).astype(jnp.float32)
+    earned *= mask
+    types = batch['type'] if num_types else jnp.zeros_like(pick)
+    kind = jax.nn.one_hot(types, num_types) * mask[:, None]
     by_type = lambda x: jnp.append(x @ kind, x @ mask)
-    loss = self.pointwise(logits, self.hard(batch['target'])) * mask
+    loss = self.pointwise(logits, self.labels(batch)) * mask
     return {'correct': by_type(earned), 'count': by_type(jnp.ones_like(mask)),
             'loss': loss.sum(), 'examples': mask.sum()}
 
@@ -60,6 +73,9 @@ TASKS = {
     'vqa': Task(losses.binary_cross_entropy, jax.nn.sigmoid, lambda t: t),
     # One answer of many.
     'gqa': Task(losses.kl_divergence, jax.nn.softmax, _most_agreed),
+    # The class of a picture; mixed pictures have a distribution of classes.
+    'classify': Task(losses.cross_entropy, jax.nn.softmax, lambda t: t,
+                     'mean_batch', 'label'),
 }
 
 

@@ -48,6 +48,10 @@ def batch_of(*keys, questions=4, pictures=2, side=16, seed=0):
   return {key: jnp.asarray(every[key]) for key in keys}
 
 
+# Whose batches are pictures alone.
+_VIT = dict(name='vit', num_answers=7, image_size=16, patch=4, width=16,
+            heads=4, mlp=32, num_layers=4)
+
 # A new backbone is a row: its arguments and a function that makes a batch.
 TINY = {
     'mcan_vqa': (_SIZES, functools.partial(batch_of, 'tokens', 'regions')),
@@ -60,7 +64,13 @@ TINY = {
     'clip_vil': (_BERT | dict(name='clip_vil', visual_blocks=(1, 1),
                               visual_width=2, grid_positions=4),
                  functools.partial(batch_of, 'tokens', 'image', side=32)),
+    'vit': (_VIT, functools.partial(batch_of, 'image', pictures=4)),
+    'vit_ats': (_VIT | dict(
+        distilled=True, ats=dict(blocks=(0, 2, 3), capacity=(12, 9, None))),
+                functools.partial(batch_of, 'image', pictures=4)),
 }
+# Those that answer questions.
+QUESTIONS = [name for name in TINY if not name.startswith('vit')]
 
 
 def random_params(shapes, seed=0):

@@ -57,7 +57,7 @@ def test_more_padding_changes_nothing(name):
   assert abs(models.run(model, params, real) - before).max() > 1e-3
 
 
-@pytest.mark.parametrize('name', models.TINY)
+@pytest.mark.parametrize('name', models.QUESTIONS)
 def test_questions_of_one_picture_stand_together(name):
   model, batch, params, _ = models.build(name, num_layers=1)
   grouped = models.run(model, params, batch)
@@ -69,7 +69,7 @@ def test_questions_of_one_picture_stand_together(name):
   assert abs(models.run(model, params, other) - grouped).max() > 1e-3
 
 
-@pytest.mark.parametrize('name', ['mcan_gqa', 'uniter', 'clip_vil'])
+@pytest.mark.parametrize('name', ['mcan_gqa', 'uniter', 'clip_vil', 'vit'])
 def test_bfloat16_is_near_float32(name):
   model, batch, params, _ = models.build(name, num_layers=1)
   exact = models.run(model, params, batch)

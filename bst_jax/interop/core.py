@@ -10,6 +10,8 @@ A table file holds
            not written back.
   RENAMES  pairs (regular expression, replacement), applied in turn to every
            foreign name: old spellings and prefixes.
+  ADAPT    may be left out: (foreign tensors, shapes of ours) -> the tensors
+           that a model of our sizes reads.
   PARTIAL  whether it fills only a part of our model: the rest keeps the
            parameters that it starts from.
 and, where the foreign file is looked up by the words of the data,
@@ -59,6 +61,14 @@ LINEAR_FROM_HEADS = linear(2)
 CONV = Op(lambda x, ours: x.transpose(2, 3, 1, 0),
           lambda x: x.transpose(3, 2, 0, 1),
           lambda ours: (ours[3], ours[2], ours[0], ours[1]))
+
+
+
+def lone(axes: int) -> Op:
+  """What stands behind leading axes of one in torch, as one of a batch."""
+  return Op(lambda x, ours: x.reshape(ours), lambda x: x[(None,) * axes],
+            lambda ours: (1,) * axes + tuple(ours))
+
 
 Row = tuple[str, str | tuple[str, ...], Op]
 

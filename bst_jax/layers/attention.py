@@ -1,11 +1,12 @@
 """Multi-head attention whose width is a number of heads."""
 from collections.abc import Callable
+import functools
 from typing import Any
 
 from bst_jax.elastic import Axis, FULL, Submodel
 from bst_jax.layers.dropout import Dropout
 from bst_jax.layers.linear import Dense
-from bst_jax.layers.tokens import masked_softmax
+from bst_jax.layers.tokens import gated_softmax, masked_softmax
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
@@ -29,22 +30,49 @@ class Attention(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array, y: jax.Array | None = None, *,
-               mask: jax.Array | None = None, sub: Submodel = FULL,
-               seed: jax.Array | None = None) -> jax.Array:
-    """Attends from float[B, N, d] to float[B, M, d], mask bool[B, M]."""
+               mask: jax.Array | None = None, gate: jax.Array | None = None,
+               gate_eps: float = 0.0, select: Callable | None = None,
+               sub: Submodel = FULL, seed: jax.Array | None = None):
+    """Attends from float[B, N, d] to float[B, M, d].
+
+    Args:
+      x: what attends.
+      y: what it attends to; x if None.
+      mask: bool[B, M], true = attend.
+      gate, gate_eps: float[B, M] in place of a mask, see `gated_softmax`.
+      select: lets some rows of x attend: called as select(x, query, attend,
+        values), see `sampler.Stage`; it returns probabilities and what else it
+        has to say.
+      sub: the part to run.
+      seed: of dropout, None for evaluation.
+
+    Returns:
+      float[B, N, d]; with select a pair of float[B, n, d] and its other word.
+    """
     y = x if y is None else y
     split = (self.heads, Axis('head_dim', self.embed.size // self.heads.size))
-    project = lambda name, z: Dense(
+    project = lambda name: functools.partial(Dense(
         (self.embed,), split, self.kernel_init, self.bias_init,
-        dtype=self.dtype, name=name)(z, sub=sub)
-    q = project('query', x)                                 # [B, N, h, K]
-    k, v = project('key', y), project('value', y)           # [B, M, h, K]
+        dtype=self.dtype, name=name), sub=sub)
+    query, key, value = project('query'), project('key'), project('value')
+    k, v = key(y), value(y)                                 # [B, M, h, K]
 
-    scores = jnp.einsum('bnhk,bmhk->bhnm', q * q.shape[-1] ** -0.5, k)
-    mask = None if mask is None else mask[:, None, None, :]
-    probs = masked_softmax(scores, mask)                    # [B, h, N, M]
+    def attend(q, dtype=None):
+      scores = jnp.einsum('bnhk,bmhk->bhnm', q * q.shape[-1] ** -0.5, k,
+                          preferred_element_type=dtype)
+      across = lambda z: None if z is None else z[:, None, None, :]
+      if gate is not None:
+        return gated_softmax(scores, across(gate), gate_eps)
+      return masked_softmax(scores, across(mask))           # [B, h, N, M]
+
+    picked = None
+    if select is None:
+      probs = attend(query(x))
+    else:
+      probs, picked = select(x, query, attend, v)
     probs = Dropout(self.dropout)(probs, seed)
     z = jnp.einsum('bhnm,bmhk->bnhk', probs, v)             # [B, N, h, K]
-    return Dense(split, (self.embed,), self.out_init or self.kernel_init,
-                 self.out_init or self.bias_init, dtype=self.dtype,
-                 name='out')(z, sub=sub)
+    z = Dense(split, (self.embed,), self.out_init or self.kernel_init,
+              self.out_init or self.bias_init, dtype=self.dtype,
+              name='out')(z, sub=sub)
+    return z if select is None else (z, picked)

@@ -15,9 +15,12 @@ class Dropout(nn.Module):
 
   Attributes:
     rate: share of the elements that are dropped.
+    whole: drop an example, an entry of the first axis, as a whole: the
+      stochastic depth of a residual branch.
   """
 
   rate: float
+  whole: bool = False
 
   @nn.compact
   def __call__(self, x: jax.Array, seed: jax.Array | None) -> jax.Array:
@@ -29,12 +32,13 @@ class Dropout(nn.Module):
     if seed is None or not self.rate:
       return x
     key = reseed(seed, '/'.join(self.path))
-    counter = jnp.zeros(x.shape, jnp.uint32)
+    shape = (x.shape[0], *[1] * (x.ndim - 1)) if self.whole else x.shape
+    counter = jnp.zeros(shape, jnp.uint32)
     stride = 1
     for axis in reversed(range(x.ndim)):
       counter += jax.lax.broadcasted_iota(
-          jnp.uint32, x.shape, axis) * jnp.uint32(stride)
-      stride *= x.shape[axis]
+          jnp.uint32, shape, axis) * jnp.uint32(stride)
+      stride *= shape[axis]
     noise = _mix(_mix(counter + key) ^ key)
     threshold = min(round(self.rate * 2 ** 32), 2 ** 32 - 1)
     keep = noise >= jnp.uint32(threshold)

@@ -1,5 +1,6 @@
 """A stack of layers of which a submodel runs some. DEPTH lives here."""
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from bst_jax.elastic import Axis, FULL, Order, Submodel
 from flax import linen as nn
@@ -12,11 +13,12 @@ def narrowed(model: nn.Module, sub: Submodel) -> nn.Module:
   """The ordinary smaller model that `sub` is of a transformer backbone.
 
   Args:
-    model: has the sizes `width`, `heads`, `mlp`, `fused` and `num_layers`.
+    model: has `num_layers` and some of the sizes `width`, `heads`, `mlp` and
+      `fused`.
     sub: the part to keep.
   """
   sizes = {field: sub.units(Axis(axis, getattr(model, field)))
-           for field, axis in _AXES.items()}
+           for field, axis in _AXES.items() if hasattr(model, field)}
   return model.clone(num_layers=sub.count(model.num_layers), **sizes)
 
 
@@ -27,11 +29,13 @@ class Stack(nn.Module):
     layer: makes a layer from its name.
     order: which layers a depth keeps.
     remat: recompute the layers' insides in the backward pass, to save memory.
+    options: what `layer` takes besides, by name of the layer.
   """
 
   layer: Callable[..., nn.Module]
   order: Order
   remat: bool = False
+  options: Mapping[str, Mapping[str, Any]] | None = None
 
   @nn.compact
   def __call__(self, x, *args, sub: Submodel = FULL, seed=None):
@@ -45,5 +49,7 @@ class Stack(nn.Module):
 
     run = nn.remat(run) if self.remat else run
     for i in sub.layers(self.order):
-      x = run(self.layer(name=f'layer_{i}'), x, *args)
+      name = f'layer_{i}'
+      x = run(self.layer(name=name, **(self.options or {}).get(name, {})), x,
+              *args)
     return x

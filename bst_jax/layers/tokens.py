@@ -24,6 +24,59 @@ def masked_softmax(scores: jax.Array, mask: jax.Array | None,
   return jax.nn.softmax(wide, axis).astype(scores.dtype)
 
 
+def gated_softmax(scores: jax.Array, gate: jax.Array,
+                  eps: float = 0.0) -> jax.Array:
+  """Softmax whose terms are multiplied by gates that gradients may pass.
+
+  Args:
+    scores: float[...].
+    gate: float that broadcasts to scores, in 0..1; one of each row is not 0.
+    eps: spread evenly over all places, masked or not, beside the sum.
+
+  Returns:
+    float[...] in the dtype of scores; with gates of 0 and 1 and no eps it is
+    `masked_softmax`, in which a gate has no gradient.
+  """
+  wide = scores.astype(jnp.float32)
+  real = gate > 0
+  top = jax.lax.stop_gradient(
+      jnp.where(real, wide, -jnp.inf).max(-1, keepdims=True))
+  # A masked score may lie above, where its exponential would overflow.
+  wide = jnp.where(real, wide - top, jnp.minimum(wide - top, 0.0))
+  terms = jnp.exp(wide) * gate
+  total = terms.sum(-1, keepdims=True)
+  return ((terms + eps / terms.shape[-1]) / (total + eps)).astype(scores.dtype)
+
+
+def gather_tokens(x: jax.Array, index: jax.Array) -> jax.Array:
+  """Rows int32[B, n] of float[B, N, ...] -> float[B, n, ...]."""
+  index = index.reshape(index.shape + (1,) * (x.ndim - 2))
+  return jnp.take_along_axis(x, index, axis=1)
+
+
+def resize_positions(table: jax.Array, lead: int, old: tuple[int, int],
+                     new: tuple[int, int]) -> jax.Array:
+  """Places of a grid of another size, bilinear with half-pixel centres.
+
+  Args:
+    table: float[lead + h * w, d], the places of `lead` tokens, which stay as
+      they are, and of the cells of a grid, row by row.
+    lead: tokens in front of the grid.
+    old, new: height and width of the grid.
+
+  Reference: DeiT's fine-tuning at a higher resolution.
+  """
+  cells = table.shape[0] - lead
+  if old[0] * old[1] != cells:
+    raise ValueError(f'{cells} places are no grid of {old[0]} x {old[1]}; give '
+                     'the sides of the grid that they are of.')
+  size = table.shape[1]
+  grid = jax.image.resize(
+      table[lead:].reshape(*old, size), (*new, size), 'bilinear',
+      antialias=False)
+  return jnp.concatenate([table[:lead], grid.reshape(-1, size)])
+
+
 def nonzero_rows(features: jax.Array) -> jax.Array:
   """bool[..., N]: rows of float[..., N, F] that are not padding."""
   return (features != 0).any(-1)

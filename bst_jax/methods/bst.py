@@ -75,7 +75,7 @@ def make(model, task, tx, *, axes, space, micro_batches, sampled=3,
       logits = small.apply({'params': params}, batch | once, train=True,
                            rngs={'dropout': key})
       hard = lambda: task.loss(
-          logits, task.hard(batch['target']), batch['mask'])
+          logits, task.labels(batch), batch['mask'])
       if soft is None:
         return hard(), logits
       total = task.loss(logits, soft, batch['mask'])

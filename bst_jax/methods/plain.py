@@ -25,7 +25,7 @@ def make(model, task, tx, *, axes, space, micro_batches) -> Method:
       def loss(params):
         logits = model.apply({'params': params}, batch, train=True,
                              rngs={'dropout': rng})
-        return task.loss(logits, task.hard(batch['target']), batch['mask'])
+        return task.loss(logits, task.labels(batch), batch['mask'])
       loss, grads = jax.value_and_grad(loss)(state.params)
       return grads, {'loss/full': loss}
 

@@ -1,0 +1,83 @@
+"""ViT and DeiT of timm, of the official DeiT and of the released ATS.
+
+All <-> models/vit.py; distilled variants have rows of their own, which models
+without a second token leave out.
+"""
+import math
+
+from absl import logging
+from bst_jax.interop.core import (
+  CONV,
+  LINEAR,
+  LINEAR_FROM_HEADS,
+  linear_rows,
+  lone,
+  norm_rows,
+  VECTOR,
+)
+from bst_jax.layers.tokens import resize_positions
+import numpy as np
+
+
+def frame_rows(token, second, places, patches, norm):
+  """What stands around the layers, by its foreign names."""
+  return ((token, 'class_token', lone(2)),
+          (second, 'distillation_token', lone(2)),
+          (places, 'positions', lone(1)),
+          *linear_rows(patches, 'patches/proj', CONV),
+          *norm_rows(norm, 'norm'))
+
+
+def adapter(places, kernel):
+  """What brings old and smaller checkpoints to our sizes; see `core`.
+
+  A flattened patch kernel is unfolded; the places of a square grid of another
+  size are resized to ours, if that is square too.
+
+  Args:
+    places, kernel: foreign names of the positions and of the patches' weights.
+  """
+  def adapt(foreign, target):
+    new = dict(foreign)
+    shape = target['patches']['proj']['kernel'].shape       # [p, p, 3, D]
+    if kernel in new and new[kernel].ndim == 2:
+      new[kernel] = new[kernel].reshape(
+          -1, shape[2], *shape[:2])
+    lead = 1 + ('distillation_token' in target)
+    have = new[places].shape[1] - lead if places in new else 0
+    want = target['positions'].shape[0] - lead
+    sides = tuple(math.isqrt(max(cells, 0)) for cells in (have, want))
+    if have > 0 and have != want and (
+        sides[0] ** 2, sides[1] ** 2) == (have, want):
+      logging.info('The places of %d x %d patches are resized to %d x %d.',
+                   *2 * sides[:1], *2 * sides[1:])
+      new[places] = np.asarray(resize_positions(
+          new[places][0], lead, 2 * sides[:1], 2 * sides[1:]))[None]
+    return new
+
+  return adapt
+
+
+_BLOCK, _OURS = 'blocks.{i}', 'encoder/layer_{i}'
+_FUSED = lambda leaf: tuple(
+    f'{_OURS}/attention/{name}/{leaf}' for name in ('query', 'key', 'value'))
+
+TABLE = (
+    *frame_rows('cls_token', 'dist_token', 'pos_embed', 'patch_embed.proj',
+                'norm'),
+    *norm_rows(f'{_BLOCK}.norm1', f'{_OURS}/norm1'),
+    (f'{_BLOCK}.attn.qkv.weight', _FUSED('kernel'), LINEAR),
+    (f'{_BLOCK}.attn.qkv.bias', _FUSED('bias'), VECTOR),
+    *linear_rows(f'{_BLOCK}.attn.proj', f'{_OURS}/attention/out',
+                 LINEAR_FROM_HEADS),
+    *norm_rows(f'{_BLOCK}.norm2', f'{_OURS}/norm2'),
+    *linear_rows(f'{_BLOCK}.mlp.fc1', f'{_OURS}/ffn/fc1'),
+    *linear_rows(f'{_BLOCK}.mlp.fc2', f'{_OURS}/ffn/fc2'),
+    *linear_rows('head', 'head'),
+    *linear_rows('head_dist', 'distilled_head'),
+)
+# A frozen buffer of zeros in the sampling blocks of the released ATS.
+IGNORED = (r'blocks\.\d+\.attn\.out_zero_mask',)
+RENAMES = ((r'^module\.', ''),)
+ADAPT = adapter('pos_embed', 'patch_embed.proj.weight')
+PARTIAL = False

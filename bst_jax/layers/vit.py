@@ -1,0 +1,148 @@
+"""What vision transformers share: patches, layers, the seam of their tokens."""
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from bst_jax.elastic import Axis, FULL, Submodel
+from bst_jax.layers.ats import Selection
+from bst_jax.layers.attention import Attention
+from bst_jax.layers.blocks import FeedForward
+from bst_jax.layers.dropout import Dropout
+from bst_jax.layers.linear import Dense
+from bst_jax.layers.sampler import Stage
+from bst_jax.layers.tokens import gather_tokens
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+
+class Tokens(NamedTuple):
+  """What goes from layer to layer.
+
+  Attributes:
+    x: float[B, N, d], class tokens first.
+    valid: bool[B, N], false for tokens that are gone; None for none.
+    gate: float32[B, N], one and zero likewise, where gradients pass it or the
+      softmax leaks; else None.
+    ids: int32[B, N - lead], the patch that each token was, -1 for padding;
+      None where nothing is sampled.
+  """
+
+  x: jax.Array
+  valid: jax.Array | None = None
+  gate: jax.Array | None = None
+  ids: jax.Array | None = None
+
+  def take(self, picked: Selection, lead: int, soft: bool) -> 'Tokens':
+    """The tokens that live, behind the `lead` ones that always do.
+
+    Args:
+      picked: a selection among the others.
+      lead: number of tokens in front.
+      soft: carry the gates of the selection on.
+    """
+    join = lambda front, behind: jnp.concatenate([front, behind], 1)
+    front = jnp.ones((self.x.shape[0], lead), bool)
+    x = join(self.x[:, :lead], gather_tokens(self.x[:, lead:], picked.index))
+    gate = self.gate
+    if gate is not None:
+      gate = join(gate[:, :lead], jnp.take_along_axis(
+          gate[:, lead:], picked.index, 1) * picked.gate)
+    elif soft:
+      gate = join(front.astype(jnp.float32), picked.gate)
+    ids = jnp.take_along_axis(self.ids, picked.index, 1)
+    return Tokens(x, join(front, picked.valid), gate,
+                  jnp.where(picked.valid, ids, -1))
+
+
+class Layer(nn.Module):
+  """Self-attention and feed-forward, each normalised before its branch.
+
+  Attributes:
+    norm: makes a normalisation from its axis and name.
+    dropout: of both branches' outputs and between the feed-forward layers.
+    depth_dropout: chance of an example to skip a branch in training.
+    kernel_init, bias_init: of every linear layer, as of `Dense`.
+    stage: the sampling of tokens here; None for none.
+    policy_eps: see `sampler.Ats`.
+    soft: the sampling has straight-through gradients.
+    fill: the sampling fills spare slots with tokens that are gone.
+  """
+
+  embed: Axis
+  heads: Axis
+  mlp: Axis
+  norm: Callable[..., nn.Module]
+  activation: Callable
+  dropout: float = 0.0
+  depth_dropout: float = 0.0
+  dtype: Any = jnp.float32
+  kernel_init: Callable | None = None
+  bias_init: Callable | None = None
+  stage: Stage | None = None
+  policy_eps: float = 0.0
+  soft: bool = False
+  fill: bool = False
+
+  @nn.compact
+  def __call__(self, tokens: Tokens, *, sub: Submodel = FULL,
+               seed: jax.Array | None = None) -> Tokens:
+    """Tokens of float[B, N, d] -> of float[B, n, d], n <= N."""
+    part = dict(dtype=self.dtype, kernel_init=self.kernel_init,
+                bias_init=self.bias_init)
+    run = dict(sub=sub, seed=seed)
+    drop = lambda z: Dropout(self.depth_dropout, whole=True)(
+        Dropout(self.dropout)(z, seed), seed)
+
+    h = self.norm(self.embed, name='norm1')(tokens.x, sub=sub)
+    attention = Attention(self.embed, self.heads, **part, name='attention')
+    seen = dict(mask=tokens.valid, gate=tokens.gate, gate_eps=self.policy_eps)
+    if self.stage is None:
+      z = attention(h, **seen, **run)
+    else:
+      select = lambda *args: self.stage(h, tokens.valid, *args[1:])
+      z, picked = attention(h, **seen, select=select, **run)
+      tokens = tokens.take(picked, self.stage.lead, self.soft)
+      for name, value in (('count', picked.count),
+                          ('overflow', picked.overflow),
+                          ('token_ids', tokens.ids)):
+        self.sow('intermediates', name, value)
+    x = tokens.x + drop(z)
+    h = self.norm(self.embed, name='norm2')(x, sub=sub)
+    z = FeedForward(self.embed, self.mlp, self.embed, self.activation,
+                    self.dropout, **part, name='ffn')(h, **run)
+    return tokens._replace(x=self._rest(x + drop(z), tokens))
+
+  def _rest(self, x, tokens):
+    """Zeros the tokens that are gone, and lets gradients into fresh gates."""
+    if tokens.valid is None or self.fill:
+      return x
+    if self.stage is not None and self.soft:
+      return x * tokens.gate[..., None].astype(x.dtype)
+    return jnp.where(tokens.valid[..., None], x, 0)
+
+
+class PatchEmbed(nn.Module):
+  """Squares of pixels, each through the same linear layer.
+
+  Attributes:
+    size: pixels along the side of a patch.
+  """
+
+  size: int
+  out: Axis
+  dtype: Any = jnp.float32
+  kernel_init: Callable | None = None
+  bias_init: Callable | None = None
+
+  @nn.compact
+  def __call__(self, image: jax.Array, *, sub: Submodel = FULL) -> jax.Array:
+    """float[B, H, W, 3] -> float[B, N, d], row by row."""
+    batch, height, width, channels = image.shape
+    size = self.size
+    x = image.reshape(batch, height // size, size, width // size, size,
+                      channels).swapaxes(2, 3)              # [B, h, w, p, p, 3]
+    x = x.reshape(batch, -1, size, size, channels)
+    side = Axis('window', size)
+    return Dense((side, side, Axis('pixel', channels)), (self.out,),
+                 self.kernel_init, self.bias_init, self.dtype,
+                 name='proj')(x, sub=sub)

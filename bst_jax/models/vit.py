@@ -1,0 +1,200 @@
+"""ViT and DeiT: a picture as a sequence of patches, its tokens sampled or not.
+
+Reference: Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021;
+  Touvron et al., "Training data-efficient image transformers & distillation
+  through attention", ICML 2021; Fayyaz et al., "Adaptive Token Sampling for
+  Efficient Vision Transformers", ECCV 2022.
+"""
+from collections.abc import Mapping
+import functools
+from typing import Any
+
+from bst_jax.elastic import Axis, check_name, FULL, Order, Submodel
+from bst_jax.layers import linear
+from bst_jax.layers.dropout import Dropout, seed_of
+from bst_jax.layers.linear import Dense, named
+from bst_jax.layers.sampler import Ats
+from bst_jax.layers.stack import narrowed, Stack
+from bst_jax.layers.vit import Layer, PatchEmbed, Tokens
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+# Of ImageNet, red, green and blue in 0..1.
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+_INIT = dict(kernel_init=nn.initializers.truncated_normal(0.02),
+             bias_init=nn.initializers.zeros)
+_gelu = functools.partial(jax.nn.gelu, approximate=False)
+
+
+class Model(nn.Module):
+  """Names what a picture shows.
+
+  The sizes of the published models are (width, heads, mlp): DeiT-Ti 192, 3,
+  768; DeiT-S 384, 6, 1536; DeiT-B and ViT-B 768, 12, 3072; the scaled ones 258
+  or 318, 6, four times the width.
+
+  Attributes:
+    num_answers: classes.
+    image_size: side of the pictures, or height and width.
+    patch: side of a patch; it divides those of the pictures.
+    width, heads, mlp: of the transformer; a submodel keeps a prefix of each.
+    num_layers: of the transformer.
+    distilled: a second token, of distillation, behind the class token.
+    distilled_head: it has a head of its own, and the logits are the mean of
+      both; without it only the class token is read.
+    eps: of every normalisation.
+    mean, std: that uint8 pictures are brought to.
+    ats: an `Ats`, or its arguments; None samples nothing. Sampling has no
+      parameters: the same ones serve any.
+    strategy, strategy_seed: which layers a depth keeps, see `elastic.Order`.
+    dropout: of branches and of the embedding.
+    depth_dropout: chance to skip a branch in the last layer; it grows from
+      zero in the first.
+    remat: recompute layers in the backward pass, to save memory.
+
+  Every sampling layer sows `count` and `overflow` int32[B] and `token_ids`
+  int32[B, n], the patch of each token or -1, as `intermediates`.
+  """
+
+  num_answers: int
+  image_size: int | tuple[int, int] = 224
+  patch: int = 16
+  width: int = 384
+  heads: int = 6
+  mlp: int = 1536
+  num_layers: int = 12
+  distilled: bool = False
+  distilled_head: bool = True
+  eps: float = 1e-6
+  mean: tuple[float, ...] = MEAN
+  std: tuple[float, ...] = STD
+  ats: Ats | Mapping[str, Any] | None = None
+  strategy: str = 'middle'
+  strategy_seed: int = 0
+  dropout: float = 0.0
+  depth_dropout: float = 0.0
+  dtype: Any = jnp.float32
+  remat: bool = False
+
+  def __post_init__(self):
+    ats = {} if self.ats is None else self.ats
+    if not isinstance(ats, Ats):
+      for option in ats:
+        check_name(option, Ats.__dataclass_fields__, 'option of model.ats')
+      ats = Ats(**ats)
+    object.__setattr__(self, 'ats', ats)
+    ats.check(self.num_layers, self.slots)
+    super().__post_init__()
+
+  @property
+  def sides(self) -> tuple[int, int]:
+    """Height and width of the pictures."""
+    size = self.image_size
+    return (size, size) if isinstance(size, int) else tuple(size)
+
+  @property
+  def slots(self) -> int:
+    """Patches of a picture."""
+    height, width = self.sides
+    if height % self.patch or width % self.patch:
+      raise ValueError(
+          f'pictures of {height} x {width} pixels do not split into patches of '
+          f'{self.patch}; sides that fit are multiples of {self.patch}, as '
+          f'{max(1, round(height / self.patch)) * self.patch} x '
+          f'{max(1, round(width / self.patch)) * self.patch}.')
+    return (height // self.patch) * (width // self.patch)
+
+  @property
+  def lead(self) -> int:
+    """Tokens in front of the patches."""
+    return 2 if self.distilled else 1
+
+  @property
+  def stacks(self) -> dict[str, Order]:
+    """The one layer stack."""
+    return {'encoder': Order(self.num_layers, self.strategy,
+                             seed=self.strategy_seed)}
+
+  def at(self, sub: Submodel) -> 'Model':
+    """The ordinary smaller model that `sub` is; its layers sample as before."""
+    layers = sub.layers(self.stacks['encoder'])
+    return narrowed(self.clone(ats=None), sub).clone(ats=self.ats.at(layers))
+
+  @nn.compact
+  def __call__(self, batch: dict[str, jax.Array], *, sub: Submodel = FULL,
+               train: bool = False) -> jax.Array:
+    """Logits of the classes.
+
+    Args:
+      batch: image uint8[B, H, W, 3], or float, which is taken to have the
+        model's mean and deviation already.
+      sub: the part to run.
+      train: dropout, which needs an rng named 'dropout'.
+
+    Returns:
+      float[B, A].
+    """
+    check_name('image', batch, 'key of the batch')
+    embed = Axis('embed', self.width)
+    seed = seed_of(self.make_rng('dropout')) if train else None
+    norm = functools.partial(linear.LayerNorm, eps=self.eps)
+    layer = functools.partial(
+        Layer, embed, Axis('heads', self.heads), Axis('mlp', self.mlp), norm,
+        _gelu, dropout=self.dropout, dtype=self.dtype,
+        policy_eps=self.ats.policy_eps, soft=self.ats.grad != 'hard',
+        fill=self.ats.fill, **_INIT)
+    order = self.stacks['encoder']
+    layers = sub.layers(order)
+    options = {f'layer_{i}': dict(
+        depth_dropout=self.depth_dropout * place / max(len(layers) - 1, 1))
+               for place, i in enumerate(layers)}
+    for i, stage in self.ats.stages(layers, self.slots, self.lead).items():
+      options[f'layer_{i}']['stage'] = stage
+
+    tokens = self._tokens(self._pixels(batch['image']), embed, sub, seed)
+    x = Stack(layer, order, self.remat, options, name='encoder')(
+        tokens, sub=sub, seed=seed).x
+    x = norm(embed, name='norm')(x[:, :self.lead], sub=sub)  # [B, lead, d]
+    answers = (Axis('answers', self.num_answers),)
+    head = lambda name, x: Dense((embed,), answers, **_INIT, dtype=self.dtype,
+                                 name=name)(x, sub=sub)
+    logits = head('head', x[:, 0])
+    if self.distilled and self.distilled_head:
+      logits = (logits + head('distilled_head', x[:, 1])) / 2
+    return logits.astype(jnp.float32)                       # [B, A]
+
+  def _pixels(self, image):
+    """The picture, checked and normalised: float32[B, H, W, 3]."""
+    if image.shape[1:] != (*self.sides, 3):
+      raise ValueError(
+          f'images of shape {image.shape} do not fit; the model reads [B, '
+          f'{self.sides[0]}, {self.sides[1]}, 3]. Crop or resize them, or set '
+          'image_size of the model.')
+    image = image.astype(jnp.float32) if image.dtype != jnp.uint8 else (
+        image.astype(jnp.float32) / 255 - jnp.array(self.mean)
+    ) / jnp.array(self.std)
+    return image.astype(self.dtype)
+
+  def _tokens(self, image, embed, sub, seed):
+    """Class tokens and patches with their places."""
+    x = PatchEmbed(self.patch, embed, self.dtype, **_INIT, name='patches')(
+        image, sub=sub)                                     # [B, n, d]
+    batch, slots, size = x.shape
+    normal = _INIT['kernel_init']
+    names = ('class_token', 'distillation_token')[:self.lead]
+    front = jnp.stack([
+        self.param(name, named(normal, embed))[:size] for name in names])
+    places = self.param('positions', named(
+        normal, Axis('position', self.lead + slots), embed))[:, :size]
+    front = jnp.broadcast_to(front, (batch, *front.shape)).astype(x.dtype)
+    x = jnp.concatenate([front, x], 1) + places.astype(x.dtype)
+    x = Dropout(self.dropout)(x, seed)
+    tokens = Tokens(x)
+    if self.ats.blocks:
+      tokens = tokens._replace(ids=jnp.broadcast_to(
+          jnp.arange(slots), (batch, slots)))
+      if self.ats.policy_eps:
+        tokens = tokens._replace(gate=jnp.ones(x.shape[:2]))
+    return tokens

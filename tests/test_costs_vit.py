@@ -1,0 +1,144 @@
+"""Costs of DeiT, plain and sampled, against the published arithmetic."""
+import functools
+
+from bst_jax import costs, elastic, experiment, token_costs
+from bst_jax.elastic import FULL, Submodel
+from bst_jax.models.vit import Model
+from configs import ats_deit_s
+import jax
+import numpy as np
+import pytest
+
+BLOCKS = tuple(range(3, 12))
+P99, MEAN = token_costs.DEIT_S_P99, token_costs.DEIT_S_MEAN
+
+
+def deit_s(**ats):
+  return Model(1000, ats=ats)
+
+
+def counted(model):
+  """Multiply-accumulates of the program for one image."""
+  batch = experiment.example({'image_size': model.image_size})
+  shapes = elastic.unbox(jax.eval_shape(
+      model.init, jax.random.key(0), batch)['params'])
+  return costs.of(model, shapes, batch)
+
+
+def giga(macs):
+  return f'{macs / 1e9:.2f}'
+
+
+def upto(multiple):
+  """Capacities of the 99th percentile, with the class token rounded up."""
+  return tuple(-(-(n + 1) // multiple) * multiple - 1 for n in P99)
+
+
+@functools.cache
+def from_config(arg):
+  config = ats_deit_s.get_config(arg)
+  return experiment.build(config, dict(config.data.sizes))
+
+
+def test_deit_s_of_the_config():
+  exp = from_config('dense')
+  assert f'{elastic.size(exp.shapes) / 1e6:.2f}' == '22.05'
+  found = counted(exp.model)
+  assert giga(found.macs) == '4.60'
+  assert found.macs == token_costs.of_vit(exp.model)
+  assert exp.model.slots == 196
+  stages = from_config('').model.ats.stages(range(12), 196, 1)
+  assert [dict(s.options)['num_points'] for s in stages.values()] == 9 * [196]
+
+
+def test_sampling_has_no_parameters():
+  ats = from_config('')
+  assert elastic.names(ats.boxed) == elastic.names(from_config('dense').boxed)
+  assert ats_deit_s.CAPACITY == upto(8)
+  assert [n + 1 for n in upto(8)] == [176, 168, 152, 144, 128, 120, 112, 104,
+                                      88]
+
+
+# Per-image mean; 99th percentile; that rounded up to 8, to 16; three places.
+@pytest.mark.parametrize('capacity, published, first', [
+    (MEAN, '3.10', '3.08'),
+    (P99, '3.44', '3.42'),
+    (upto(8), '3.50', '3.47'),
+    (upto(16), '3.57', '3.55'),
+    ((175, None, None, 143, None, None, 111, None, None), '3.69', '3.67'),
+], ids=['mean', 'p99', 'p99 by 8', 'p99 by 16', 'three places'])
+def test_deit_s_sampled(capacity, published, first):
+  for attention, want in (('reference', published), ('select_first', first)):
+    model = deit_s(blocks=BLOCKS, capacity=capacity, attention=attention)
+    widths = model.ats.widths(196)
+    macs = token_costs.of_vit(model, widths)
+    assert giga(macs) == want
+    if capacity in (P99, upto(8)):  # The program that runs, to the unit.
+      assert counted(model).macs == macs
+  if capacity == P99:
+    assert macs < 0.76 * token_costs.of_vit(deit_s())
+
+
+def test_a_single_sampling_for_a_budget():
+  for kept, budget in ((43, 2.0), (74, 2.5), (104, 3.0)):
+    model = deit_s(blocks=(3,), attention='reference')
+    macs = token_costs.of_vit(model, [kept])
+    assert macs / 1e9 == pytest.approx(budget, abs=0.01)
+
+
+def test_a_mask_saves_nothing():
+  model = from_config('mask').model
+  assert model.ats.capacity is None
+  # The scores of the class token, once more.
+  assert counted(model).macs == (
+      token_costs.of_vit(deit_s()) + 9 * 197 * 384)
+
+
+@pytest.mark.parametrize('sizes, published', [
+    (dict(width=192, heads=3, mlp=768), '1.3'),
+    (dict(width=258, mlp=1032), '2.2'),
+    (dict(width=318, mlp=1272), '3.2'),
+    (dict(distilled=True, image_size=(32, 64)), None),
+], ids=str)
+def test_other_sizes(sizes, published):
+  model = Model(1000, **sizes)
+  macs = token_costs.of_vit(model)
+  assert counted(model).macs == macs
+  if published:
+    assert f'{macs / 1e9:.1f}' == published
+
+
+def test_every_image_pays_for_its_own_tokens():
+  model = deit_s(blocks=(3, 7))
+  counts = np.array([[150, 100], [120, 119], [100, 10]])
+  each = token_costs.of_vit(model, {3: counts[:, 0], 7: counts[:, 1]})
+  for row, macs in zip(counts, each, strict=True):
+    assert macs == token_costs.of_vit(model, row)
+  with pytest.raises(ValueError, match=r'layers \[3\].*sample are \[3, 7\]'):
+    token_costs.of_vit(model, {3: 5})
+
+
+def test_the_compiled_program_follows_the_count():
+  """The saving too, of a network as wide as DeiT-S with few layers."""
+  flops, macs = [], []
+  for ats in ({}, dict(blocks=(0, 1), capacity=(80, 40))):
+    model = Model(10, num_layers=3, image_size=160, ats=ats)
+    batch = experiment.example({'image_size': 160})
+    shapes = elastic.unbox(jax.eval_shape(
+        model.init, jax.random.key(0), batch)['params'])
+    run = lambda p, b, model=model: model.apply({'params': p}, b)
+    flops.append(costs.xla_flops(run, shapes, batch))
+    macs.append(costs.of(model, shapes, batch).macs)
+  assert macs[1] < 0.75 * macs[0]
+  for xla, ours in zip(flops, macs):
+    assert xla == pytest.approx(2 * ours, rel=0.05)
+
+
+@pytest.mark.parametrize('text', ['1/2x1', '1x1/2', '1/3x1/4'])
+def test_submodels_that_sample(text):
+  sub = Submodel.parse(text)
+  exp = from_config('')
+  small = exp.model.at(sub)
+  macs = costs.of(small, exp.shapes_at(sub), experiment.example(exp.sizes)).macs
+  assert macs == token_costs.of_vit(small, small.ats.widths(196))
+  assert macs < counted(exp.model.at(FULL)).macs
