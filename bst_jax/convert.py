@@ -6,6 +6,7 @@ import shutil
 
 from absl import flags, logging
 from bst_jax import checkpoint, cli, config_flag, elastic, experiment, interop
+from bst_jax import workdir as workdirs
 from bst_jax.interop import core, files
 import jax
 import numpy as np
@@ -17,9 +18,10 @@ _TABLE = flags.DEFINE_string(
 _CHECKPOINT = flags.DEFINE_string(
     'checkpoint', None, 'Foreign file to read: .safetensors, .pkl, .pth, ….', allow_override=True)
 _VOCAB = flags.DEFINE_string(
-    'vocab', None, "Folder with the words.json and answers.json that the "
-    'checkpoint was trained with; without it the workdir cannot be evaluated. '
-    "With --table glove, the words that are looked up; the data's if left out.",
+    'vocab', None, 'Folder with the words.json, answers.json and types.json '
+    'that the checkpoint was trained with; without it the workdir can neither '
+    'be evaluated nor teach. With --table glove, the words that are looked up; '
+    "the data's if left out.",
     allow_override=True)
 _OUTPUT = flags.DEFINE_string(
     'output', None, 'Foreign file to write from --workdir instead.', allow_override=True)
@@ -36,7 +38,7 @@ The table glove reads word vectors as text, also .gz and .zip, for the words of
 config.data; train with --config.init_from=WORKDIR and the same config.data."""
 EXAMPLES = """python -m bst_jax.convert --config configs/bst_mcan_vqa.py --table mcan_bst --checkpoint epoch14.pkl --workdir runs/teacher
 python -m bst_jax.convert --workdir runs/teacher --table mcan_bst --output teacher.safetensors
-python -m bst_jax.convert --config configs/bst_mcan_vqa.py --table glove --checkpoint glove.840B.300d.zip --workdir runs/glove"""
+python -m bst_jax.convert --config configs/mcan_vqa.py --table glove --checkpoint glove.840B.300d.zip --workdir runs/glove"""
 
 
 def table(name: str):
@@ -57,6 +59,8 @@ def read(config, family: str, path: str | pathlib.Path,
   by_words = hasattr(rows, 'load')
   words, sizes, data = (_words(config, vocab) if by_words else
                         (None, _sizes(config, rows.PARTIAL), None))
+  if vocab and not by_words:
+    _check_vocab(vocab, sizes)
   exp = experiment.build(config, sizes)
   tensors = (rows.load(path, words, exp.shapes) if by_words else
              files.load(path))
@@ -76,12 +80,15 @@ def read(config, family: str, path: str | pathlib.Path,
   elif data is not None:
     data.save_vocab(workdir / experiment.VOCAB)
   checkpoint.save_params(workdir, params)
+  if rest:
+    workdirs.write_json(workdir, experiment.PART, {
+        'table': family, 'missing': sorted({p.split('/')[0] for p in rest})})
   experiment.save(workdir, config, exp.sizes)
   return elastic.size(params)
 
 
 def _sizes(config, partial=False):
-  """What config.data.sizes gives; for a part of a model, else the data's own."""
+  """What config.data.sizes gives; else, for a part, the data's own."""
   if partial and not config.data.get('sizes'):
     return experiment.sizes_of(config)
   if not config.data.get('sizes'):
@@ -92,6 +99,20 @@ def _sizes(config, partial=False):
   return dict(config.data.sizes)
 
 
+def _check_vocab(folder, sizes):
+  """Raises where a folder of vocabularies is not one of a model's sizes."""
+  from bst_jax.data import source
+
+  words, answers, _ = source.read_vocabularies(folder)
+  for what, found, key in (('words', words, 'vocab_size'),
+                           ('answers', answers, 'num_answers')):
+    if len(found) != sizes[key]:
+      raise ValueError(
+          f'{folder} has {len(found):,} {what}, but config.data.sizes.{key} is '
+          f'{sizes[key]:,}; give the vocabularies that the checkpoint was '
+          'trained with, and their sizes.')
+
+
 def _words(config, vocab):
   """Words, sizes and, where these are not of a folder, the data they are of."""
   from bst_jax.data import source  # Not everything that has a model has data.
@@ -99,13 +120,9 @@ def _words(config, vocab):
   if not vocab:
     data = source.load(config.data)
     return data.vocab.words, data.sizes, data
-  try:
-    words, answers, _ = source.read_vocabularies(vocab)
-  except OSError as error:
-    raise ValueError(f'{vocab} was to be read as vocabularies ({error}); give '
-                     "the folder 'vocab' of a workdir.") from error
+  words, answers, _ = source.read_vocabularies(vocab)
   sizes = dict(vocab_size=len(words), num_answers=len(answers))
-  return words.words, _sizes(config) | sizes, None
+  return words.words, _sizes(config, True) | sizes, None
 
 
 def _start(config, exp):
@@ -121,6 +138,9 @@ def _start(config, exp):
 def write(workdir: str | pathlib.Path, family: str,
           output: str | pathlib.Path) -> int:
   """Writes a workdir's parameters as a foreign file; returns its tensors."""
+  if hasattr(table(family), 'load'):
+    raise ValueError(f'table {family!r} reads files that hold words beside '
+                     'their numbers, and writes none; choose another table.')
   exp = experiment.load(workdir)
   params = checkpoint.load_params(workdir, exp.shapes)
   tensors = core.write(table(family).TABLE, jax.tree.map(np.asarray, params))

@@ -16,6 +16,8 @@ import ml_collections
 import numpy as np
 
 VOCAB, SIZES = 'vocab', 'sizes.json'
+# In workdirs whose parameters are random but for a converted part.
+PART = 'part.json'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,21 +142,46 @@ def load_data(config: ml_collections.ConfigDict,
       shard_index=jax.process_index(), shard_count=jax.process_count())
 
 
-def check_vocabularies(data: Any, workdir: str | pathlib.Path) -> None:
-  """Raises where a workdir's words or answers are others than the data's."""
+def check_start(data: Any, workdir: str | pathlib.Path,
+                teacher: bool) -> None:
+  """Raises where training must not start from a workdir's parameters.
+
+  Args:
+    data: what is trained on.
+    workdir: has the parameters.
+    teacher: whether they also teach, and so must be whole and known to mean
+      the same words and answers.
+
+  Raises:
+    ValueError: words or answers are others than the data's; or a teacher was
+      converted in part, or without its words and answers.
+  """
   from bst_jax.data import source
 
-  folder = pathlib.Path(workdir) / VOCAB
+  workdir = pathlib.Path(workdir)
+  folder = workdir / VOCAB
+  if teacher and (workdir / PART).exists():
+    missing = ', '.join(workdirs.read_json(workdir, PART)['missing'])
+    raise ValueError(
+        f'{workdir} was to teach, but it was converted from a part of a model, '
+        f'and all else of it is random: {missing}. Train it first, as '
+        '--config.init_from of a config with method plain.')
   if not (folder / 'words.json').exists():
-    return  # Converted from a file that names neither.
+    if teacher:
+      raise ValueError(
+          f'{workdir} was to teach, but nothing says what its words and '
+          f'answers are: {folder} has no words.json. Convert it with --vocab.')
+    return
   words, answers, _ = source.read_vocabularies(folder)
   for what, same in (('words', words == data.vocab),
                      ('answers', answers == tuple(data.answers))):
     if not same:
       raise ValueError(
-          f'Training was to start from {workdir}, but its {what} ({folder}) are '
-          'others than those of the data, or stand in another order: each would '
-          'get the parameters of another. Make it with the same config.data.')
+          f'Training was to start from {workdir}, but its {what} ({folder}) '
+          'are others than those of the data, or stand in another order: each '
+          'would get the parameters of another. Make it with the same '
+          'config.data; or copy that folder into the new workdir, whose data '
+          'then take them.')
 
 
 def sizes_of(config: ml_collections.ConfigDict) -> dict[str, int]:

@@ -7,6 +7,7 @@ from bst_jax import sharding
 from bst_jax.elastic import Submodel
 from bst_jax.experiment import Experiment
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 Batch = Mapping[str, np.ndarray]
@@ -41,6 +42,8 @@ def make_runner(exp: Experiment, mesh: Any, read: Callable) -> Runner:
 
   def run(params, subs, batches):
     programs = [program(sub) for sub in subs]
+    # Once, not with every program: loaded parameters may be the host's.
+    params = jax.tree.map(jnp.asarray, params)
     for batch in batches:
       batch = sharding.place(batch, mesh)
       batch |= share(params, batch)

@@ -1,4 +1,7 @@
-"""Kinds of inputs that models read. A new one is a row of `KINDS`."""
+"""Kinds of inputs that models read: their shapes, and what a card says of them.
+
+`data/` makes them: `source.INPUTS` names those that data sets have.
+"""
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -35,6 +38,13 @@ def _regions(card):
   return f'features of regions, rows of {fill} for fewer'
 
 
+_FITS = {
+    'stretch': 'bilinear to this size',
+    'black': 'bilinear into this size, black bars beside it',
+    'mean': 'bilinear into this size, bars of 123 117 104 beside it',
+}
+
+
 def _pixels(sizes):
   sides = sizes['image_size']  # A number, or height and width.
   sides = (sides, sides) if isinstance(sides, int) else tuple(sides)
@@ -55,5 +65,5 @@ KINDS = {
         lambda card: 'x1 y1 x2 y2 of the regions, as shares of the picture'),
     'image': Kind(
         'image_size', 'picture', _pixels,
-        lambda card: 'RGB, bilinear to this size, 0 to 255'),
+        lambda card: f'upright, RGB, 0 to 255, {_FITS[card["image_fit"]]}'),
 }

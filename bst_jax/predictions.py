@@ -8,6 +8,7 @@ from bst_jax.elastic import Submodel
 from bst_jax.experiment import Experiment
 import jax
 import numpy as np
+import tqdm
 
 
 def predict(exp: Experiment, data: Any, params: Any, subs: Sequence[Submodel],
@@ -20,8 +21,9 @@ def predict(exp: Experiment, data: Any, params: Any, subs: Sequence[Submodel],
   run = forward.make_runner(exp, mesh, lambda logits, _: logits.argmax(-1))
   ids, written = data.ids(split), data.written()
   batches = data.evaluation(split)
-  picked = np.concatenate(list(run(params, subs, batches)), 1)  # [subs, n]
-  rows = np.concatenate(list(batches.rows()))               # [n]
+  picked = np.concatenate([*run(params, subs, tqdm.tqdm(
+      batches, f'{len(subs)} submodels', unit='batch', disable=None))], 1)
+  rows = np.concatenate(list(batches.rows()))  # [n], picked is [subs, n].
   for picks in picked.tolist():
     answers = [data.answers[pick] for pick in picks]
     yield {ids[row]: written.get(answer, answer)

@@ -75,8 +75,6 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path,
   workdirs.check_same(workdir, config)
   mesh = sharding.make_mesh(config.mesh)
   data = experiment.load_data(config, workdir)
-  if init_from is not None:
-    experiment.check_vocabularies(data, init_from)
   exp = experiment.build(config, data.sizes)
   sharding.check_batch(data.example, mesh)
 
@@ -93,6 +91,8 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path,
         f'method {config.method.name} learns from a frozen teacher, but there '
         'is none: set config.init_from to the workdir of a trained full model, '
         'or config.method.teacher to inplace.')
+  if init_from is not None:
+    experiment.check_start(data, init_from, method.pretrained)
 
   rng = jax.random.key(config.seed)
   where = sharding.shardings(

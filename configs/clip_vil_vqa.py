@@ -11,8 +11,8 @@ vocab.txt is that of BERT, uncased. Without a pre-trained file, table `bert` and
 then `clip_visual`, with --config.init_from=WORKDIR of the first, start a new
 model; a CLIP-ViL that is fine-tuned already, table `clip_vil`, needs no
 training. Optimisers and schedules are the original's, which trains in half
-precision. Accuracy: not measured here. `:tiny` is a short run on the embedded
-data.
+precision, and whose decay of the trunk moves biases and gains too. Accuracy: not
+measured here. `:tiny` is a short run on the embedded data.
 """
 from configs import common
 

@@ -31,7 +31,7 @@ def vqa_v2(**changes) -> dict:
       questions_per_picture=1, inputs=('regions',), word_pieces='',
       max_tokens=14, words_from='', answers_from='train+val', min_answers=9,
       scoring='official', allow_overlap=False, data_dir='', manual_dir='',
-      max_bad=0, num_regions=0, image_size=0, image_fit='stretch') | changes
+      max_bad=0, num_regions=0, image_size=(0,), image_fit='stretch') | changes
 
 
 def gqa(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:

@@ -2,7 +2,8 @@
 
   python -m bst_jax.train --config configs/mcan_clip_vqa.py \
       --workdir runs/grid --config.data.name=folder/regions \
-      --config.data.manual_dir=my_data
+      --config.data.manual_dir=my_data --config.data.train=train --config.data.eval=val \
+      --config.data.answers_from=train --config.data.min_answers=1
 
 The cells of the grid take the place of regions: the features of a picture are
 `ClipResNet` of layers/clip_resnet.py on its pixels, [h, w, 2560] reshaped to

@@ -35,7 +35,7 @@ def get_config(arg=''):
   config.method = dict(name='plain')
 
   config.optimizer = dict(name='adamw', lr=8e-5, b1=0.9, b2=0.98,
-                          weight_decay=0.01, clip=2.0,
+                          eps=1e-6, weight_decay=0.01, clip=2.0,
                           parts=dict(head=dict(lr_scale=10.0)))
   config.schedule = dict(name='linear', warmup=0.1)
   config.steps = 6000

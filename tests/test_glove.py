@@ -135,7 +135,7 @@ def test_the_workdir_starts_a_training(tmp_path):
   config.init_from = str(tmp_path / 'begin')
   convert.read(config, 'glove', path, tmp_path / 'start')
 
-  experiment.check_vocabularies(data, tmp_path / 'start')
+  experiment.check_start(data, tmp_path / 'start', False)
   params = elastic.flatten(checkpoint.load_params(
       tmp_path / 'start', exp.shapes))
   table = dict(zip(data.vocab.words, params['words/table']))
@@ -153,12 +153,18 @@ def test_the_workdir_starts_a_training(tmp_path):
   convert.read(config, 'glove', path, tmp_path / 'again', str(vocab))
   again = checkpoint.load_params(tmp_path / 'again')['words']['table']
   np.testing.assert_array_equal(again, params['words/table'])
-  with pytest.raises(ValueError, match="give the folder 'vocab' of a workdir"):
+  with pytest.raises(ValueError, match='were to be read, but .*words.json'):
     convert.read(config, 'glove', path, tmp_path / 'third', str(tmp_path))
 
+  with pytest.raises(ValueError, match='converted from a part of a model'):
+    experiment.check_start(data, tmp_path / 'start', True)
+  (tmp_path / 'start' / 'part.json').unlink()
+  experiment.check_start(data, tmp_path / 'start', True)
+  with pytest.raises(ValueError, match='has no words.json. Convert it with'):
+    experiment.check_start(data, tmp_path / 'begin', True)
   data.answers = data.answers[::-1]
   with pytest.raises(ValueError, match=r'its answers \(.*in another order'):
-    experiment.check_vocabularies(data, tmp_path / 'start')
+    experiment.check_start(data, tmp_path / 'start', False)
   data.vocab.words = data.vocab.words[::-1]
   with pytest.raises(ValueError, match=r'its words \(.*in another order'):
-    experiment.check_vocabularies(data, tmp_path / 'start')
+    experiment.check_start(data, tmp_path / 'start', False)

@@ -70,11 +70,12 @@ def decode(data: bytes, size: int | tuple[int, int] | None = None,
 
 def _sides(size):
   """Height and width of a size, which is one number for a square."""
-  pair = size if isinstance(size, (tuple, list)) else (size, size)
+  pair = tuple(size) if isinstance(size, (tuple, list)) else (size,)
+  pair = 2 * pair if len(pair) == 1 else pair  # As flags give one number.
   if len(pair) != 2 or not all(isinstance(n, int) and n > 0 for n in pair):
     raise ValueError(
         f'Pictures of size {size} were asked for, but a size is height and '
-        'width in pixels, as (384, 640), or one number for a square.')
+        'width in pixels, as 384,640, or one number for a square.')
   return pair
 
 

@@ -228,7 +228,8 @@ class Data:
       for part in parts:
         check_name(part, self._builder.info.features,
                    f'part of the records of {config["name"]}')
-      size = config['image_size'] or self._facts.image_size
+      size = config['image_size']
+      size = self._facts.image_size if size in (0, (0,), [0]) else size
       if 'image' in inputs and not size:
         raise ValueError(
             f'Pictures of {config["name"]} were asked for as they are, but '
@@ -285,6 +286,12 @@ def read_vocabularies(folder: str | os.PathLike,
                       ) -> tuple[word_pieces.Words, tuple[str, ...],
                                  tuple[str, ...]]:
   """Words, answers and question types that `Data.save_vocab` wrote."""
+  missing = [f for f in _FILES if not pathlib.Path(folder, f).exists()]
+  if missing:
+    raise ValueError(
+        f'The vocabularies in {folder} were to be read, but {missing} are '
+        f'missing, and others made now might not match. Put all of {_FILES} '
+        'there, or none.')
   words, answers, types = (pathlib.Path(folder, f) for f in _FILES)
   return (word_pieces.load(words), tuple(text.load_list(answers)),
           tuple(text.load_list(types)))
@@ -314,16 +321,8 @@ def _vocabularies(asked: tables.Questions, answered: tables.Questions,
                              tuple[str, ...]]:
   """Words, answers and types: those in the folder, else of the questions."""
   if folder is not None:
-    paths = [pathlib.Path(folder, f) for f in _FILES]
-    there = [p.exists() for p in paths]
-    if all(there):
+    if any(pathlib.Path(folder, f).exists() for f in _FILES):
       return read_vocabularies(folder)
-    if any(there):
-      missing = [p.name for p, here in zip(paths, there) if not here]
-      raise ValueError(
-          f'The vocabularies in {folder} were to be read, but {missing} '
-          f'are missing, and others made now might not match. Put all of '
-          f'{_FILES} there, or none.')
   normal = answers_lib.rule(rule).normal
   truths = [normal(truth) for truth, said in zip(
       answered.truths, answered.answers) if said]

@@ -84,6 +84,10 @@ def main():
   parser.add_argument('--steps', type=int, default=0,
                       help="Steps of a sandwich; 0: the workdir's own.")
   args = parser.parse_args()
+  names = [pathlib.Path(home).name for home in args.workdirs]
+  if len(set(names)) < len(names):
+    parser.error(f'the workdirs {names} must differ in their last names, by '
+                 'which results are kept.')
   # The seeds of one variant share a program.
   jax.config.update('jax_compilation_cache_dir', str(
       (args.output / 'compiled').absolute()))
@@ -95,8 +99,9 @@ def main():
     for home, exp in exps.items():
       place = (args.output / pathlib.Path(home).name /
                name.replace(' ', '_').replace(',', ''))
+      config = variant(exp.config, VARIANTS[name], args.steps)
+      workdirs.check_same(place, config)
       if not (place / f'evaluation_{split}.json').exists():
-        config = variant(exp.config, VARIANTS[name], args.steps)
         train.train(config, place, pathlib.Path(home) / 'teacher')
       scores.setdefault(name, []).append(
           accuracies(place, split, exp.space.submodels))

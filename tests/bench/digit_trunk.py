@@ -7,12 +7,12 @@
 
 Trains the trunk of that config to name what stands in every 32 x 32 pixels of
 fresh training pictures: whether a plate does, and its digit, color, shape, size
-and ink. No question is seen. Writes the trunk under CLIP's own tensor names, and
-prints the accuracy on pictures with test digits.
+and ink. No question is seen. Writes the trunk under CLIP's own tensor names,
+and prints the accuracy on pictures with test digits.
 """
 import argparse
 
-from bst_jax import elastic
+from bst_jax import elastic, optimizers
 from bst_jax.data.builders.digit_scenes import drawing, scenes
 from bst_jax.data.builders.digit_scenes.draws import Draws
 from bst_jax.data.builders.digit_scenes.make_features import ATTRIBUTES
@@ -67,8 +67,6 @@ def loss_of(params, images, labels):
 
 def train(images, labels, steps, batch, lr, seed):
   """Parameters of trunk and heads, by AdamW under half a cosine."""
-  tx = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(
-      optax.cosine_onecycle_schedule(steps, lr, 0.1), weight_decay=1e-2))
   key = jax.random.key(seed)
   normal = jax.nn.initializers.normal(TRUNK.features ** -0.5)
   params = {
@@ -76,6 +74,9 @@ def train(images, labels, steps, batch, lr, seed):
       'heads': {name: (normal(jax.random.fold_in(key, i),
                               (TRUNK.features, count)), jnp.zeros(count))
                 for i, (name, count) in enumerate(CLASSES.items())}}
+  tx = optimizers.create(
+      dict(name='adamw', lr=lr, weight_decay=1e-2, clip=1.0),
+      dict(name='cosine'), params, 0, steps)
 
   @jax.jit
   def step(params, opt_state, images, labels):
@@ -101,7 +102,8 @@ def accuracies(params, images, labels):
       k: v.argmax(-1) for k, v in logits_of(params, images).items()})
   parts = [named(part) for part in np.array_split(images, 10)]
   found = {k: np.concatenate([p[k] for p in parts]) for k in CLASSES}
-  return {k: 100 * np.mean(found[k][labels[k] >= 0] == labels[k][labels[k] >= 0])
+  some = {k: labels[k] >= 0 for k in CLASSES}
+  return {k: 100 * np.mean(found[k][some[k]] == labels[k][some[k]])
           for k in CLASSES}
 
 

@@ -99,11 +99,12 @@ class ByPicture(tfds.core.GeneratorBasedBuilder):
           f'{self.name} was to be made from {folder}, but no split has its '
           f'question file there. {self.MANUAL_DOWNLOAD_INSTRUCTIONS}')
     facts, files = self.info.metadata, checksums(folder)
-    logging.info('SHA-256 of the files that %s takes its questions from:\n%s',
-                 self.name, '\n'.join(f'{d}  {n}' for n, d in files.items()))
+    logging.info('SHA-256 of the .json and .txt files in %s:\n%s',
+                 folder, '\n'.join(f'{d}  {n}' for n, d in files.items()))
     facts.update(
         rule=self.RULE, source=self.source, files=files, pictures={},
-        left_out={}, num_regions=self.builder_config.num_regions, most_regions=0,
+        left_out={}, most_regions=0,
+        num_regions=self.builder_config.num_regions,
         types=sorted({*self.TYPES, *(
             q.type for asked in splits.values() for of in asked.values()
             for q in of)}))
