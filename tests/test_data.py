@@ -144,12 +144,20 @@ def test_the_mean_colour_is_nearly_zero_to_clip():
   assert np.abs(zero).max() < 0.01
 
 
-@pytest.mark.parametrize('size', [0, (3,), (3, 4, 5), (3, -4), 2.5])
+@pytest.mark.parametrize('size', [0, (0,), (3, 4, 5), (3, -4), 2.5])
 def test_a_size_is_two_whole_numbers_or_one(size):
   with pytest.raises(ValueError, match=r'a size is height and width'):
     image.decode(encoded(np.zeros((2, 2, 3), np.uint8)), size)
   with pytest.raises(ValueError, match="Did you mean 'black'"):
     image.decode(encoded(np.zeros((2, 2, 3), np.uint8)), 4, fit='blak')
+
+
+def test_a_flag_gives_a_square_as_a_tuple_of_one():
+  picture = encoded(np.zeros((2, 2, 3), np.uint8))
+  assert image.decode(picture, (3,)).shape == (3, 3, 3)
+  # 0 is the data set's own size, in either form.
+  assert load(inputs=('image',), limit=4, image_size=(0,)).sizes[
+      'image_size'] == 64
 
 
 def test_bad_pictures_are_refused(monkeypatch):
