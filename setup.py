@@ -4,7 +4,7 @@ from setuptools import find_packages, setup
 _PLOT = ['matplotlib>=3.8']
 _PARITY = ['torch>=2.4', 'transformers>=5']
 _GQA = ['h5py>=3.10']
-_TEST = ['pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.8', 'tensorboard>=2.17',
+_TEST = ['pytest>=8', 'pytest-xdist>=3.8', 'ruff>=0.8', 'tensorboard>=2.17',
          *_GQA]
 
 setup(

@@ -10,3 +10,11 @@ if tuple(map(int, metadata.version('jaxlib').split('.')[:2])) < (0, 11):
   FLAGS.append('--xla_cpu_use_fusion_emitters=false')
 os.environ.setdefault('XLA_FLAGS', ' '.join(FLAGS))
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+
+# The files that take longest start first, or one worker ends alone with them.
+LONG = ('test_train.py', 'test_commands.py', 'test_golden_mcan.py')
+
+
+def pytest_collection_modifyitems(items):
+  rank = {name: i for i, name in enumerate(LONG)}
+  items.sort(key=lambda item: rank.get(item.path.name, len(LONG)))
