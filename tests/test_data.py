@@ -152,7 +152,7 @@ def test_a_size_is_two_whole_numbers_or_one(size):
     image.decode(encoded(np.zeros((2, 2, 3), np.uint8)), 4, fit='blak')
 
 
-def test_a_flag_gives_a_square_as_a_tuple_of_one():
+def test_a_flag_gives_a_square_as_a_tuple_of_one(load):
   picture = encoded(np.zeros((2, 2, 3), np.uint8))
   assert image.decode(picture, (3,)).shape == (3, 3, 3)
   # 0 is the data set's own size, in either form.
