@@ -50,8 +50,8 @@ def draw(split, count, augment, seed):
 def logits_of(params, images):
   """{name: float[n, 2, 2, classes]}."""
   grid = TRUNK.apply({'params': params['trunk']}, images)
-  return {name: grid @ kernel + bias
-          for name, (kernel, bias) in params['heads'].items()}
+  return {name: grid @ head['kernel'] + head['bias']
+          for name, head in params['heads'].items()}
 
 
 def loss_of(params, images, labels):
@@ -71,12 +71,13 @@ def train(images, labels, steps, batch, lr, seed):
   normal = jax.nn.initializers.normal(TRUNK.features ** -0.5)
   params = {
       'trunk': elastic.unbox(TRUNK.init(key, images[:1])['params']),
-      'heads': {name: (normal(jax.random.fold_in(key, i),
-                              (TRUNK.features, count)), jnp.zeros(count))
+      'heads': {name: {
+          'kernel': normal(jax.random.fold_in(key, i), (TRUNK.features, count)),
+          'bias': jnp.zeros(count)}
                 for i, (name, count) in enumerate(CLASSES.items())}}
   tx = optimizers.create(
       dict(name='adamw', lr=lr, weight_decay=1e-2, clip=1.0),
-      dict(name='cosine'), params, 0, steps)
+      dict(name='cosine'), params, 0, steps)  # Steps alone, no epochs.
 
   @jax.jit
   def step(params, opt_state, images, labels):
