@@ -89,14 +89,12 @@ def read(config, family: str, path: str | pathlib.Path,
 
 def _sizes(config, partial=False):
   """What config.data.sizes gives; else, for a part, the data's own."""
-  if partial and not config.data.get('sizes'):
-    return experiment.sizes_of(config)
-  if not config.data.get('sizes'):
+  if not partial and not config.data.get('sizes'):
     raise ValueError(
         'a conversion needs the sizes of the data that the checkpoint was '
         'trained on: give config.data.sizes (vocab_size, num_answers, '
         'max_tokens, num_regions), as configs/bst_mcan_vqa.py does.')
-  return dict(config.data.sizes)
+  return experiment.sizes_of(config)
 
 
 def _check_vocab(folder, sizes):

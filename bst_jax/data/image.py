@@ -8,7 +8,7 @@ from PIL import ExifTags, Image
 
 # Beyond this a file is a mistake or an attack, not a photograph.
 MAX_PIXELS = 100_000_000
-# How a picture comes to a size: by its proportions, or with bars of a colour.
+# How a picture comes to a size: stretched, or between bars of a colour.
 # 'mean' is the mean of CLIP's pictures: zero once they are normalised.
 FITS = {'stretch': None, 'black': (0, 0, 0), 'mean': (123, 117, 104)}
 # What undoes each way in which a camera was held, by EXIF's number for it.
