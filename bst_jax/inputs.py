@@ -66,4 +66,9 @@ KINDS = {
     'image': Kind(
         'image_size', 'picture', _pixels,
         lambda card: f'upright, RGB, 0 to 255, {_FITS[card["image_fit"]]}'),
+    'clip': Kind(
+        'clip_size', 'picture',
+        lambda sizes: np.zeros((*sizes['clip_size'], 3), np.uint8),
+        lambda card: 'frames at equal distances, upright, RGB, 0 to 255, '
+        f'{_FITS[card["image_fit"]]}'),
 }

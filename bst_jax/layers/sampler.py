@@ -6,7 +6,7 @@ Differs: tokens are selected before most queries are made, which is the same,
   as every query has a softmax of its own; queries and scores of tokens that go
   are never computed. `attention='reference'` keeps the published order.
 """
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import functools
 
@@ -166,6 +166,15 @@ class Ats:
     if self.score == 'attn_colsum' and self.attention != 'reference':
       raise ValueError("ats.score 'attn_colsum' needs the attention of all "
                        "tokens; set ats.attention to 'reference'.")
+
+  @classmethod
+  def of(cls, ats: 'Ats | Mapping[str, object] | None') -> 'Ats':
+    """The sampling that a model is given: itself, its arguments, or none."""
+    if isinstance(ats, cls):
+      return ats
+    for option in (ats := dict(ats or {})):
+      check_name(option, cls.__dataclass_fields__, 'option of model.ats')
+    return cls(**ats)
 
   def _each(self, field):
     value = getattr(self, field)

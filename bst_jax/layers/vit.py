@@ -8,7 +8,7 @@ from bst_jax.layers.attention import Attention
 from bst_jax.layers.blocks import FeedForward
 from bst_jax.layers.dropout import Dropout
 from bst_jax.layers.linear import Dense
-from bst_jax.layers.sampler import Stage
+from bst_jax.layers.sampler import Ats, Stage
 from bst_jax.layers.tokens import gather_tokens
 from flax import linen as nn
 import jax
@@ -31,6 +31,16 @@ class Tokens(NamedTuple):
   valid: jax.Array | None = None
   gate: jax.Array | None = None
   ids: jax.Array | None = None
+
+  @classmethod
+  def start(cls, x: jax.Array, lead: int, ats: Ats) -> 'Tokens':
+    """All tokens float[B, N, d] at the input of a network that samples so."""
+    if not ats.blocks:
+      return cls(x)
+    batch, total = x.shape[:2]
+    ids = jnp.broadcast_to(jnp.arange(total - lead), (batch, total - lead))
+    return cls(x, ids=ids,
+               gate=jnp.ones((batch, total)) if ats.policy_eps else None)
 
   def take(self, picked: Selection, lead: int, soft: bool) -> 'Tokens':
     """The tokens that live, behind the `lead` ones that always do.

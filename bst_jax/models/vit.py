@@ -5,12 +5,13 @@ Reference: Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021;
   through attention", ICML 2021; Fayyaz et al., "Adaptive Token Sampling for
   Efficient Vision Transformers", ECCV 2022.
 """
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import functools
+import math
 from typing import Any
 
 from bst_jax.elastic import Axis, check_name, FULL, Order, Submodel
-from bst_jax.layers import linear
+from bst_jax.layers import linear, pixels, token_costs
 from bst_jax.layers.dropout import Dropout, seed_of
 from bst_jax.layers.linear import Dense, named
 from bst_jax.layers.sampler import Ats
@@ -19,9 +20,6 @@ from bst_jax.layers.vit import Layer, PatchEmbed, Tokens
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
-
-# Of ImageNet, red, green and blue in 0..1.
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 _INIT = dict(kernel_init=nn.initializers.truncated_normal(0.02),
              bias_init=nn.initializers.zeros)
@@ -68,8 +66,8 @@ class Model(nn.Module):
   distilled: bool = False
   distilled_head: bool = True
   eps: float = 1e-6
-  mean: tuple[float, ...] = MEAN
-  std: tuple[float, ...] = STD
+  mean: tuple[float, ...] = pixels.MEAN
+  std: tuple[float, ...] = pixels.STD
   ats: Ats | Mapping[str, Any] | None = None
   strategy: str = 'middle'
   strategy_seed: int = 0
@@ -79,32 +77,19 @@ class Model(nn.Module):
   remat: bool = False
 
   def __post_init__(self):
-    ats = {} if self.ats is None else self.ats
-    if not isinstance(ats, Ats):
-      for option in ats:
-        check_name(option, Ats.__dataclass_fields__, 'option of model.ats')
-      ats = Ats(**ats)
-    object.__setattr__(self, 'ats', ats)
-    ats.check(self.num_layers, self.slots)
+    object.__setattr__(self, 'ats', Ats.of(self.ats))
+    self.ats.check(self.num_layers, self.slots)
     super().__post_init__()
 
   @property
   def sides(self) -> tuple[int, int]:
     """Height and width of the pictures."""
-    size = self.image_size
-    return (size, size) if isinstance(size, int) else tuple(size)
+    return pixels.sides(self.image_size)
 
   @property
   def slots(self) -> int:
     """Patches of a picture."""
-    height, width = self.sides
-    if height % self.patch or width % self.patch:
-      raise ValueError(
-          f'pictures of {height} x {width} pixels do not split into patches of '
-          f'{self.patch}; sides that fit are multiples of {self.patch}, as '
-          f'{max(1, round(height / self.patch)) * self.patch} x '
-          f'{max(1, round(width / self.patch)) * self.patch}.')
-    return (height // self.patch) * (width // self.patch)
+    return math.prod(pixels.grid(self.sides, self.patch))
 
   @property
   def lead(self) -> int:
@@ -121,6 +106,28 @@ class Model(nn.Module):
     """The ordinary smaller model that `sub` is; its layers sample as before."""
     layers = sub.layers(self.stacks['encoder'])
     return narrowed(self.clone(ats=None), sub).clone(ats=self.ats.at(layers))
+
+  def token_macs(self, counts: Mapping[int, Any] | Sequence[Any] = ()) -> Any:
+    """Multiply-accumulates of each image, by the tokens that live in it.
+
+    Args:
+      counts: tokens behind each sampling layer, the lead not counted; see
+        `token_costs.by_layer`.
+
+    Returns:
+      A number, or an array with an entry for each image.
+    """
+    kept = token_costs.by_layer(self.ats.blocks, counts)
+    tokens, total = self.lead + self.slots, 0
+    for i in range(self.num_layers):
+      living = self.lead + kept[i] if i in kept else tokens
+      total = total + token_costs.layer_macs(
+          tokens, living, self.width, self.mlp,
+          self.ats.attention if i in kept else 'plain')
+      tokens = living
+    heads = 1 + (self.distilled and self.distilled_head)
+    return (total + self.slots * 3 * self.patch ** 2 * self.width
+            + heads * self.width * self.num_answers)
 
   @nn.compact
   def __call__(self, batch: dict[str, jax.Array], *, sub: Submodel = FULL,
@@ -153,7 +160,7 @@ class Model(nn.Module):
     for i, stage in self.ats.stages(layers, self.slots, self.lead).items():
       options[f'layer_{i}']['stage'] = stage
 
-    tokens = self._tokens(self._pixels(batch['image']), embed, sub, seed)
+    tokens = self._tokens(batch['image'], embed, sub, seed)
     x = Stack(layer, order, self.remat, options, name='encoder')(
         tokens, sub=sub, seed=seed).x
     x = norm(embed, name='norm')(x[:, :self.lead], sub=sub)  # [B, lead, d]
@@ -165,22 +172,11 @@ class Model(nn.Module):
       logits = (logits + head('distilled_head', x[:, 1])) / 2
     return logits.astype(jnp.float32)                       # [B, A]
 
-  def _pixels(self, image):
-    """The picture, checked and normalised: float32[B, H, W, 3]."""
-    if image.shape[1:] != (*self.sides, 3):
-      raise ValueError(
-          f'images of shape {image.shape} do not fit; the model reads [B, '
-          f'{self.sides[0]}, {self.sides[1]}, 3]. Crop or resize them, or set '
-          'image_size of the model.')
-    image = image.astype(jnp.float32) if image.dtype != jnp.uint8 else (
-        image.astype(jnp.float32) / 255 - jnp.array(self.mean)
-    ) / jnp.array(self.std)
-    return image.astype(self.dtype)
-
   def _tokens(self, image, embed, sub, seed):
     """Class tokens and patches with their places."""
+    image = pixels.normalised(image, self.sides, self.mean, self.std)
     x = PatchEmbed(self.patch, embed, self.dtype, **_INIT, name='patches')(
-        image, sub=sub)                                     # [B, n, d]
+        image.astype(self.dtype), sub=sub)                  # [B, n, d]
     batch, slots, size = x.shape
     normal = _INIT['kernel_init']
     names = ('class_token', 'distillation_token')[:self.lead]
@@ -191,10 +187,4 @@ class Model(nn.Module):
     front = jnp.broadcast_to(front, (batch, *front.shape)).astype(x.dtype)
     x = jnp.concatenate([front, x], 1) + places.astype(x.dtype)
     x = Dropout(self.dropout)(x, seed)
-    tokens = Tokens(x)
-    if self.ats.blocks:
-      tokens = tokens._replace(ids=jnp.broadcast_to(
-          jnp.arange(slots), (batch, slots)))
-      if self.ats.policy_eps:
-        tokens = tokens._replace(gate=jnp.ones(x.shape[:2]))
-    return tokens
+    return Tokens.start(x, self.lead, self.ats)

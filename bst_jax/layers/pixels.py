@@ -1,0 +1,50 @@
+"""Pictures on their way into a vision transformer: sizes, patches, colours."""
+import jax
+import jax.numpy as jnp
+
+# Of ImageNet, red, green and blue in 0..1.
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def sides(size: int | tuple[int, int]) -> tuple[int, int]:
+  """Height and width of a size, which is one number for a square."""
+  return (size, size) if isinstance(size, int) else tuple(size)
+
+
+def grid(size: tuple[int, int], patch: int) -> tuple[int, int]:
+  """Rows and columns of patches in a picture of some height and width.
+
+  Raises:
+    ValueError: the patches do not divide the picture.
+  """
+  height, width = size
+  if height % patch or width % patch:
+    raise ValueError(
+        f'pictures of {height} x {width} pixels do not split into patches of '
+        f'{patch}; sides that fit are multiples of {patch}, as '
+        f'{max(1, round(height / patch)) * patch} x '
+        f'{max(1, round(width / patch)) * patch}.')
+  return height // patch, width // patch
+
+
+def normalised(image: jax.Array, shape: tuple[int, ...],
+               mean: tuple[float, ...], std: tuple[float, ...]) -> jax.Array:
+  """float32[B, ..., 3] of a batch of pictures or clips.
+
+  Args:
+    image: uint8[B, ..., 3], brought to the mean and deviation; or float, which
+      is taken to have them already.
+    shape: of a picture (height, width) or of a clip (frames, height, width), to
+      be sure of.
+    mean, std: of the colours, in 0..1.
+  """
+  if image.shape[1:] != (*shape, 3):
+    what, option = (('clips', 'clip_size') if len(shape) == 3 else
+                    ('images', 'image_size'))
+    raise ValueError(
+        f'{what} of shape {image.shape} do not fit; the model reads [B, '
+        f'{", ".join(map(str, shape))}, 3]. Crop or resize them, or set '
+        f'{option} of the model.')
+  if image.dtype != jnp.uint8:
+    return image.astype(jnp.float32)
+  return (image.astype(jnp.float32) / 255 - jnp.array(mean)) / jnp.array(std)
