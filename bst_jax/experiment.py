@@ -166,16 +166,16 @@ def check_start(data: Any, workdir: str | pathlib.Path,
         f'{workdir} was to teach, but it was converted from a part of a model, '
         f'and all else of it is random: {missing}. Train it first, as '
         '--config.init_from of a config with method plain.')
-  if not (folder / 'words.json').exists():
+  first = next(iter(data.vocabularies))
+  if not (folder / f'{first}.json').exists():
     if teacher:
       raise ValueError(
-          f'{workdir} was to teach, but nothing says what its words and '
-          f'answers are: {folder} has no words.json. Convert it with --vocab.')
+          f'{workdir} was to teach, but nothing says what its '
+          f'{" and ".join(data.vocabularies)} are: {folder} has no '
+          f'{first}.json. Convert it with --vocab.')
     return
-  words, answers, _ = source.read_vocabularies(folder)
-  for what, same in (('words', words == data.vocab),
-                     ('answers', answers == tuple(data.answers))):
-    if not same:
+  for what, found in source.read_names(folder).items():
+    if found != data.vocabularies.get(what):
       raise ValueError(
           f'Training was to start from {workdir}, but its {what} ({folder}) '
           'are others than those of the data, or stand in another order: each '

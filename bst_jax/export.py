@@ -143,7 +143,7 @@ def _questions(exp, names, data, split):
 
 def _flat(batch, names):
   """The named inputs with a picture a question, as the files want them."""
-  count = len(batch['tokens'])
+  count = len(batch['mask'])
   return {name: np.repeat(batch[name], count // len(batch[name]), axis=0)
           for name in names}
 

@@ -40,6 +40,7 @@ def _regions(card):
 
 _FITS = {
     'stretch': 'bilinear to this size',
+    'crop': 'bicubic until a seventh sticks out, the middle of it',
     'black': 'bilinear into this size, black bars beside it',
     'mean': 'bilinear into this size, bars of 123 117 104 beside it',
 }

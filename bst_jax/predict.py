@@ -11,7 +11,8 @@ _WORKDIR = cli.define_workdir()
 _IMAGE = flags.DEFINE_string(
     'image', None, 'Picture file, PNG or JPEG.', allow_override=True)
 _QUESTION = flags.DEFINE_string(
-    'question', None, 'The question, in quotes.', allow_override=True)
+    'question', None, 'The question, in quotes; of models that answer any.',
+    allow_override=True)
 _SUBMODEL = flags.DEFINE_string(
     'submodel', '1x1', 'The submodel that answers, as 1/2x1/3.',
     allow_override=True)
@@ -21,7 +22,7 @@ _TOP = flags.DEFINE_integer(
 _STEP = flags.DEFINE_integer(
     'step', None, 'Checkpoint; the newest if left out.', allow_override=True)
 
-DESCRIPTION = """Answers a question about a picture.
+DESCRIPTION = """Answers a question about a picture, or tells what it shows.
 
 Prints the most probable answers of one submodel and the time it takes, warm.
 The probability is the model's own: of VQA models each answer's, which need not
@@ -31,14 +32,14 @@ EXAMPLES = """python -m bst_jax.predict --workdir runs/quickstart --image docs/s
 python -m bst_jax.predict --workdir runs/quickstart --image docs/scene.png --question "What digit is on the large square?" --submodel 1/4x1/4 --top 3"""
 
 
-def predict(workdir: pathlib.Path, image: str, question: str, submodel: str,
-            top: int, step: int | None = None):
+def predict(workdir: pathlib.Path, image: str, question: str | None,
+            submodel: str, top: int, step: int | None = None):
   """The most probable answers.
 
   Args:
     workdir: a trained, extracted or converted workdir.
     image: picture file.
-    question: the question.
+    question: the question; None for a model of classes.
     submodel: as 1/2x1/3.
     top: how many answers.
     step: checkpoint; the newest if None.
@@ -52,9 +53,10 @@ def predict(workdir: pathlib.Path, image: str, question: str, submodel: str,
 
   exp = experiment.load(workdir)
   sub = exp.parse_one(submodel, 'answers')
-  words, answers, _ = source.read_vocabularies(workdir / experiment.VOCAB)
+  names = source.read_names(workdir / experiment.VOCAB)
+  answers = names['answers']
   batch = jax.tree.map(jnp.asarray, single.batch(
-      exp.config.data, exp.sizes, words, image, question))
+      exp.config.data, exp.sizes, names.get('words'), image, question))
   params = exp.extract(checkpoint.load_params(workdir, exp.shapes, step), sub)
   small = exp.model.at(sub)
   run = jax.jit(lambda params, batch: exp.task.soften(
@@ -71,10 +73,10 @@ def main() -> None:
   workdir = pathlib.Path(cli.required(_WORKDIR))
   began = time.monotonic()
   found, seconds = predict(
-      workdir, cli.required(_IMAGE), cli.required(_QUESTION), _SUBMODEL.value,
-      _TOP.value, _STEP.value)
+      workdir, cli.required(_IMAGE), _QUESTION.value, _SUBMODEL.value, _TOP.value,
+      _STEP.value)
   print(scoring.aligned([(a, f'{100 * p:.1f} %') for a, p in found]))
-  print(f'\nsubmodel {_SUBMODEL.value}: {1e3 * seconds:.2f} ms a question, '
+  print(f'\nsubmodel {_SUBMODEL.value}: {1e3 * seconds:.2f} ms, '
         f'warm; {time.monotonic() - began:.1f} s in all, with loading and '
         'compiling')
 

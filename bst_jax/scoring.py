@@ -26,9 +26,12 @@ def make_scorer(exp: Experiment, data: Any, mesh: Any) -> Callable:
     accuracy = {
         name: 100 * float(c / n)
         for name, c, n in zip((*data.types, 'overall'), correct, count) if n}
-    return {'accuracy': accuracy,
-            'loss': float(total['loss'] / total['examples']),
-            'questions': int(total['examples'])}
+    more = {'top5': 100 * float(total['top5'] / total['examples'])} if (
+        'top5' in total) else {}
+    return more | {
+        'accuracy': accuracy,
+        'loss': float(total['loss'] / total['examples']),
+        'questions': int(total['examples'])}
 
   def score(params, subs, batches):
     add = lambda total, new: jax.tree.map(np.add, total, new)
@@ -55,22 +58,28 @@ def evaluate(exp: Experiment, data: Any, params: Any,
   rows = [about | scores for about, scores in zip(
       rows, score(params, subs, batches))]
   return {'data': exp.config.data.name, 'split': split, 'rule': data.rule,
+          'floor': data.floor, 'unit': data.unit,
           'prior': prior, 'types': list(data.types), 'rows': rows}
 
 
 def table(result: Mapping[str, Any]) -> str:
   """The result as aligned text, cheapest submodel first."""
   types = [t for t in result['types'] if t in result['prior']]
-  head = ['submodel', 'params', 'MACs', 'overall', *types]
+  top5 = ['top-5'] if 'top5' in result['rows'][0] else []
+  head = ['submodel', 'params', 'MACs', 'overall', *top5, *types]
   numbers = lambda scores: [f'{scores[t]:.1f}' for t in ('overall', *types)]
   lines = [head]
   for r in result['rows']:
     name = r['submodel'] + ('' if r['trained'] else ' *')
     lines.append([name, f'{r["params"]:,}', f'{r["macs"]:,}',
                   *numbers(r['accuracy'])])
-  lines.append(['question only', '', '', *numbers(result['prior'])])
+    if top5:
+      lines[-1].insert(4, f'{r["top5"]:.1f}')
+  floor = [result['floor'], '', '', *numbers(result['prior'])]
+  lines.append(floor[:4] + [''] * len(top5) + floor[4:])
   title = (f'{result["data"]}, split {result["split"]}, '
-           f'{result["rows"][0]["questions"]} questions, accuracy in percent')
+           f'{result["rows"][0]["questions"]} {result["unit"]}, accuracy in '
+           'percent')
   if result.get('rule', '').startswith('gqa'):
     title += (', answers compared in normal form'
               if result['rule'] == 'gqa_fixed' else ', official scoring')
@@ -96,7 +105,7 @@ def picture(result: Mapping[str, Any], path: pathlib.Path) -> None:
   overall = [r['accuracy']['overall'] for r in rows]
   for axes, key, label in zip(
       figure.subplots(1, 2, sharey=True), ('macs', 'params'),
-      ('multiply-accumulates per question', 'parameters')):
+      (f'multiply-accumulates per {result["unit"][:-1]}', 'parameters')):
     widths = sorted({r['submodel'].split('x')[0] for r in rows},
                     key=lambda w: Submodel(w, 1).width)
     for i, width in enumerate(widths):
@@ -108,7 +117,7 @@ def picture(result: Mapping[str, Any], path: pathlib.Path) -> None:
         axes.annotate(r['submodel'].split('x')[1], (a, b), (4, -11),
                       textcoords='offset points', fontsize=7, color=f'C{i}')
     axes.axhline(result['prior']['overall'], color='grey', ls='--', lw=1)
-    axes.annotate('question only', (0.02, result['prior']['overall']), (0, 3),
+    axes.annotate(result['floor'], (0.02, result['prior']['overall']), (0, 3),
                   xycoords=('axes fraction', 'data'), fontsize=7,
                   textcoords='offset points', color='grey')
     axes.set(xscale='log', xlabel=label)

@@ -47,21 +47,26 @@ class Task(NamedTuple):
 
     Returns:
       `correct` and `count` float[num_types + 1], the last being overall, and
-      `loss` and `examples` float[].
+      `loss` and `examples` float[]; `top5` float[] where one class of more than
+      five is right.
     """
     mask = batch['mask'].astype(jnp.float32)
-    pick = logits.argmax(-1)
+    more, pick = {}, logits.argmax(-1)
     if 'score' in batch:
       earned = jnp.take_along_axis(batch['score'], pick[:, None], 1)[:, 0]
     else:
-      earned = (pick == batch[self.key]).astype(jnp.float32)
+      right = batch[self.key]
+      earned = (pick == right).astype(jnp.float32)
+      if logits.shape[-1] > 5:
+        best = jax.lax.top_k(logits, 5)[1] == right[:, None]
+        more = {'top5': best.any(-1) @ mask}
     earned *= mask
     types = batch['type'] if num_types else jnp.zeros_like(pick)
     kind = jax.nn.one_hot(types, num_types) * mask[:, None]
     by_type = lambda x: jnp.append(x @ kind, x @ mask)
     loss = self.pointwise(logits, self.labels(batch)) * mask
-    return {'correct': by_type(earned), 'count': by_type(jnp.ones_like(mask)),
-            'loss': loss.sum(), 'examples': mask.sum()}
+    return more | {'correct': by_type(earned), 'count': by_type(jnp.ones_like(mask)),
+                   'loss': loss.sum(), 'examples': mask.sum()}
 
 
 def _most_agreed(target):

@@ -27,21 +27,49 @@ class Shape:
     return everyone[first:first + self.pictures]
 
 
+def shape(batch: int, questions: int, index: int, count: int,
+          what: str = 'questions') -> Shape:
+  """Shape of this host's share of a batch.
+
+  Args:
+    batch: questions over all hosts.
+    questions: of each picture.
+    index, count: this host, and how many there are.
+    what: a batch is of, for errors.
+  """
+  if not 0 <= index < count:
+    raise ValueError(
+        f'Shard {index} of {count} was asked for, but shards are numbered '
+        f'from 0; use 0 to {count - 1}.')
+  step = count * questions
+  if batch <= 0 or batch % step:
+    fits = max(step, round(batch / step) * step)
+    each = f' with {questions} questions a picture' if (
+        what == 'questions') else ''
+    raise ValueError(
+        f'A batch of {batch} {what} was asked for, but {count} hosts{each} '
+        f'need a multiple of {step}. The closest is {fits}.')
+  return Shape(batch // step, questions, index, count)
+
+
 class Batches:
   """Makes batch dicts of pictures and questions, by number."""
 
   def __init__(self, rows: tables.Rows, pictures, shape: Shape):
     """Takes `pictures(int[P]) -> dict of arrays`."""
     self.rows, self._pictures, self.shape = rows, pictures, shape
+    self.start, self.repeats = rows.start, 1
 
   def __call__(self, pictures: np.ndarray, questions: np.ndarray,
-               mask: np.ndarray) -> dict[str, np.ndarray]:
+               mask: np.ndarray, draws: object = None,
+               ) -> dict[str, np.ndarray]:
     """A batch.
 
     Args:
       pictures: int[P], negative for padding.
       questions: int[P, Q].
       mask: bool[P, Q], false for padding.
+      draws: not used: nothing here is random.
     """
     rows, real = questions.reshape(-1), mask.reshape(-1)
     batch = self._pictures(pictures)
@@ -63,7 +91,7 @@ class Batches:
     With one question a picture these are the owners of all questions in
     order, else the pictures that have questions.
     """
-    counts = np.diff(self.rows.start)
+    counts = np.diff(self.start)
     if self.shape.questions == 1:
       return np.repeat(np.arange(len(counts)), counts)
     return np.flatnonzero(counts)

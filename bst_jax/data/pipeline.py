@@ -7,7 +7,7 @@ import grain
 import numpy as np
 
 _STEPS = 1 << 40  # endless, and short enough for grain's arithmetic
-_ORDER, _CHOICE = range(2)  # streams of random numbers
+_ORDER, _CHOICE, _CHANGE = range(3)  # streams of random numbers
 
 
 class _Training:
@@ -16,13 +16,13 @@ class _Training:
   With one question a picture the questions are in random order, each once an
   epoch. With Q > 1 the pictures are, each with Q of its questions. An epoch
   that ends within a batch goes on with the next; all hosts together see the
-  same global batches whatever their number.
+  same global batches whatever their number, augmented in the same way.
   """
 
   def __init__(self, batches: Batches, seed: int):
     self._batches, self._seed = batches, seed
     self._units = batches.units()
-    self._counts = np.diff(batches.rows.start)
+    self._counts = np.diff(batches.start)
     self._widest = int(self._counts.max())
     # Two epochs meet in a batch, and threads run ahead by some batches.
     self._order = functools.lru_cache(maxsize=4)(self._shuffled)
@@ -33,8 +33,12 @@ class _Training:
 
   def __call__(self, step: int) -> dict[str, np.ndarray]:
     shape = self._batches.shape
-    everyone = shape.pictures * shape.shard_count
-    at = shape.mine(np.arange(step * everyone, (step + 1) * everyone))
+    everyone, repeats = shape.pictures * shape.shard_count, (
+        self._batches.repeats)
+    place = shape.mine(np.arange(everyone))
+    # Repeats of a picture stand far from each other.
+    different = everyone // repeats
+    at = step * different + place % different
     epochs, offsets = np.divmod(at, len(self._units))
     units = np.empty_like(at)
     for epoch in range(epochs[0], epochs[-1] + 1):
@@ -51,9 +55,10 @@ class _Training:
       # Real questions come first; where they are too few they come again.
       turn = np.arange(shape.questions) % counts  # [P, Q]
       picked = np.take_along_axis(np.argsort(keys, axis=1), turn, axis=1)
-      questions = self._batches.rows.start[pictures][:, None] + picked
+      questions = self._batches.start[pictures][:, None] + picked
     return self._batches(
-        pictures, questions, np.ones(questions.shape, bool))
+        pictures, questions, np.ones(questions.shape, bool),
+        [(self._seed, _CHANGE, step, i) for i in place.tolist()])
 
 
 def train(batches: Batches, seed: int, threads: int) -> grain.DatasetIterator:
@@ -76,7 +81,7 @@ class Evaluation:
   def __init__(self, batches: Batches, threads: int):
     self._batches, self._threads = batches, threads
     questions = batches.shape.questions
-    starts, counts = batches.rows.start[:-1], np.diff(batches.rows.start)
+    starts, counts = batches.start[:-1], np.diff(batches.start)
     chunks = -(-counts // questions)  # of each picture
     self._pictures = np.repeat(np.arange(len(counts)), chunks)
     nth = np.arange(len(self._pictures)) - np.repeat(

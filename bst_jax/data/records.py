@@ -28,7 +28,13 @@ BUILDERS = {
     'vqa_v2': ('bst_jax.data.builders.vqa_v2.builder', 'VqaV2'),
     'gqa': ('bst_jax.data.builders.gqa.builder', 'Gqa'),
     'folder': ('bst_jax.data.builders.folder.builder', 'Folder'),
+    'fashion_mnist': ('bst_jax.data.builders.fashion_mnist.builder',
+                      'FashionMnist'),
+    'class_folders': ('bst_jax.data.builders.class_folders.builder',
+                      'ClassFolders'),
 }
+# Data sets that TFDS has builders for, which need TensorFlow to make them.
+OF_TFDS = ('imagenet2012',)
 
 
 def data_dir(given: str = '') -> pathlib.Path:
@@ -40,8 +46,9 @@ def data_dir(given: str = '') -> pathlib.Path:
 
 def names() -> list[str]:
   """Names of all data sets, as 'digit_scenes/easy'."""
-  return [f'{name}/{config}' for name in BUILDERS
-          for config in _class(name).builder_configs]
+  configs = {name: _class(name).builder_configs for name in BUILDERS}
+  return [*(f'{name}/{config}' for name in BUILDERS for config in configs[name]),
+          *(name for name in BUILDERS if not configs[name]), *OF_TFDS]
 
 
 def prepare(name: str, home: str = '', manual_dir: str = '',
@@ -58,17 +65,20 @@ def prepare(name: str, home: str = '', manual_dir: str = '',
       from any; '' where it is made already.
     max_bad: how many bad records may be left out while it is made.
   """
-  if name in BUILDERS:
+  if name in BUILDERS and _class(name).builder_configs:
     name = f'{name}/{next(iter(_class(name).builder_configs))}'
   check_name(name, names(), 'data set')
   base, _, config = name.partition('/')
   home, cls = data_dir(home), _class(base)
-  if base == 'folder':  # One data set a folder.
+  usual = getattr(cls, 'DEFAULT_MANUAL_DIR', '')
+  if not manual_dir and os.path.isdir(usual):
+    manual_dir = usual
+  if getattr(cls, 'BY_FOLDER', False):  # One data set a folder.
     config = manual.config_of(cls.builder_configs[config], manual_dir)
 
   def build():
     try:
-      return cls(config=config, data_dir=os.fspath(home),
+      return cls(config=config or None, data_dir=os.fspath(home),
                  file_format='array_record')
     except Exception as error:  # It reads what the folder says of itself.
       raise ValueError(
@@ -81,7 +91,15 @@ def prepare(name: str, home: str = '', manual_dir: str = '',
   if _is_whole(builder):
     manual.check_source(builder, manual_dir)
     return builder
-  with _alone(home / f'.{base}_{builder.builder_config.name}.lock'):
+  if base in OF_TFDS:
+    raise ValueError(
+        f'{base} is read where tensorflow-datasets has made it, but there is '
+        f'none in {builder.data_dir}. Make it once, on a machine with '
+        f'TensorFlow: tfds build {base} --file_format=array_record '
+        f'--data_dir={home} --manual_dir=DIR. Or read the unpacked pictures as '
+        'config.data.name=class_folders.')
+  made_as = getattr(builder.builder_config, 'name', '')
+  with _alone(home / f'.{base}_{made_as}.lock'):
     folder = pathlib.Path(builder.data_dir)
     if not _is_whole(builder):
       for rest in folder.parent.glob('incomplete.*'):
@@ -235,6 +253,8 @@ def progress(records: Records | Joined) -> Iterator[dict]:
 
 def _class(name: str):
   """The builder class of a data set."""
+  if name in OF_TFDS:
+    return tfds.builder_cls(name)
   module, cls = BUILDERS[name]
   return getattr(importlib.import_module(module), cls)
 

@@ -6,32 +6,42 @@ from typing import Any
 
 from absl import logging
 from bst_jax.data import image as image_lib
-from bst_jax.data import records, tables, text, word_pieces
+from bst_jax.data import labels, records, tables, text, word_pieces
 import numpy as np
 
 
 def batch(config: Mapping[str, Any], sizes: Mapping[str, int],
-          words: word_pieces.Words, picture: str | os.PathLike, question: str,
-          ) -> dict[str, np.ndarray]:
-  """A batch of one question, P = B = 1, without target.
+          words: word_pieces.Words | None, picture: str | os.PathLike,
+          question: str | None = None) -> dict[str, np.ndarray]:
+  """A batch of one picture and at most one question, P = B = 1.
 
   Unknown words and words beyond the model's length are named in a warning.
 
   Args:
     config: `config.data` of the model's training.
     sizes: what the data decided: max_tokens, num_regions, image_size, ….
-    words: the question vocabulary.
+    words: the question vocabulary; None for models that are asked nothing.
     picture: PNG or JPEG file.
     question: in the words of the training questions.
 
   Returns:
-    tokens int32[1, T] and, by the model's inputs, image uint8[1, H, W, 3] or
+    tokens int32[1, T] if there is a question and, by the model's inputs, image uint8[1, H, W, 3] or
     regions float32[1, N, F] with boxes float32[1, N, 4].
 
   Raises:
-    ValueError: no such file, no picture, no word in the question, or regions
-      that cannot be computed from a picture.
+    ValueError: no such file, no picture, no word in the question, a question
+      too many or too few, or regions that cannot be computed from a picture.
   """
+  arrays = {} if words is None else _tokens(sizes, words, question)
+  if words is None and question:
+    raise ValueError('the model tells what a picture shows and is asked '
+                     'nothing; leave the question out.')
+  return arrays | _picture(config, sizes, pathlib.Path(picture))
+
+
+def _tokens(sizes, words, question):
+  if question is None:
+    raise ValueError('the model answers questions; give one.')
   if not text.tokenize(question):
     raise ValueError(f'the question {question!r} has no word in it.')
   length = sizes['max_tokens']
@@ -43,8 +53,11 @@ def batch(config: Mapping[str, Any], sizes: Mapping[str, int],
   if words.count(question) > length:
     logging.warning('The model reads %d of the %d tokens of the question: %s.',
                     length, words.count(question), words.decode(ids))
+  return {'tokens': ids[None]}
 
-  path, inputs = pathlib.Path(picture), tuple(config['inputs'])
+
+def _picture(config, sizes, path):
+  inputs = tuple(config.get('inputs', ('image',)))
   if not path.is_file():
     raise ValueError(f'there is no picture {path}; give a PNG or JPEG file.')
   record = {'image': path.read_bytes()}
@@ -60,6 +73,7 @@ def batch(config: Mapping[str, Any], sizes: Mapping[str, int],
   decoder = tables.Decoder(inputs, sizes.get('num_regions', 0),
                            sizes.get('image_size', 0), path.name,
                            config.get('blank_regions', False),
-                           config.get('image_fit', 'stretch'))
-  arrays = decoder(record)
-  return {'tokens': ids[None]} | {k: x[None] for k, x in arrays.items()}
+                           config.get(
+                               'image_fit', 'stretch' if 'inputs' in config
+                               else labels.DEFAULTS['image_fit']))
+  return {k: x[None] for k, x in decoder(record).items()}

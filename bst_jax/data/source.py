@@ -3,12 +3,13 @@ from collections.abc import Mapping
 import dataclasses
 import os
 import pathlib
+from typing import Any
 
 from bst_jax.data import answers as answers_lib
 from bst_jax.data import batches as batches_lib
 from bst_jax.data import facts as facts_lib
 from bst_jax.data import image as image_lib
-from bst_jax.data import pipeline, prior, tables, text, word_pieces
+from bst_jax.data import labels, pipeline, prior, tables, text, word_pieces
 from bst_jax.data import records as records_lib
 from bst_jax.elastic import check_name
 import grain
@@ -50,11 +51,12 @@ _FILES = ('words.json', 'answers.json', 'types.json')
 
 def load(config: Mapping, vocab_dir: str | os.PathLike | None = None,
          batch: int | None = None, shard_index: int = 0,
-         shard_count: int = 1) -> 'Data':
+         shard_count: int = 1) -> 'Data | labels.Labels':
   """Opens a data set, and makes it first if it is not on disk.
 
   Args:
-    config: some or all of `DEFAULTS`.
+    config: some or all of `DEFAULTS`; of `labels.DEFAULTS` where pictures have
+      classes.
     vocab_dir: where `save_vocab` wrote the vocabularies; they are made from
       the training split where this is None or holds none.
     batch: instead of config's, questions of a batch over all hosts.
@@ -63,11 +65,15 @@ def load(config: Mapping, vocab_dir: str | os.PathLike | None = None,
   """
   config = dict(config)
   for key in config:
-    check_name(key, DEFAULTS, 'option of config.data')
-  config = DEFAULTS | config
+    check_name(key, DEFAULTS | labels.DEFAULTS, 'option of config.data')
   if batch is not None:
     config['batch'] = batch
-  return Data(config, vocab_dir, shard_index, shard_count)
+  builder = records_lib.prepare(
+      config.get('name', DEFAULTS['name']),
+      *(config.get(key, DEFAULTS[key])
+        for key in ('data_dir', 'manual_dir', 'max_bad')))
+  kind = labels.Labels if 'label' in builder.info.features else Data
+  return kind(config, builder, vocab_dir, shard_index, shard_count)
 
 
 class Data:
@@ -88,6 +94,8 @@ class Data:
     vocab: words of the training questions, or word pieces.
     answers: training answers, the most frequent first.
     types: question types, sorted.
+    vocabularies: {what: names} that models of the data agree on.
+    floor, unit: what `prior` is, and what is counted, for tables.
     sizes: {'vocab_size', 'num_answers', 'max_tokens'} and, for the inputs
       asked for, {'num_regions', 'feature_size', 'image_size'}.
     epoch: batches, not whole, in which training sees every picture once, or
@@ -97,12 +105,19 @@ class Data:
     example: a training batch of this host, filled with zeros.
   """
 
-  def __init__(self, config: dict, vocab_dir: str | os.PathLike | None = None,
+  floor, unit = 'question only', 'questions'
+
+  def __init__(self, config: dict, builder: Any,
+               vocab_dir: str | os.PathLike | None = None,
                shard_index: int = 0, shard_count: int = 1):
-    self._config = config
+    for key in config:
+      check_name(key, DEFAULTS, 'option of config.data of questions')
+    self._config, self._builder = (config := DEFAULTS | config), builder
     for name in config['inputs']:
       check_name(name, INPUTS, 'input')
-    self._shape = _shape(config, shard_index, shard_count)
+    self._shape = batches_lib.shape(
+        config['batch'], config['questions_per_picture'], shard_index,
+        shard_count)
     # More pictures than in training, as no gradients take room; a multiple, so
     # that they divide over devices too.
     self._eval_shape = dataclasses.replace(
@@ -113,9 +128,6 @@ class Data:
 
     check_name(config['scoring'], SCORINGS, 'way of scoring')
     check_name(config['image_fit'], image_lib.FITS, 'way to fit a picture')
-    self._builder = records_lib.prepare(
-        config['name'], config['data_dir'], config['manual_dir'],
-        config['max_bad'])
     self._facts = facts_lib.of(self._builder)
     fixed = f'{self._facts.rule}_fixed'
     self.rule = (fixed if config['scoring'] == 'fixed'
@@ -148,6 +160,10 @@ class Data:
       height, width = self.example['image'].shape[1:3]
       self.sizes |= dict(
           image_size=height if height == width else (height, width))
+
+  @property
+  def vocabularies(self) -> dict[str, object]:
+    return {'words': self.vocab, 'answers': tuple(self.answers)}
 
   def save_vocab(self, folder: str | os.PathLike):
     """Writes the vocabularies, for `load` to read as `vocab_dir`."""
@@ -297,21 +313,14 @@ def read_vocabularies(folder: str | os.PathLike,
           tuple(text.load_list(types)))
 
 
-def _shape(config: dict, index: int, count: int) -> batches_lib.Shape:
-  """Shape of this host's training batch."""
-  batch, questions = config['batch'], config['questions_per_picture']
-  if not 0 <= index < count:
-    raise ValueError(
-        f'Shard {index} of {count} was asked for, but shards are numbered '
-        f'from 0; use 0 to {count - 1}.')
-  step = count * questions
-  if batch <= 0 or batch % step:
-    fits = max(step, round(batch / step) * step)
-    raise ValueError(
-        f'A batch of {batch} questions was asked for, but {count} hosts with '
-        f'{questions} questions a picture need a multiple of {step}. The '
-        f'closest is {fits}.')
-  return batches_lib.Shape(batch // step, questions, index, count)
+def read_names(folder: str | os.PathLike) -> dict[str, object]:
+  """{'words', 'answers'} that `save_vocab` wrote; classes have no words."""
+  if pathlib.Path(folder, labels.CLASSES).exists() and not (
+      pathlib.Path(folder, _FILES[0]).exists()):
+    return {'answers': tuple(text.load_list(
+        pathlib.Path(folder, labels.CLASSES)))}
+  words, answers, _ = read_vocabularies(folder)
+  return {'words': words, 'answers': answers}
 
 
 def _vocabularies(asked: tables.Questions, answered: tables.Questions,

@@ -13,6 +13,7 @@ class Folder(by_picture.ByPicture):
 
   VERSION = tfds.core.Version('1.0.0')
   RULE = 'vqa'
+  BY_FOLDER = True
   BUILDER_CONFIGS = [
       by_picture.Config(name='regions', description='Region features.'),
       by_picture.Config(name='images', description='Raw pictures.',

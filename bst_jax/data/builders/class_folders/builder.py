@@ -1,0 +1,81 @@
+"""Folders of pictures, one a class, as a TFDS data set."""
+import os
+import pathlib
+
+from bst_jax.data import image as image_lib
+from bst_jax.data.builders import found, problems
+import tensorflow_datasets as tfds
+
+_SUFFIXES = ('.jpg', '.jpeg', '.png')
+
+
+class ClassFolders(tfds.core.GeneratorBasedBuilder):
+  """Pictures in SPLIT/CLASS/NAME.jpg, as ImageNet lies unpacked."""
+
+  VERSION = tfds.core.Version('1.0.0')
+  BY_FOLDER = True
+  BUILDER_CONFIGS = [tfds.core.BuilderConfig(
+      name='images', description='Pictures in SPLIT/CLASS/NAME.jpg.')]
+  MANUAL_DOWNLOAD_INSTRUCTIONS = """
+  manual_dir holds a folder for each split, as train and val, in it one for each
+  class, named as the class, and in that the pictures, .jpg or .png. All splits
+  have the same classes.
+  """
+
+  def _info(self):
+    return tfds.core.DatasetInfo(
+        builder=self,
+        description=self.__doc__,
+        features=tfds.features.FeaturesDict({
+            'image': tfds.features.Image(),
+            'label': tfds.features.ClassLabel(),  # Named when they are seen.
+            'file_name': tfds.features.Text(),
+        }),
+        metadata=tfds.core.MetadataDict())
+
+  def _split_generators(self, dl_manager):
+    folder = pathlib.Path(os.fspath(dl_manager.manual_dir))
+    self.info.features['label'].names = _classes(folder)
+    self.info.metadata['source'] = self.source
+    noted = problems.Problems(self.most_bad)
+    return {path.name: self._records(path, noted) for path in _folders(folder)}
+
+  def _generate_examples(self, *args):
+    raise NotImplementedError  # Splits are generators themselves.
+
+  def _records(self, folder, noted):
+    for path in found.files(folder):
+      if not path.lower().endswith(_SUFFIXES):
+        continue
+      name = pathlib.Path(path).relative_to(folder)
+      data = pathlib.Path(path).read_bytes()
+      try:
+        image_lib.decode(data, name=path)
+      except ValueError as error:
+        noted.add('unreadable picture', str(error))
+        continue
+      yield str(name), {'image': data, 'label': name.parts[0],
+                        'file_name': name.as_posix()}
+    self.info.metadata['problems'] = noted.report()
+
+
+def _folders(folder):
+  return sorted(path for path in folder.iterdir() if path.is_dir())
+
+
+def _classes(folder):
+  """Names of the classes, which all splits share."""
+  each = {split.name: [path.name for path in _folders(split)]
+          for split in _folders(folder)}
+  names = next(iter(each.values()), [])
+  if not names:
+    raise ValueError(f'{folder} was to hold SPLIT/CLASS/NAME.jpg, but there are '
+                     'no such folders. Move each picture into one.')
+  for split, others in each.items():
+    if others != names:
+      differ = sorted(set(names) ^ set(others))
+      raise ValueError(
+          f'{folder} was to hold the same classes in each split, but {split} '
+          f'differs from {next(iter(each))} in {len(differ)}, as '
+          f'{differ[:3]}. Make the folders that are missing.')
+  return names
