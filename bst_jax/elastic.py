@@ -246,13 +246,14 @@ class Choice:
     skip: names of the layers that are skipped (DAS).
     keep: living indices by `scope:axis` (UP-ViTs); an empty scope is the whole
       model.
-    tokens: token budgets by stage (ATS).
+    tokens: settings of the model's `ats`: which layers sample, at how many
+      points, into how many slots (ATS).
   """
 
   submodel: Submodel = FULL
   skip: tuple[str, ...] = ()
   keep: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
-  tokens: Mapping[str, int] = dataclasses.field(default_factory=dict)
+  tokens: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
   def to_json(self) -> str:
     """One JSON object; `from_json` reads it back."""

@@ -87,9 +87,14 @@ class Model(nn.Module):
     return pixels.sides(self.image_size)
 
   @property
+  def token_grid(self) -> tuple[int, int]:
+    """Rows and columns of patches."""
+    return pixels.grid(self.sides, self.patch)
+
+  @property
   def slots(self) -> int:
     """Patches of a picture."""
-    return math.prod(pixels.grid(self.sides, self.patch))
+    return math.prod(self.token_grid)
 
   @property
   def lead(self) -> int:
