@@ -1,7 +1,9 @@
-"""Tiny files in the forms of VQA-v2, GQA and Visual Genome, made by tests."""
+"""Tiny files in the forms of published data sets, made by tests."""
 import base64
+import gzip
 import io
 import json
+import struct
 
 import numpy as np
 from PIL import Image
@@ -103,3 +105,22 @@ def folder(path, train=12, val=4, content='regions', size=16):
         file.write_bytes(picture(i, kind='PNG'))
     pair(path, (f'{split}_questions.json', f'{split}_annotations.json'),
          questions, None if split == 'test' else annotations)
+
+
+def idx(path, array):
+  """Writes uint8 bytes in the form of MNIST's files."""
+  head = struct.pack(f'>{1 + array.ndim}I', 0x800 + array.ndim, *array.shape)
+  path.write_bytes(gzip.compress(head + array.astype(np.uint8).tobytes()))
+
+
+def fashion_mnist(folder, train=5_040, test=40):
+  """Writes Fashion-MNIST's files: a bar whose place is the class, in noise."""
+  folder.mkdir(parents=True, exist_ok=True)
+  for name, count in (('train', train), ('t10k', test)):
+    labels = np.arange(count) % 10
+    images = np.random.default_rng(count).integers(0, 60, (count, 28, 28))
+    for i, label in enumerate(labels):
+      images[i, 2 * label + 2:2 * label + 6, 4:24] = 220
+    idx(folder / f'{name}-images-idx3-ubyte.gz', images)
+    idx(folder / f'{name}-labels-idx1-ubyte.gz', labels)
+  return folder
