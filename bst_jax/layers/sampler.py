@@ -216,14 +216,16 @@ class Ats:
       lead: tokens in front that always live.
     """
     runs = self.at(layers)
-    result = {}
+    result, given = {}, runs._each('capacity')
     for i, (block, width, points) in enumerate(zip(
         runs.blocks, runs.widths(slots), runs._each('num_points'))):
       anchor = self.anchor
       if anchor == 'auto':
         anchor = 'keep_lowest' if i else 'drop_lowest'
       options = dict(
-          num_points=slots if points is None else points, capacity=width,
+          num_points=slots if points is None else points,
+          # A mask keeps whatever width comes.
+          capacity=None if given[i] is None else width,
           anchor=anchor, **{name: getattr(self, name) for name in (
               'order', 'rule', 'method', 'grad', 'fill', 'form')})
       result[layers[block]] = Stage(

@@ -38,10 +38,12 @@ class Stack(nn.Module):
   options: Mapping[str, Mapping[str, Any]] | None = None
 
   @nn.compact
-  def __call__(self, x, *args, sub: Submodel = FULL, seed=None):
+  def __call__(self, x, *args, sub: Submodel = FULL, seed=None,
+               part: range | None = None):
     """Maps x through the kept layers; `args` go to each of them.
 
-    `seed` uint32[] is that of dropout, None for evaluation.
+    `seed` uint32[] is that of dropout, None for evaluation; of the layers only
+    those in `part` run, if it is given.
     """
     def run(layer, x, *args):
       # nn.remat rejects keyword arguments that are no arrays: close over them.
@@ -49,6 +51,8 @@ class Stack(nn.Module):
 
     run = nn.remat(run) if self.remat else run
     for i in sub.layers(self.order):
+      if part is not None and i not in part:
+        continue
       name = f'layer_{i}'
       x = run(self.layer(name=name, **(self.options or {}).get(name, {})), x,
               *args)
