@@ -55,6 +55,7 @@ _VIT = dict(name='vit', num_answers=7, image_size=16, patch=4, width=16,
 # Whose batches are clips alone.
 _CLIPS = dict(num_answers=7, clip_size=(4, 16, 16), patch=4, width=16, heads=4,
               mlp=32, num_layers=4)
+_XVIT = _CLIPS | dict(name='xvit', segment=2, shift=4, fused=32)
 _clips = functools.partial(batch_of, 'clip', pictures=4)
 
 # A new backbone is a row: its arguments and a function that makes a batch.
@@ -75,6 +76,9 @@ TINY = {
                 functools.partial(batch_of, 'image', pictures=4)),
     'timesformer': (_CLIPS | dict(name='timesformer'), _clips),
     'timesformer_ats': (_CLIPS | dict(name='timesformer', ats=dict(
+        blocks=(0, 2, 3), capacity=(12, 9, None))), _clips),
+    'xvit': (_XVIT, _clips),
+    'xvit_ats': (_XVIT | dict(share='frame', ats=dict(
         blocks=(0, 2, 3), capacity=(12, 9, None))), _clips),
 }
 # Those that answer questions.

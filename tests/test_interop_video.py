@@ -9,7 +9,8 @@ import pytest
 # Table -> its model, and the place table of its times.
 TABLES = {'timesformer': ('timesformer', 'model.time_embed'),
           'hf_timesformer': ('timesformer',
-                             'timesformer.embeddings.time_embeddings')}
+                             'timesformer.embeddings.time_embeddings'),
+          'xvit': ('xvit', 'base_model.temp_embed')}
 
 
 @pytest.mark.parametrize('name', TABLES)

@@ -1,5 +1,6 @@
 """What vision transformers share: patches, layers, the seam of their tokens."""
 from collections.abc import Callable
+import functools
 from typing import Any, NamedTuple
 
 from bst_jax.elastic import Axis, FULL, Submodel
@@ -78,6 +79,8 @@ class Layer(nn.Module):
     fill: the sampling fills spare slots with tokens that are gone.
     frames: rows of a batch that are the frames of one clip; what is sown has
       them on an axis of their own. None for pictures.
+    mix: changes keys and values: called with float[B, N, h, K] and the tokens.
+    qkv_bias: see `Attention`.
   """
 
   embed: Axis
@@ -95,6 +98,8 @@ class Layer(nn.Module):
   soft: bool = False
   fill: bool = False
   frames: int | None = None
+  mix: Callable | None = None
+  qkv_bias: bool = True
 
   @nn.compact
   def __call__(self, tokens: Tokens, *, sub: Submodel = FULL,
@@ -107,8 +112,11 @@ class Layer(nn.Module):
         Dropout(self.dropout)(z, seed), seed)
 
     h = self.norm(self.embed, name='norm1')(tokens.x, sub=sub)
-    attention = Attention(self.embed, self.heads, **part, name='attention')
+    attention = Attention(self.embed, self.heads, **part,
+                          qkv_bias=self.qkv_bias, name='attention')
     seen = dict(mask=tokens.valid, gate=tokens.gate, gate_eps=self.policy_eps)
+    if self.mix is not None:
+      seen['mix'] = functools.partial(self.mix, tokens=tokens)
     if self.stage is None:
       z = attention(h, **seen, **run)
     else:
