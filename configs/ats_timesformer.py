@@ -15,8 +15,8 @@ sites with which the count meets the published budget of multiply-accumulates
 over 3 views: HR 0.8385 from layer 3 on, for 3103 G (dense: 5110); L 0.875 from
 layer 0 on, for 3510 G (dense: 7140). Base has no such budget and takes HR's
 share. Accuracy: not measured here; the paper reports 82.2 top-1 for HR on
-Kinetics-600 (dense: 82.4). Training is that of the released TimeSformer, whose
-batch is 8.
+Kinetics-600 (dense: 82.4). Rates, batch and epochs are those of the released
+TimeSformer.
 """
 from configs import common
 

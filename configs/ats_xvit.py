@@ -1,7 +1,7 @@
 """X-ViT-B/16 of 16 frames with adaptive token sampling, Kinetics-600 form.
 
   python -m bst_jax.convert --config configs/ats_xvit.py --table xvit \
-      --checkpoint xvit_B16_16x16_k600.pyth --workdir runs/ats_xvit
+      --checkpoint xvit_k600.pyth --workdir runs/ats_xvit
   python -m bst_jax.profile --config configs/ats_xvit.py:small
 
 `:dense` samples nothing, `:frame` samples every frame for itself where the 8 of
