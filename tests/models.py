@@ -31,7 +31,7 @@ _BERT = dict(vocab_size=11, num_answers=7, width=16, heads=4, mlp=32, fused=32,
              num_layers=4, max_positions=8, word=16)
 
 
-def batch_of(*keys, questions=4, pictures=2, side=16, seed=0):
+def batch_of(*keys, questions=4, pictures=2, side=16, frames=4, seed=0):
   """Questions and pictures with padding, of which some keys are wanted."""
   rng = np.random.default_rng(seed)
   tokens = rng.integers(1, 11, (questions, 5)).astype(np.int32)
@@ -44,13 +44,19 @@ def batch_of(*keys, questions=4, pictures=2, side=16, seed=0):
       'tokens': tokens, 'regions': regions,
       'boxes': np.concatenate(corners, -1).astype(np.float32),
       'image': rng.integers(0, 256, (pictures, side, side, 3), np.uint8),
-      'target': target, 'mask': np.arange(questions) != 2}
+      'target': target, 'mask': np.arange(questions) != 2,
+      'clip': rng.integers(0, 256, (pictures, frames, side, side, 3), np.uint8)}
   return {key: jnp.asarray(every[key]) for key in keys}
 
 
 # Whose batches are pictures alone.
 _VIT = dict(name='vit', num_answers=7, image_size=16, patch=4, width=16,
             heads=4, mlp=32, num_layers=4)
+# Whose batches are clips alone.
+_CLIPS = dict(num_answers=7, clip_size=(4, 16, 16), patch=4, width=16, heads=4,
+              mlp=32, num_layers=4)
+_XVIT = _CLIPS | dict(name='xvit', segment=2, shift=4, fused=32)
+_clips = functools.partial(batch_of, 'clip', pictures=4)
 
 # A new backbone is a row: its arguments and a function that makes a batch.
 TINY = {
@@ -68,9 +74,15 @@ TINY = {
     'vit_ats': (_VIT | dict(
         distilled=True, ats=dict(blocks=(0, 2, 3), capacity=(12, 9, None))),
                 functools.partial(batch_of, 'image', pictures=4)),
+    'timesformer': (_CLIPS | dict(name='timesformer'), _clips),
+    'timesformer_ats': (_CLIPS | dict(name='timesformer', ats=dict(
+        blocks=(0, 2, 3), capacity=(12, 9, None))), _clips),
+    'xvit': (_XVIT, _clips),
+    'xvit_ats': (_XVIT | dict(share='frame', ats=dict(
+        blocks=(0, 2, 3), capacity=(12, 9, None))), _clips),
 }
 # Those that answer questions.
-QUESTIONS = [name for name in TINY if not name.startswith('vit')]
+QUESTIONS = [name for name, (_, make) in TINY.items() if 'tokens' in make.args]
 
 
 def random_params(shapes, seed=0):

@@ -59,12 +59,15 @@ class Stage:
       the others take the class token's.
     reference: all rows attend before some are picked.
     options: of `ats_select`, as pairs.
+    group: rows of a batch, one after the other, that share a selection: that
+      from the sum of their scores.
   """
 
   lead: int
   score: str
   reference: bool
   options: tuple[tuple[str, object], ...]
+  group: int = 1
 
   def __call__(self, x: jax.Array, valid: jax.Array | None, query: Callable,
                attend: Callable, values: jax.Array
@@ -106,9 +109,14 @@ class Stage:
            values: jax.Array) -> Selection:
     """The selection from what float[B, h, N] the tokens receive."""
     scores = significance(seen.astype(jnp.float32), values, self.score)
-    return ats_select(
-        scores[:, self.lead:], None if valid is None else valid[:, self.lead:],
+    groups = lambda z: z[:, self.lead:].reshape(
+        -1, self.group, z.shape[1] - self.lead)
+    picked = ats_select(
+        groups(scores).sum(1), None if valid is None else groups(valid)[:, 0],
         **dict(self.options))
+    if self.group == 1:
+      return picked
+    return jax.tree.map(lambda z: jnp.repeat(z, self.group, 0), picked)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,14 +214,15 @@ class Ats:
       result.append(slots)
     return tuple(result)
 
-  def stages(self, layers: Sequence[int], slots: int,
-             lead: int) -> dict[int, Stage]:
+  def stages(self, layers: Sequence[int], slots: int, lead: int,
+             group: int = 1) -> dict[int, Stage]:
     """What samples in each of the layers that run.
 
     Args:
       layers: those that run, ascending.
       slots: tokens at the network's input, the lead not counted.
       lead: tokens in front that always live.
+      group: rows of a batch that share a selection, see `Stage`.
     """
     runs = self.at(layers)
     result, given = {}, runs._each('capacity')
@@ -230,7 +239,7 @@ class Ats:
               'order', 'rule', 'method', 'grad', 'fill', 'form')})
       result[layers[block]] = Stage(
           lead, self.score, self.attention == 'reference',
-          tuple(options.items()))
+          tuple(options.items()), group)
     return result
 
   def check(self, num_layers: int, slots: int) -> None:

@@ -1,5 +1,6 @@
 """What vision transformers share: patches, layers, the seam of their tokens."""
 from collections.abc import Callable
+import functools
 from typing import Any, NamedTuple
 
 from bst_jax.elastic import Axis, FULL, Submodel
@@ -76,6 +77,10 @@ class Layer(nn.Module):
     policy_eps: see `sampler.Ats`.
     soft: the sampling has straight-through gradients.
     fill: the sampling fills spare slots with tokens that are gone.
+    frames: rows of a batch that are the frames of one clip; what is sown has
+      them on an axis of their own. None for pictures.
+    mix: changes keys and values: called with float[B, N, h, K] and the tokens.
+    qkv_bias: see `Attention`.
   """
 
   embed: Axis
@@ -92,6 +97,9 @@ class Layer(nn.Module):
   policy_eps: float = 0.0
   soft: bool = False
   fill: bool = False
+  frames: int | None = None
+  mix: Callable | None = None
+  qkv_bias: bool = True
 
   @nn.compact
   def __call__(self, tokens: Tokens, *, sub: Submodel = FULL,
@@ -104,31 +112,40 @@ class Layer(nn.Module):
         Dropout(self.dropout)(z, seed), seed)
 
     h = self.norm(self.embed, name='norm1')(tokens.x, sub=sub)
-    attention = Attention(self.embed, self.heads, **part, name='attention')
+    attention = Attention(self.embed, self.heads, **part,
+                          qkv_bias=self.qkv_bias, name='attention')
     seen = dict(mask=tokens.valid, gate=tokens.gate, gate_eps=self.policy_eps)
+    if self.mix is not None:
+      seen['mix'] = functools.partial(self.mix, tokens=tokens)
     if self.stage is None:
       z = attention(h, **seen, **run)
     else:
       select = lambda *args: self.stage(h, tokens.valid, *args[1:])
       z, picked = attention(h, **seen, select=select, **run)
       tokens = tokens.take(picked, self.stage.lead, self.soft)
-      for name, value in (('count', picked.count),
-                          ('overflow', picked.overflow),
-                          ('token_ids', tokens.ids)):
-        self.sow('intermediates', name, value)
+      self._tell(picked, tokens)
     x = tokens.x + drop(z)
     h = self.norm(self.embed, name='norm2')(x, sub=sub)
     z = FeedForward(self.embed, self.mlp, self.embed, self.activation,
                     self.dropout, **part, name='ffn')(h, **run)
     return tokens._replace(x=self._rest(x + drop(z), tokens))
 
+  def _tell(self, picked, tokens):
+    """Sows what lives behind this layer."""
+    for name, value in (('count', picked.count), ('overflow', picked.overflow),
+                        ('token_ids', tokens.ids)):
+      if self.frames is not None:
+        value = value.reshape(-1, self.frames, *value.shape[1:])
+      self.sow('intermediates', name, value)
+
   def _rest(self, x, tokens):
     """Zeros the tokens that are gone, and lets gradients into fresh gates."""
     if tokens.valid is None or self.fill:
       return x
+    across = lambda z: z.reshape(z.shape + (1,) * (x.ndim - 2))
     if self.stage is not None and self.soft:
-      return x * tokens.gate[..., None].astype(x.dtype)
-    return jnp.where(tokens.valid[..., None], x, 0)
+      return x * across(tokens.gate).astype(x.dtype)
+    return jnp.where(across(tokens.valid), x, 0)
 
 
 class PatchEmbed(nn.Module):
