@@ -72,14 +72,15 @@ def capacities(counts: np.ndarray, quantile: float, slots: int, lead: int,
   """Slots of each layer, the lead not counted, from int32[n, L] counts.
 
   Args:
-    counts: tokens of the images behind each layer.
+    counts: tokens of the images behind each layer; of their frames, where there
+      is a third axis.
     quantile: share of the images whose tokens all fit into a layer.
     slots: tokens that reach the first layer.
     lead: tokens in front.
     multiple: widths, with the lead, are rounded up to this.
   """
   found = []
-  for column in counts.T:
+  for column in np.moveaxis(counts, 1, 0):
     need = int(np.ceil(np.quantile(column, quantile)))
     need = -(-(need + lead) // multiple) * multiple - lead
     slots = max(1, min(slots, need))
@@ -118,7 +119,8 @@ def search(exp: Experiment, params: Any, ats: Ats, batches: Iterable,
     fit = capacities(counts, quantile, slots, lead, multiple)
     found = dataclasses.replace(ats, num_points=points, capacity=fit)
     model = exp.model.clone(ats=found)
-    mean = float(np.mean(model.token_macs(np.minimum(counts, fit).T)))
+    living = [np.minimum(counts[:, i], n) for i, n in enumerate(fit)]
+    mean = float(np.mean(model.token_macs(living)))
     result = Found(found, int(model.token_macs(fit)), mean, ())
     tried.append((points, getattr(result, budget.key)))
     log(f'{points} points: {result.macs:,} multiply-accumulates, '

@@ -20,7 +20,8 @@ def read(intermediates: Any) -> dict[str, jax.Array]:
     intermediates: the collection of that name; empty where nothing samples.
 
   Returns:
-    count, overflow: int32[B, L]; nothing where nothing samples.
+    count, overflow: int32[B, L], or int32[B, L, T] where frames are counted;
+    nothing where nothing samples.
   """
   found = {'count': {}, 'overflow': {}}
   for path, leaf in jax.tree_util.tree_flatten_with_path(intermediates)[0]:
@@ -48,7 +49,7 @@ class Tally:
 
   def add(self, count: np.ndarray, overflow: np.ndarray,
           mask: np.ndarray) -> None:
-    """Adds int32[n, L] of a batch whose bool[B] true examples have n/B rows."""
+    """Adds int32[n, L, ...] of a batch whose bool[B] true examples have n/B rows."""
     real = np.repeat(np.asarray(mask, bool), len(count) // len(mask))
     self._counts.append(np.asarray(count)[real])
     self._overflow.append(np.asarray(overflow)[real])
@@ -63,10 +64,10 @@ class Tally:
       return {}
     counts, overflow = map(np.concatenate, (self._counts, self._overflow))
     living = counts - overflow
-    macs = self._model.token_macs(living.T)
+    macs = self._model.token_macs(np.moveaxis(living, 1, 0))
     layers = []
     for place, block in enumerate(self._model.ats.blocks):
-      n = counts[:, place]
+      n = counts[:, place].reshape(-1)
       layers.append({
           'layer': block, 'mean': float(n.mean()), 'std': float(n.std()),
           'p50': float(np.percentile(n, 50)),

@@ -81,6 +81,8 @@ TINY = {
     'xvit_ats': (_XVIT | dict(share='frame', ats=dict(
         blocks=(0, 2, 3), capacity=(12, 9, None))), _clips),
 }
+# Whose every pair of width and depth is run; the others share their layers.
+THOROUGH = 'mcan_vqa', 'uniter', 'clip_vil', 'vit'
 # Those that answer questions.
 QUESTIONS = [name for name, (_, make) in TINY.items() if 'tokens' in make.args]
 
