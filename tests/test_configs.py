@@ -19,9 +19,9 @@ ROOT = pathlib.Path(__file__).parents[1]
 NAMES = sorted(path.stem for path in (ROOT / 'configs').glob('*.py')
                if path.stem != 'common')
 PAIRS = [name for name in NAMES if f'bst_{name}' in NAMES]
-# test_commands.py trains these.
+# test_commands.py and test_search.py train these.
 RUN = ('quickstart', 'bst_mcan_vqa', 'bst_mcan_gqa', 'bst_mcan_pictures',
-       'bst_uniter_vqa', 'bst_clip_vil_vqa')
+       'bst_uniter_vqa', 'bst_clip_vil_vqa', 'vit_fashion')
 EPOCH = 10.5  # Steps: ten whole batches.
 
 
