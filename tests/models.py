@@ -51,6 +51,10 @@ def batch_of(*keys, questions=4, pictures=2, side=16, seed=0):
 # Whose batches are pictures alone.
 _VIT = dict(name='vit', num_answers=7, image_size=16, patch=4, width=16,
             heads=4, mlp=32, num_layers=4)
+# Both stages have the shapes of the row above.
+_CVT = dict(name='cvt', num_answers=7, image_size=16, width=(16, 16),
+            heads=(4, 4), mlp=(32, 32), num_layers=(4, 4), kernels=(5, 3),
+            strides=(4, 1), paddings=(1, 1))
 
 # A new backbone is a row: its arguments and a function that makes a batch.
 TINY = {
@@ -68,9 +72,12 @@ TINY = {
     'vit_ats': (_VIT | dict(
         distilled=True, ats=dict(blocks=(0, 2, 3), capacity=(12, 9, None))),
                 functools.partial(batch_of, 'image', pictures=4)),
+    'cvt': (_CVT, functools.partial(batch_of, 'image', pictures=4)),
+    'cvt_ats': (_CVT | dict(ats=dict(blocks=(0, 2, 3), capacity=(12, 9, None))),
+                functools.partial(batch_of, 'image', pictures=4)),
 }
 # Those that answer questions.
-QUESTIONS = [name for name in TINY if not name.startswith('vit')]
+QUESTIONS = [name for name, (sizes, _) in TINY.items() if 'vocab_size' in sizes]
 
 
 def random_params(shapes, seed=0):

@@ -18,6 +18,7 @@ class Attention(nn.Module):
   Attributes:
     kernel_init, bias_init: as of `Dense`.
     out_init: of kernel and bias of the last projection, where it differs.
+    qkv_bias: the other projections have biases.
   """
 
   embed: Axis
@@ -27,6 +28,7 @@ class Attention(nn.Module):
   kernel_init: Callable | None = None
   bias_init: Callable | None = None
   out_init: Callable | None = None
+  qkv_bias: bool = True
 
   @nn.compact
   def __call__(self, x: jax.Array, y: jax.Array | None = None, *,
@@ -53,7 +55,7 @@ class Attention(nn.Module):
     split = (self.heads, Axis('head_dim', self.embed.size // self.heads.size))
     project = lambda name: functools.partial(Dense(
         (self.embed,), split, self.kernel_init, self.bias_init,
-        dtype=self.dtype, name=name), sub=sub)
+        dtype=self.dtype, use_bias=self.qkv_bias, name=name), sub=sub)
     query, key, value = project('query'), project('key'), project('value')
     k, v = key(y), value(y)                                 # [B, M, h, K]
 
