@@ -40,6 +40,11 @@ def test_published_sizes(arg):
     assert f'{found.by_part()["stage_2"] / 1e9:.1f}' == '15.4'
 
 
+def test_variants_that_are_not():
+  with pytest.raises(ValueError, match="no variant '21_348_dense'.* and small"):
+    ats_cvt.get_config('21_348_dense')
+
+
 def test_sampling_has_no_parameters():
   assert elastic.names(built('small').boxed) == elastic.names(
       built('small_dense').boxed)

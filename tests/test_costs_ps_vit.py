@@ -48,6 +48,11 @@ def test_published_sizes(arg):
     assert f'{(found.by_part()["sampling"] - small) / 1e9:.2f}' == '2.23'
 
 
+def test_variants_that_are_not():
+  with pytest.raises(ValueError, match="no variant 'b_12_dense'.* and small"):
+    ats_ps_vit.get_config('b_12_dense')
+
+
 def test_sampling_has_no_parameters():
   assert elastic.names(built('small').boxed) == elastic.names(
       built('small_dense').boxed)

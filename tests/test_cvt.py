@@ -113,6 +113,19 @@ def test_an_image_does_not_see_what_shares_its_batch():
   assert np.abs(apart[0] - together[0]).max() > 1e-3
 
 
+def test_the_grid_is_as_precise_as_tokens():
+  model, batch, params = tiny(ats=dict(blocks=(0, 1)), dtype=jnp.bfloat16)
+  logits, kept = jax.eval_shape(lambda params: model.apply(
+      {'params': params}, batch, mutable=['intermediates'],
+      capture_intermediates=lambda module, _: isinstance(module, cvt.Layer)),
+                                params)
+  assert logits.dtype == jnp.float32
+  for layer in kept['intermediates']['stage_1'].values():
+    tokens = layer['__call__'][0]
+    assert tokens.x.dtype == tokens.grid.dtype == jnp.bfloat16
+    assert tokens.grid.shape == (4, 16, 16)
+
+
 def test_every_part_learns_while_tokens_go():
   model, batch, params = tiny(
       ats=dict(blocks=(0, 1), capacity=(12, 8), grad='ste'), remat=True,
