@@ -38,6 +38,7 @@ AXES = {
     'recurrent': 'units of a recurrent layer',
     'gates': 'gates of a recurrent layer, all of them side by side',
     'box': 'numbers that describe a box',
+    'point': 'row and column of a point',
     'score': 'scores of an attention pool, one a glimpse',
     'pixel': 'channels of an image or of a convolution that reads it',
     'window': 'taps of a convolution',

@@ -3,6 +3,7 @@ import dataclasses
 import json
 import pathlib
 import shutil
+from typing import Any
 
 from absl import flags
 from bst_jax import (
@@ -91,8 +92,10 @@ def sampling(exp: experiment.Experiment, blocks: str | None,
 def search(workdir: pathlib.Path, output: pathlib.Path, budget: Budget,
            blocks: str | None = None, selection: str | None = None,
            images: int = 2048, quantile: float = 0.99, multiple: int = 1,
-           step: int | None = None) -> calibration.Found:
+           step: int | None = None, data: Any = None) -> calibration.Found:
   """Writes `output`, a workdir whose model samples within the budget.
+
+  The arguments are those of the command; `data` saves reading them again.
 
   Raises:
     ValueError: the budget cannot be met, the model cannot sample, or `output`
@@ -104,7 +107,7 @@ def search(workdir: pathlib.Path, output: pathlib.Path, budget: Budget,
   exp = experiment.load(workdir)
   ats = sampling(exp, blocks, selection)
   params = checkpoint.load_params(workdir, exp.shapes, step)
-  data = experiment.load_data(exp.config, workdir)
+  data = data or experiment.load_data(exp.config, workdir)
   mesh = sharding.make_mesh({'data': -1})
   with jax.set_mesh(mesh):
     batches = tqdm.tqdm(data.calibration(limit=images), 'reading',

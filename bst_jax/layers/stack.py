@@ -1,5 +1,6 @@
 """A stack of layers of which a submodel runs some. DEPTH lives here."""
 from collections.abc import Callable, Mapping
+import math
 from typing import Any
 
 from bst_jax.elastic import Axis, FULL, Order, Submodel
@@ -14,12 +15,30 @@ def narrowed(model: nn.Module, sub: Submodel) -> nn.Module:
 
   Args:
     model: has `num_layers` and some of the sizes `width`, `heads`, `mlp` and
-      `fused`.
+      `fused`; each a number, or one for every stage.
     sub: the part to keep.
+
+  Raises:
+    ValueError: it would keep a part of a unit or of a layer.
   """
-  sizes = {field: sub.units(Axis(axis, getattr(model, field)))
+  sizes = {field: _kept(lambda size, axis=axis: sub.units(Axis(axis, size)),
+                        getattr(model, field))
            for field, axis in _AXES.items() if hasattr(model, field)}
-  return model.clone(num_layers=sub.count(model.num_layers), **sizes)
+  return model.clone(num_layers=_kept(sub.count, model.num_layers), **sizes)
+
+
+def _kept(of, size):
+  """What a submodel keeps of a size, or of that of every stage."""
+  if isinstance(size, int):
+    return of(size)
+  # A ratio that fits every stage fits what they have in common, and back.
+  common = math.gcd(*size)
+  try:
+    of(common)
+  except ValueError as error:
+    raise ValueError(f'stages of {", ".join(map(str, size))} share a divisor '
+                     f'of {common}, and {error}') from None
+  return tuple(map(of, size))
 
 
 class Stack(nn.Module):

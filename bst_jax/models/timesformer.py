@@ -246,8 +246,7 @@ class Layer(vit.Layer):
       z, picked = attention(h, **seen, select=select, **run)
       # Rows of a clip agree.
       picked = jax.tree.map(lambda s: s[::time], picked)
-      tokens = tokens.take(picked, self.stage.lead, self.soft)
-      self._tell(picked, tokens)
+      tokens = self._sampled(tokens, picked)
     z = drop(z).reshape(batch, time, -1, size).swapaxes(1, 2)
     z = tokens.x + skip(_joined(z[:, 0].mean(1), z[:, 1:]))
 

@@ -34,13 +34,12 @@ import jax
 import numpy as np
 
 
-def evaluated(workdir):
+def evaluated(workdir, data):
   """The row of a workdir's evaluation, made if it is not there."""
   exp = experiment.load(workdir)
   name = f'evaluation_{exp.config.data.eval}.json'
   if not (workdir / name).exists():
     params = checkpoint.load_params(workdir, exp.shapes)
-    data = experiment.load_data(exp.config, workdir)
     mesh = sharding.make_mesh({'data': -1})
     with jax.set_mesh(mesh):
       result = scoring.evaluate(exp, data, params, [elastic.FULL],
@@ -78,9 +77,12 @@ def main():
   parser.add_argument('--lr', type=float, default=5e-4)
   args = parser.parse_args()
 
+  # The seeds differ in what they trained on first, not in what there is.
+  first = experiment.load(args.workdirs[0])
+  data = experiment.load_data(first.config, args.workdirs[0])
   found = {}
   for home in args.workdirs:
-    model, whole = experiment.load(home).model, evaluated(home)
+    model, whole = experiment.load(home).model, evaluated(home, data)
     add = lambda name, row: found.setdefault(name, []).append(  # noqa: E731
         (row['accuracy']['overall'], row.get('mean_macs', row['macs'])))
     add('nothing sampled', whole)
@@ -94,21 +96,23 @@ def main():
               f'{name.replace(", ", "_").replace(" ", "_")}_{share}')
       if not (path / 'config.json').exists():
         search.search(home, path, Budget('mean_macs', share * whole['macs']),
-                      blocks, kind, args.images, quantile=1.0)
+                      blocks, kind, args.images, quantile=1.0,
+                      data=data)
       return path
 
     for share in args.budgets:
       for name, blocks, kind in ways:
-        add(f'{name}, {share:.0%}', evaluated(place(name, share, blocks, kind)))
+        add(f'{name}, {share:.0%}', evaluated(
+            place(name, share, blocks, kind), data))
     if args.steps:
       name, blocks, kind = ways[-1]
       path, share = place(name, args.tuned_budget, blocks, kind), (
           args.tuned_budget)
-      add(f'{name}, {share:.0%}', evaluated(path))
+      add(f'{name}, {share:.0%}', evaluated(path, data))
       add(f'{name}, {share:.0%}, trained on', evaluated(
-          tuned(path, args.steps, args.lr)))
+          tuned(path, args.steps, args.lr), data))
       add('nothing sampled, trained on', evaluated(
-          tuned(home, args.steps, args.lr)))
+          tuned(home, args.steps, args.lr), data))
 
   lines = [('tokens', 'MACs of tokens', 'accuracy', 'range', 'to nothing')]
   base = np.array(found['nothing sampled'])[:, 0]
