@@ -111,14 +111,21 @@ def _check_shown(exp):
 def _show(exp, data, params, sub, split, count, workdir, row):
   """Draws the first images of the split, and the counts of all."""
   small, images, labels = exp.model.at(sub), [], []
+  kind = 'clip' if hasattr(small, 'clip_size') else 'image'
   for batch in data.evaluation(split):
-    images.append(batch['image'][batch['mask']])
+    rows = len(batch[kind]) // len(batch['mask'])  # Views of a clip: the first.
+    images.append(batch[kind][::rows][batch['mask']])
     labels.append(batch['label'][batch['mask']])
     if sum(map(len, images)) >= count:
       break
   images, labels = np.concatenate(images)[:count], np.concatenate(labels)
   alive = token_pictures.surviving(
-      small, exp.extract(params, sub), {'image': jnp.asarray(images)})
+      small, exp.extract(params, sub), {kind: jnp.asarray(images)})
+  if kind == 'clip':  # The middle frame stands for all.
+    middle = images.shape[1] // 2
+    images = images[:, middle]
+    alive = {layer: lives if lives.ndim == 2 else lives[:, middle]
+             for layer, lives in alive.items()}
   sheet, counts = (workdir / f'{name}_{split}_{sub.path}.png'
                    for name in ('tokens', 'token_counts'))
   token_pictures.sheet(images, alive, small.token_grid,

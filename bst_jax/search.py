@@ -77,7 +77,8 @@ def sampling(exp: experiment.Experiment, blocks: str | None,
     raise ValueError(
         f'model {exp.config.model.name} cannot sample tokens; those that can '
         'have a setting model.ats, as configs/ats_deit_s.py.')
-  depth = getattr(model, 'sampled_layers', None) or model.num_layers
+  depth = model.num_layers  # Of stages the last one samples.
+  depth = depth[-1] if isinstance(depth, tuple) else depth
   layers = (calibration.layers(blocks, depth) if blocks else
             model.ats.blocks or calibration.usual_layers(depth))
   changes = {'method': selection} if selection else {}

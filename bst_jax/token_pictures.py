@@ -14,7 +14,10 @@ _FADED = 0.18  # of a patch that is gone, before white
 
 def surviving(model: Any, params: Any, batch: Mapping[str, jax.Array],
               ) -> dict[int, np.ndarray]:
-  """{sampling layer: bool[B, slots], the patches that live behind it}."""
+  """{sampling layer: bool[B, slots], the patches that live behind it}.
+
+  Where frames are sampled apart they are bool[B, T, slots].
+  """
   _, sown = model.apply({'params': params}, batch, mutable=['intermediates'])
   found = {}
   for path, leaf in jax.tree_util.tree_flatten_with_path(sown)[0]:
@@ -23,7 +26,7 @@ def surviving(model: Any, params: Any, batch: Mapping[str, jax.Array],
       layer = [int(n) for name in names
                for n in re.findall(r'^layer_(\d+)$', name)]
       sites = jnp.arange(model.slots)[:, None]
-      found[layer[-1]] = np.asarray((leaf[:, None, :] == sites).any(-1))
+      found[layer[-1]] = np.asarray((leaf[..., None, :] == sites).any(-1))
   return dict(sorted(found.items()))
 
 

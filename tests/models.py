@@ -95,7 +95,7 @@ TINY = {
                    functools.partial(batch_of, 'image', pictures=4)),
 }
 # Whose every pair of width and depth is run; the others share their layers.
-THOROUGH = 'mcan_vqa', 'uniter', 'clip_vil', 'vit'
+THOROUGH = 'mcan_vqa', 'vit'
 # Those that answer questions.
 QUESTIONS = [name for name, (_, make) in TINY.items() if 'tokens' in make.args]
 

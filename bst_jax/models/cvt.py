@@ -131,9 +131,19 @@ class Model(nn.Module):
     return tuple(result)
 
   @property
+  def token_grid(self) -> tuple[int, int]:
+    """Rows and columns of the last stage's cells."""
+    return self.grids[-1]
+
+  @property
   def slots(self) -> int:
     """Cells of the last stage."""
-    return self.grids[-1][0] * self.grids[-1][1]
+    return self.token_grid[0] * self.token_grid[1]
+
+  @property
+  def lead(self) -> int:
+    """Tokens in front of the last stage's cells."""
+    return 1
 
   @property
   def stacks(self) -> dict[str, Order]:

@@ -102,6 +102,11 @@ class Model(nn.Module):
     return math.prod(pixels.sides(self.points))
 
   @property
+  def lead(self) -> int:
+    """Tokens in front of the points."""
+    return 1
+
+  @property
   def stacks(self) -> dict[str, Order]:
     """The layers that look at the map, and those behind them."""
     order = functools.partial(Order, strategy=self.strategy,

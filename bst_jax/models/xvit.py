@@ -114,9 +114,14 @@ class Model(nn.Module):
     return self.clip_size[0]
 
   @property
+  def token_grid(self) -> tuple[int, int]:
+    """Rows and columns of a frame's patches."""
+    return tuple(pixels.clip(self.clip_size, self.patch)[1:])
+
+  @property
   def slots(self) -> int:
     """Patches of a frame."""
-    return math.prod(pixels.clip(self.clip_size, self.patch)[1:])
+    return math.prod(self.token_grid)
 
   @property
   def lead(self) -> int:
