@@ -10,7 +10,7 @@
 The quickstart's questions about raw pictures of 64 x 64 pixels, which CLIP's
 trunk in small turns into 2 x 2 cells. As in the original, the trunk has learnt
 to see before: the first command teaches it, the second puts it into a model.
-Here it stays as it is. Accuracy of seed 0: docs/results.md. `:tiny` runs in two
+Here it stays as it is. Accuracy of three seeds: docs/results.md. `:tiny` runs in two
 minutes, from a trunk at random.
 """
 from configs import bst_uniter_scenes, common

@@ -3,7 +3,7 @@
   python -m bst_jax.train --config configs/bst_uniter_scenes.py --workdir runs/u
 
 Text and regions share one stack of six layers.
-Accuracy of seed 0: docs/results.md. `:tiny` runs in two minutes.
+Accuracy of three seeds: docs/results.md. `:tiny` runs in two minutes.
 """
 from configs import common, quickstart
 
