@@ -41,7 +41,7 @@ class _Training:
     at = step * different + place % different
     epochs, offsets = np.divmod(at, len(self._units))
     units = np.empty_like(at)
-    for epoch in range(epochs[0], epochs[-1] + 1):
+    for epoch in np.unique(epochs).tolist():  # With repeats not in order.
       now = epochs == epoch
       units[now] = self._order(epoch)[offsets[now]]
     pictures = self._units[units]
