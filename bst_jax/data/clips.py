@@ -1,6 +1,9 @@
 """Clips of a split's videos, by number."""
 from collections.abc import Callable, Mapping
+from concurrent import futures
 import copy
+import functools
+import os
 from typing import Any
 
 from bst_jax.data import augment as augment_lib
@@ -88,7 +91,8 @@ class Clips:
 
     The V clips of a video stand together, and in it the crops of a view.
     """
-    each = {n: self._views(n) for n in set(numbers.tolist())}
+    asked = sorted(set(numbers.tolist()))
+    each = dict(zip(asked, self._map(self._views, asked)))
     return np.concatenate([each[n] for n in numbers.tolist()])
 
   def drawn(self, numbers: np.ndarray, recipe: augment_lib.Recipe,
@@ -97,15 +101,21 @@ class Clips:
 
     What a seed draws for a clip is done to all its frames.
     """
-    clips = []
-    for number, draw in zip(numbers.tolist(), draws):
+    def clip(number, draw):
       video = self._video(number)
       times = self._sampling.drawn(
           video.count, np.random.default_rng((*draw, _TIMES)), video.name)
-      clips.append(self._gather(video, times[None], lambda frame, draw=draw: [
-          recipe.picture(frame, self.row[1:3], np.random.default_rng(draw),
-                         self._config['image_fit'])]))
-    return np.concatenate(clips)
+      return self._gather(video, times[None], lambda frame: [recipe.picture(
+          frame, self.row[1:3], np.random.default_rng(draw),
+          self._config['image_fit'])])
+
+    return np.concatenate(self._map(clip, numbers.tolist(), draws))
+
+  def _map(self, function, *columns) -> list:
+    """As `map`; videos side by side, as a batch of them takes long."""
+    if self.in_memory:
+      return list(map(function, *columns))
+    return list(_threads().map(function, *columns))
 
   def _views(self, number):
     """uint8[V, T, H, W, 3] of a video."""
@@ -157,3 +167,9 @@ class Clips:
           f'asked for ({sampling.describe()}), but {len(short)} of {total} '
           f'have fewer, as number {short[0]} with {counts[short[0]]}. '
           f'{sampling.advice()}')
+
+
+@functools.cache
+def _threads() -> futures.ThreadPoolExecutor:
+  """Decode videos for all batches: PyAV and Pillow work outside of the GIL."""
+  return futures.ThreadPoolExecutor(max(4, os.cpu_count() or 1))

@@ -294,7 +294,7 @@ class LabelBatches:
     self.pictures, self.shape, self.recipe = pictures, shape, recipe
     self._chosen, self._classes = chosen, classes
     self.start = np.arange(len(chosen) + 1)
-    self.repeats = recipe.repeats
+    self.repeats, self.views = recipe.repeats, pictures.rows
 
   def units(self) -> np.ndarray:
     """int[n], the pictures of what an epoch goes over."""

@@ -76,9 +76,6 @@ def prepare(name: str, home: str = '', manual_dir: str = '',
   check_name(name, names(), 'data set')
   base, _, config = name.partition('/')
   home, cls = data_dir(home), _class(base)
-  usual = getattr(cls, 'DEFAULT_MANUAL_DIR', '')
-  if not manual_dir and os.path.isdir(usual):
-    manual_dir = usual
   if getattr(cls, 'BY_FOLDER', False):  # One data set a folder.
     config = manual.config_of(cls.builder_configs[config], manual_dir)
 
@@ -97,6 +94,9 @@ def prepare(name: str, home: str = '', manual_dir: str = '',
   if _is_whole(builder):
     manual.check_source(builder, manual_dir)
     return builder
+  usual = getattr(cls, 'DEFAULT_MANUAL_DIR', '')
+  if not manual_dir and os.path.isdir(usual):
+    manual_dir = usual
   if base in OF_TFDS:
     raise ValueError(
         f'{base} is read where tensorflow-datasets has made it, but there is '

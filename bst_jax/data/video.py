@@ -140,6 +140,11 @@ class Video:
               'only '
               f'{", ".join(s.type for s in container.streams) or "nothing"}.')
         stream = container.streams.video[0]
+        if stream.codec_context is None:
+          raise ValueError(
+              f'{self.name} was to be decoded, but nothing tells its codec, or '
+              'PyAV has none for it. Fetch the file again, or convert it to '
+              'h264.')
         stream.codec_context.thread_count = 1  # Other threads have other clips.
         yield container, stream
     except (self._av.FFmpegError, EOFError) as error:
