@@ -7,7 +7,7 @@ import sys
 import warnings
 
 from bst_jax import tasks
-from bst_jax.data import augment, clips, labels, records, source, video
+from bst_jax.data import augment, clips, labels, records, single, source, video
 from bst_jax.data.frame_sampling import Sampling
 import jax
 import made_up
@@ -211,6 +211,23 @@ def test_views_of_an_example_are_averaged():
   assert float(found['examples']) == 2
   with pytest.raises(ValueError, match='6 rows .* views of 4 examples'):
     metrics(logits, {'label': np.zeros(4, int), 'mask': np.ones(4, bool)})
+
+
+@needs_av
+def test_a_video_file_becomes_a_batch(tmp_path):
+  path = tmp_path / 'cat.mp4'
+  path.write_bytes(made_up.video(count=12))
+  config = dict(name='motion8', frames=4, views=2, crops=3, stride=2,
+                sampling='dense', image_fit='crop', batch=8)
+  batch = single.batch(config, {'clip_size': [4, 16, 16]}, None, path)
+  assert batch['clip'].shape == (1, 4, 16, 16, 3)
+  assert made_up.frame_numbers(batch['clip']).tolist() == [[2, 4, 6, 8]]
+  with pytest.raises(ValueError, match='no video .*dog.mp4'):
+    single.batch(config, {'clip_size': [4, 16, 16]}, None,
+                 tmp_path / 'dog.mp4')
+  with pytest.raises(ValueError, match=r'32 frames of each video.*cat\.mp4'):
+    single.batch(config | dict(sampling='uniform', stride=1),
+                 {'clip_size': [32, 16, 16]}, None, path)
 
 
 # Kinetics.

@@ -11,12 +11,16 @@ import fetch
 import numpy as np
 import pytest
 
-av = pytest.importorskip('av')
+try:
+  import av
+except ImportError:
+  av = None
 # Name: frames, height, width.
 VIDEOS = {'bikes.mp4': (250, 272, 640), 'bigbuckbunny.mp4': (132, 720, 1280)}
-if not all(map(fetch.is_there, VIDEOS)):
-  message = ('NO REAL VIDEO IS DECODED: bikes.mp4 or bigbuckbunny.mp4 is not '
-             'there; run python tests/parity/fetch.py')
+if av is None or not all(map(fetch.is_there, VIDEOS)):
+  message = ('NO REAL VIDEO IS DECODED: PyAV, bikes.mp4 or bigbuckbunny.mp4 is '
+             'not there; run pip install bst_jax[video] and python '
+             'tests/parity/fetch.py')
   warnings.warn(message, stacklevel=1)
   print(message, file=sys.__stderr__)
   pytest.skip(message, allow_module_level=True)
