@@ -9,7 +9,8 @@ from bst_jax import elastic
 # What a budget may bound, and what it means.
 KEYS = {
     'params': 'parameters of the extracted model',
-    'macs': 'multiply-accumulates of a question',
+    'macs': 'multiply-accumulates of an example',
+    'mean_macs': 'multiply-accumulates of an image for its own tokens, on average',
     'latency_ms': 'measured milliseconds of one question on this machine',
 }
 _UNITS = {'': 1, 'K': 10 ** 3, 'M': 10 ** 6, 'G': 10 ** 9}

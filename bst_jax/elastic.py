@@ -38,6 +38,7 @@ AXES = {
     'recurrent': 'units of a recurrent layer',
     'gates': 'gates of a recurrent layer, all of them side by side',
     'box': 'numbers that describe a box',
+    'point': 'row and column of a point',
     'score': 'scores of an attention pool, one a glimpse',
     'pixel': 'channels of an image or of a convolution that reads it',
     'window': 'taps of a convolution',
@@ -246,13 +247,14 @@ class Choice:
     skip: names of the layers that are skipped (DAS).
     keep: living indices by `scope:axis` (UP-ViTs); an empty scope is the whole
       model.
-    tokens: token budgets by stage (ATS).
+    tokens: settings of the model's `ats`: which layers sample, at how many
+      points, into how many slots (ATS).
   """
 
   submodel: Submodel = FULL
   skip: tuple[str, ...] = ()
   keep: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
-  tokens: Mapping[str, int] = dataclasses.field(default_factory=dict)
+  tokens: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
   def to_json(self) -> str:
     """One JSON object; `from_json` reads it back."""

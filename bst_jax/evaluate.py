@@ -11,8 +11,11 @@ from bst_jax import (
   predictions,
   scoring,
   sharding,
+  token_pictures,
 )
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 _WORKDIR = cli.define_workdir()
 _SPLIT = flags.DEFINE_string(
@@ -33,6 +36,10 @@ _RESULTS = flags.DEFINE_boolean(
 _OVERLAP = flags.DEFINE_boolean(
     'allow_overlap', False, 'Evaluates on pictures that the run trained on.',
     allow_override=True)
+_SHOW = flags.DEFINE_integer(
+    'show', 0, 'Also draws so many images with the tokens that live behind each '
+    'sampling layer, and histograms of their numbers; of the first submodel.',
+    lower_bound=0, allow_override=True)
 
 DESCRIPTION = """Evaluates every submodel of a workdir.
 
@@ -47,6 +54,7 @@ EXAMPLES = """python -m bst_jax.evaluate --workdir runs/quickstart
 python -m bst_jax.evaluate --workdir runs/quickstart --split val
 python -m bst_jax.evaluate --workdir runs/quickstart --submodel 1/2x1/2,1x1
 python -m bst_jax.evaluate --workdir runs/quickstart --budget 'macs<=1M' --budget 'params<=100K'
+python -m bst_jax.evaluate --workdir runs/vit_ats --show 16
 python -m bst_jax.evaluate --workdir runs/mcan_vqa --split test --results"""
 
 
@@ -67,6 +75,8 @@ def main() -> None:
     exp.config.data.allow_overlap = True
   data = experiment.load_data(exp.config, workdir)
   mesh, result = sharding.make_mesh({'data': -1}), None
+  if _SHOW.value:
+    _check_shown(exp)
   with jax.set_mesh(mesh):
     if _RESULTS.value:
       for path in predictions.write(exp, data, params, subs, split, mesh,
@@ -80,8 +90,43 @@ def main() -> None:
       row['latency_ms'] = time['latency_ms']
   if result and jax.process_index() == 0:
     scoring.report(workdir, result)
+    if _SHOW.value:
+      _show(exp, data, params, subs[0], split, _SHOW.value, workdir,
+            result['rows'][0])
     if budgets:
       print(_choice(workdir, budgets, budget.best(result['rows'], budgets)))
+
+
+def _check_shown(exp):
+  """Raises where there are no sampled patches to draw."""
+  if not getattr(getattr(exp.model, 'ats', None), 'blocks', ()):
+    raise ValueError(
+        '--show draws the tokens that sampling keeps, but the model samples '
+        'none; make a workdir that does with bst_jax.search.')
+  if not hasattr(exp.model, 'token_grid'):
+    raise ValueError(f'--show draws patches of a grid, but the tokens of model '
+                     f'{exp.config.model.name} lie on none.')
+
+
+def _show(exp, data, params, sub, split, count, workdir, row):
+  """Draws the first images of the split, and the counts of all."""
+  small, images, labels = exp.model.at(sub), [], []
+  for batch in data.evaluation(split):
+    images.append(batch['image'][batch['mask']])
+    labels.append(batch['label'][batch['mask']])
+    if sum(map(len, images)) >= count:
+      break
+  images, labels = np.concatenate(images)[:count], np.concatenate(labels)
+  alive = token_pictures.surviving(
+      small, exp.extract(params, sub), {'image': jnp.asarray(images)})
+  sheet, counts = (workdir / f'{name}_{split}_{sub.path}.png'
+                   for name in ('tokens', 'token_counts'))
+  token_pictures.sheet(images, alive, small.token_grid,
+                       [data.answers[label] for label in labels[:count]], sheet)
+  token_pictures.histograms(
+      row['tokens'], f'{exp.config.data.name}, split {split}, submodel {sub}',
+      counts)
+  print(f'Saved {sheet} and {counts}', flush=True)
 
 
 def _choice(workdir, budgets, row):

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 import dataclasses
+import json
 import pathlib
 from typing import Any
 
@@ -105,6 +106,39 @@ def build(config: ml_collections.ConfigDict,
       model.init, jax.random.key(0), example(sizes))['params']
   return Experiment(config, sizes, model, tasks.create(config.task), space,
                     boxed)
+
+
+def chosen(config: ml_collections.ConfigDict,
+           choice: elastic.Choice | None = None) -> ml_collections.ConfigDict:
+  """The config with a choice of tokens put into its model's settings.
+
+  Args:
+    config: of which `config.choice` names the file, if it is set.
+    choice: instead of that file.
+
+  Raises:
+    ValueError: no such file, or it chooses what no setting here can hold.
+  """
+  path = config.get('choice')
+  if choice is None and not path:
+    return config
+  if choice is None:
+    path = pathlib.Path(path)
+    choice = elastic.Choice.from_json(json.dumps(
+        workdirs.read_json(path.parent, path.name)))
+  other = [name for name, value in (
+      ('submodel', choice.submodel != elastic.FULL), ('skip', choice.skip),
+      ('keep', choice.keep)) if value]
+  if other:
+    raise ValueError(f'config.choice {path} chooses {" and ".join(other)}, but '
+                     'training can take over a choice of tokens alone; extract '
+                     'the rest first.')
+  config = config.copy_and_resolve_references()
+  config.unlock()
+  config.choice = None
+  ats = dict(config.model.get('ats') or {})
+  config.model.ats = ats | dict(choice.tokens)
+  return config
 
 
 def space_of(config: Mapping[str, Any]) -> Space:

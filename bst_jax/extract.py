@@ -60,8 +60,10 @@ def small_config(exp: experiment.Experiment, small) -> ml_collections.ConfigDict
   """The config of the smaller model, which has nothing left to choose."""
   config = exp.config.copy_and_resolve_references()
   config.unlock()
+  plain = lambda value: (dataclasses.asdict(value) if
+                         dataclasses.is_dataclass(value) else value)
   config.model.update({
-      field.name: getattr(small, field.name)
+      field.name: plain(getattr(small, field.name))
       for field in dataclasses.fields(small)
       if field.name not in ('parent', 'name')
       and getattr(small, field.name) != getattr(exp.model, field.name)})

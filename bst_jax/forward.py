@@ -3,7 +3,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import functools
 from typing import Any
 
-from bst_jax import sharding
+from bst_jax import sharding, token_counts
 from bst_jax.elastic import Submodel
 from bst_jax.experiment import Experiment
 import jax
@@ -26,14 +26,21 @@ def make_runner(exp: Experiment, mesh: Any, read: Callable) -> Runner:
   Args:
     exp: the experiment.
     mesh: splits the batches.
-    read: (logits float[B, A], batch) -> arrays, compiled with the model.
+    read: (logits float[B, A], batch, tokens) -> arrays, compiled with the
+      model; tokens as of `token_counts.read`.
   """
   @functools.cache
   def program(sub):
     small = exp.model.at(sub)
-    # Cut within the program: copies of many submodels never lie side by side.
-    return jax.jit(lambda params, batch: read(
-        small.apply({'params': exp.extract(params, sub)}, batch), batch))
+
+    def call(params, batch):
+      # Cut within the program: copies of many submodels never lie side by side.
+      params = exp.extract(params, sub)
+      logits, sown = small.apply({'params': params}, batch,
+                                 mutable=['intermediates'])
+      return read(logits, batch, token_counts.read(sown))
+
+    return jax.jit(call)
 
   share = lambda params, batch: {}
   if hasattr(exp.model, 'shared'):

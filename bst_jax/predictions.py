@@ -18,7 +18,7 @@ def predict(exp: Experiment, data: Any, params: Any, subs: Sequence[Submodel],
     raise ValueError(
         f'Answers were to be written by {jax.process_count()} processes, but '
         'each knows only its own. Evaluate with --results in one process.')
-  run = forward.make_runner(exp, mesh, lambda logits, _: logits.argmax(-1))
+  run = forward.make_runner(exp, mesh, lambda logits, *_: logits.argmax(-1))
   ids, written = data.ids(split), data.written()
   batches = data.evaluation(split)
   picked = np.concatenate([*run(params, subs, tqdm.tqdm(

@@ -1,10 +1,9 @@
 """Accuracy and cost of submodels: scores, table, JSON and picture."""
 from collections.abc import Callable, Mapping, Sequence
-import functools
 import pathlib
 from typing import Any
 
-from bst_jax import costs, elastic, experiment, files, forward
+from bst_jax import costs, elastic, experiment, files, forward, token_counts
 from bst_jax import workdir as workdirs
 from bst_jax.elastic import Submodel
 from bst_jax.experiment import Experiment
@@ -16,10 +15,11 @@ import tqdm
 def make_scorer(exp: Experiment, data: Any, mesh: Any) -> Callable:
   """A function (params, subs, batches) -> [{'accuracy': …, 'loss': …}, …].
 
-  One dict a submodel. The submodels run as `forward.make_runner` says.
+  One dict a submodel. The submodels run as `forward.make_runner` says; where
+  tokens are sampled, `token_counts.Tally` says how many.
   """
-  run = forward.make_runner(exp, mesh, lambda logits, batch: exp.task.metrics(
-      logits, batch, len(data.types)))
+  run = forward.make_runner(exp, mesh, lambda logits, batch, tokens: (
+      exp.task.metrics(logits, batch, len(data.types)), tokens, batch['mask']))
 
   def scores(total):
     correct, count = total['correct'], total['count']
@@ -34,8 +34,15 @@ def make_scorer(exp: Experiment, data: Any, mesh: Any) -> Callable:
         'questions': int(total['examples'])}
 
   def score(params, subs, batches):
-    add = lambda total, new: jax.tree.map(np.add, total, new)
-    return [*map(scores, functools.reduce(add, run(params, subs, batches)))]
+    totals, tallies = None, [token_counts.Tally(exp.model.at(s)) for s in subs]
+    for found in run(params, subs, batches):
+      sums = [metrics for metrics, _, _ in found]
+      totals = sums if totals is None else jax.tree.map(np.add, totals, sums)
+      for tally, (_, tokens, mask) in zip(tallies, found):
+        if tokens:
+          tally.add(tokens['count'], tokens['overflow'], mask)
+    return [scores(total) | tally.report()
+            for total, tally in zip(totals, tallies)]
 
   return score
 
@@ -65,18 +72,23 @@ def evaluate(exp: Experiment, data: Any, params: Any,
 def table(result: Mapping[str, Any]) -> str:
   """The result as aligned text, cheapest submodel first."""
   types = [t for t in result['types'] if t in result['prior']]
-  top5 = ['top-5'] if 'top5' in result['rows'][0] else []
-  head = ['submodel', 'params', 'MACs', 'overall', *top5, *types]
-  numbers = lambda scores: [f'{scores[t]:.1f}' for t in ('overall', *types)]
+  first = result['rows'][0]
+  top5 = ['top-5'] if 'top5' in first else []
+  mean = ['MACs of tokens'] if 'mean_macs' in first else []
+  head = ['submodel', 'params', 'MACs', *mean, 'overall', *top5, *types]
+  numbers = lambda scores: [f'{scores[t]:.1f}' for t in types]
   lines = [head]
   for r in result['rows']:
     name = r['submodel'] + ('' if r['trained'] else ' *')
     lines.append([name, f'{r["params"]:,}', f'{r["macs"]:,}',
+                  *(f'{r["mean_macs"]:,.0f}' for _ in mean),
+                  f'{r["accuracy"]["overall"]:.1f}',
+                  *(f'{r["top5"]:.1f}' for _ in top5),
                   *numbers(r['accuracy'])])
-    if top5:
-      lines[-1].insert(4, f'{r["top5"]:.1f}')
-  floor = [result['floor'], '', '', *numbers(result['prior'])]
-  lines.append(floor[:4] + [''] * len(top5) + floor[4:])
+  prior = result['prior']
+  lines.append([result['floor'], '', '', *('' for _ in mean),
+                f'{prior["overall"]:.1f}', *('' for _ in top5),
+                *numbers(prior)])
   title = (f'{result["data"]}, split {result["split"]}, '
            f'{result["rows"][0]["questions"]} {result["unit"]}, accuracy in '
            'percent')
@@ -85,7 +97,10 @@ def table(result: Mapping[str, Any]) -> str:
               if result['rule'] == 'gqa_fixed' else ', official scoring')
   if not all(r['trained'] for r in result['rows']):
     title += '\n* outside of the space: this pair was never trained'
-  return f'{title}\n{aligned(lines)}'
+  text = f'{title}\n{aligned(lines)}'
+  if mean:
+    text += f'\n\n{token_counts.table(result["rows"], aligned)}'
+  return text
 
 
 def aligned(lines: Sequence[Sequence[str]]) -> str:

@@ -72,6 +72,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path,
     FloatingPointError: a loss stopped being finite.
     Stopped: SIGTERM or Ctrl-C; everything is saved.
   """
+  config = experiment.chosen(config)
   workdirs.check_same(workdir, config)
   mesh = sharding.make_mesh(config.mesh)
   data = experiment.load_data(config, workdir)

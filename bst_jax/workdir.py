@@ -39,15 +39,18 @@ def check_same(workdir: str | os.PathLike,
                config: ml_collections.ConfigDict) -> None:
   """Raises ValueError if the workdir was made by a config that differs.
 
-  Keys that only say how often to log, save, evaluate or profile may differ. A
-  workdir without a config.json passes.
+  Keys that only say how often to log, save, evaluate or profile may differ, and
+  a key that is None may as well be absent. A workdir without a config.json
+  passes.
   """
   if not (pathlib.Path(workdir) / CONFIG).exists():
     return
   old, new = _flat(read_json(workdir, CONFIG)), _flat(_plain(config))
+  none = lambda key: old.get(key) is None and new.get(key) is None
   lines = [f'  {key}: {_text(old, key)} there, {_text(new, key)} now'
            for key in sorted(old.keys() | new.keys())
-           if not _is_harmless(key) and _text(old, key) != _text(new, key)]
+           if not (_is_harmless(key) or none(key))
+           and _text(old, key) != _text(new, key)]
   if lines:
     raise ValueError(
         f'Training was to go on in {workdir}, but its {CONFIG} is of another '

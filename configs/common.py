@@ -10,6 +10,8 @@ def base() -> ml_collections.ConfigDict:
   config.epochs = 0
   config.micro_batches = 1  # Parts of a batch, worked on one after the other.
   config.init_from = ml_collections.config_dict.placeholder(str)
+  # A file of bst_jax.search, whose tokens the model is to sample.
+  config.choice = ml_collections.config_dict.placeholder(str)
   config.space = dict(widths=('1',), depths=('1',), filter='triangle',
                       strategy='middle', seed=0)
   config.mesh = dict(data=-1, fsdp=1)

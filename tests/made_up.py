@@ -1,6 +1,4 @@
-"""Tiny files in the forms of VQA-v2, GQA and Visual Genome, of Fashion-MNIST and
-of videos, made by tests.
-"""
+"""Tiny files in the forms of published data sets, made by tests."""
 import base64
 import fractions
 import gzip
@@ -112,23 +110,40 @@ def folder(path, train=12, val=4, content='regions', size=16):
          questions, None if split == 'test' else annotations)
 
 
-def idx(array):
-  """Bytes of a gzip file of IDX form."""
-  return gzip.compress(struct.pack(
-      f'>{1 + array.ndim}I', 0x800 + array.ndim, *array.shape)
-      + array.tobytes(), 1)
+def idx(path, array):
+  """Writes uint8 bytes in the form of MNIST's files."""
+  path.write_bytes(idx_bytes(array))
 
 
-def fashion_mnist(folder, train=40, test=16):
-  """Writes four files; a picture's first pixel is its number, or 100 more."""
+def idx_bytes(array):
+  """What such a file holds."""
+  head = struct.pack(f'>{1 + array.ndim}I', 0x800 + array.ndim, *array.shape)
+  return gzip.compress(head + array.astype(np.uint8).tobytes(), 1)
+
+
+def fashion_mnist(folder, train=5_040, test=40):
+  """Writes Fashion-MNIST's files: a bar whose place is the class, in noise."""
+  folder.mkdir(parents=True, exist_ok=True)
+  for name, count in (('train', train), ('t10k', test)):
+    labels = np.arange(count) % 10
+    images = np.random.default_rng(count).integers(0, 60, (count, 28, 28))
+    for i, label in enumerate(labels):
+      images[i, 2 * label + 2:2 * label + 6, 4:24] = 220
+    idx(folder / f'{name}-images-idx3-ubyte.gz', images)
+    idx(folder / f'{name}-labels-idx1-ubyte.gz', labels)
+  return folder
+
+
+def numbered_fashion(folder, train=40, test=16):
+  """Writes Fashion-MNIST's files: a picture's first pixel is its number, or 100
+  more in the test's, and its class the last digit.
+  """
   folder.mkdir(parents=True, exist_ok=True)
   for name, count, add in ('train', train, 0), ('t10k', test, 100):
-    images = np.random.default_rng(add).integers(
-        0, 256, (count, 28, 28), np.uint8)
+    images = np.random.default_rng(add).integers(0, 256, (count, 28, 28))
     images[:, 0, 0] = add + np.arange(count)
-    labels = np.arange(count, dtype=np.uint8) % 10
-    (folder / f'{name}-images-idx3-ubyte.gz').write_bytes(idx(images))
-    (folder / f'{name}-labels-idx1-ubyte.gz').write_bytes(idx(labels))
+    idx(folder / f'{name}-images-idx3-ubyte.gz', images)
+    idx(folder / f'{name}-labels-idx1-ubyte.gz', np.arange(count) % 10)
 
 
 def video(count=30, size=(32, 48), kind='mp4', codec='libx264', audio=False):

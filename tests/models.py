@@ -31,7 +31,7 @@ _BERT = dict(vocab_size=11, num_answers=7, width=16, heads=4, mlp=32, fused=32,
              num_layers=4, max_positions=8, word=16)
 
 
-def batch_of(*keys, questions=4, pictures=2, side=16, seed=0):
+def batch_of(*keys, questions=4, pictures=2, side=16, frames=4, seed=0):
   """Questions and pictures with padding, of which some keys are wanted."""
   rng = np.random.default_rng(seed)
   tokens = rng.integers(1, 11, (questions, 5)).astype(np.int32)
@@ -44,13 +44,25 @@ def batch_of(*keys, questions=4, pictures=2, side=16, seed=0):
       'tokens': tokens, 'regions': regions,
       'boxes': np.concatenate(corners, -1).astype(np.float32),
       'image': rng.integers(0, 256, (pictures, side, side, 3), np.uint8),
-      'target': target, 'mask': np.arange(questions) != 2}
+      'target': target, 'mask': np.arange(questions) != 2,
+      'clip': rng.integers(0, 256, (pictures, frames, side, side, 3), np.uint8)}
   return {key: jnp.asarray(every[key]) for key in keys}
 
 
 # Whose batches are pictures alone.
 _VIT = dict(name='vit', num_answers=7, image_size=16, patch=4, width=16,
             heads=4, mlp=32, num_layers=4)
+# Whose batches are clips alone.
+_CLIPS = dict(num_answers=7, clip_size=(4, 16, 16), patch=4, width=16, heads=4,
+              mlp=32, num_layers=4)
+_XVIT = _CLIPS | dict(name='xvit', segment=2, shift=4, fused=32)
+_clips = functools.partial(batch_of, 'clip', pictures=4)
+# Both stages have the shapes of the row above.
+_CVT = dict(name='cvt', num_answers=7, image_size=16, width=(16, 16),
+            heads=(4, 4), mlp=(32, 32), num_layers=(4, 4), kernels=(5, 3),
+            strides=(4, 1), paddings=(1, 1))
+_PS_VIT = dict(name='ps_vit', num_answers=7, image_size=16, points=4, width=16,
+               heads=4, mlp=32, sampling_layers=4, num_layers=4, stem=(4, 8))
 
 # A new backbone is a row: its arguments and a function that makes a batch.
 TINY = {
@@ -68,9 +80,24 @@ TINY = {
     'vit_ats': (_VIT | dict(
         distilled=True, ats=dict(blocks=(0, 2, 3), capacity=(12, 9, None))),
                 functools.partial(batch_of, 'image', pictures=4)),
+    'timesformer': (_CLIPS | dict(name='timesformer'), _clips),
+    'timesformer_ats': (_CLIPS | dict(name='timesformer', ats=dict(
+        blocks=(0, 2, 3), capacity=(12, 9, None))), _clips),
+    'xvit': (_XVIT, _clips),
+    'xvit_ats': (_XVIT | dict(share='frame', ats=dict(
+        blocks=(0, 2, 3), capacity=(12, 9, None))), _clips),
+    'cvt': (_CVT, functools.partial(batch_of, 'image', pictures=4)),
+    'cvt_ats': (_CVT | dict(ats=dict(blocks=(0, 2, 3), capacity=(12, 9, None))),
+                functools.partial(batch_of, 'image', pictures=4)),
+    'ps_vit': (_PS_VIT, functools.partial(batch_of, 'image', pictures=4)),
+    'ps_vit_ats': (_PS_VIT | dict(
+        ats=dict(blocks=(0, 2, 3), capacity=(12, 9, None))),
+                   functools.partial(batch_of, 'image', pictures=4)),
 }
+# Whose every pair of width and depth is run; the others share their layers.
+THOROUGH = 'mcan_vqa', 'uniter', 'clip_vil', 'vit'
 # Those that answer questions.
-QUESTIONS = [name for name in TINY if not name.startswith('vit')]
+QUESTIONS = [name for name, (_, make) in TINY.items() if 'tokens' in make.args]
 
 
 def random_params(shapes, seed=0):
@@ -81,7 +108,9 @@ def random_params(shapes, seed=0):
     path = '/'.join(part.key for part in path)
     # Gains are about one, few hidden units are dead, no variance is below one.
     middle = 1.0 if path.endswith(('scale', 'fc1/bias', 'var')) else 0.0
-    noise = 0.3 * rng.standard_normal(shape.shape)
+    # Points that leave the map see nothing.
+    spread = 0.03 if 'offset' in path else 0.3
+    noise = spread * rng.standard_normal(shape.shape)
     noise = np.abs(noise) if path.endswith('var') else noise
     return jnp.asarray(middle + noise, jnp.float32)
 

@@ -244,3 +244,23 @@ def test_straight_through_gradients_are_those_of_the_chance():
 def test_what_cannot_be_is_said(options, why):
   with pytest.raises(ValueError, match=why):
     ats_select(jnp.ones((1, 8)), **(dict(num_points=8) | options))
+
+
+def test_it_is_traced_once_and_maps_like_a_batch():
+  traced = []
+
+  def pick(scores, points):
+    traced.append(1)
+    return ats_select(scores, num_points=points, capacity=12)
+
+  run, rng = jax.jit(pick), np.random.default_rng(3)
+  for points in (9, 12, 16):  # The points are no constant of the program.
+    scores = rng.random((3, 16)).astype(np.float32)
+    got = run(scores, points)
+    want = ats_select(scores, num_points=points, capacity=12)
+    each = jax.vmap(lambda s: ats_select(s, num_points=points, capacity=12))(  # noqa: B023
+        scores)
+    for a, b, c in zip(got, want, each, strict=True):
+      np.testing.assert_array_equal(a, b)
+      np.testing.assert_array_equal(a, c)
+  assert len(traced) == 1

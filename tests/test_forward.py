@@ -38,7 +38,7 @@ def trunks(monkeypatch):
 def test_the_trunk_runs_once_a_batch_whatever_the_submodels(clip_vil, trunks):
   exp, params, batches = clip_vil
   mesh = sharding.make_mesh({'data': -1})
-  run = forward.make_runner(exp, mesh, lambda logits, batch: logits)
+  run = forward.make_runner(exp, mesh, lambda logits, *_: logits)
   found = list(run(params, SUBS, batches))
   jax.effects_barrier()
   assert len(trunks) == len(batches) == 2

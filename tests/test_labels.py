@@ -25,7 +25,7 @@ ALL = dict(crop=(0.3, 1.0), flip=0.5, rand_augment=9, erase=0.5, mixup=0.8,
 @pytest.fixture(scope='module')
 def home(tmp_path_factory):
   folder = tmp_path_factory.mktemp('fashion')
-  made_up.fashion_mnist(folder / 'mine')
+  made_up.numbered_fashion(folder / 'mine')
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(files, '_VALIDATION', 10)
     load(folder)
@@ -207,15 +207,15 @@ def test_no_questions_for_a_server(home):
 @pytest.mark.parametrize('name, content, message', [
     ('train-images-idx3', None, 'no whole gzip file'),
     ('train-images-idx3', b'not gzip', 'no whole gzip file'),
-    ('train-images-idx3', made_up.idx(np.zeros((40, 28, 28), np.uint8))[:60],
+    ('train-images-idx3', made_up.idx_bytes(np.zeros((40, 28, 28), np.uint8))[:60],
      'no whole gzip file'),
-    ('train-images-idx3', made_up.idx(np.zeros(4000, np.uint8)),
+    ('train-images-idx3', made_up.idx_bytes(np.zeros(4000, np.uint8)),
      'begins with 0x801, not 0x803'),
-    ('t10k-labels-idx1', made_up.idx(np.full(16, 12, np.uint8)), 'up to 12'),
-    ('t10k-labels-idx1', made_up.idx(np.zeros(15, np.uint8)), '15 labels'),
+    ('t10k-labels-idx1', made_up.idx_bytes(np.full(16, 12, np.uint8)), 'up to 12'),
+    ('t10k-labels-idx1', made_up.idx_bytes(np.zeros(15, np.uint8)), '15 labels'),
 ])
 def test_wrong_files_of_fashion_mnist(tmp_path, name, content, message):
-  made_up.fashion_mnist(tmp_path)
+  made_up.numbered_fashion(tmp_path)
   path = tmp_path / f'{name}-ubyte.gz'
   path.write_bytes(content) if content else path.unlink()
   with pytest.raises(ValueError, match=message):
@@ -223,7 +223,7 @@ def test_wrong_files_of_fashion_mnist(tmp_path, name, content, message):
 
 
 def test_damage_within_a_gzip_file_is_named(tmp_path):
-  made_up.fashion_mnist(tmp_path)
+  made_up.numbered_fashion(tmp_path)
   path = tmp_path / 'train-images-idx3-ubyte.gz'
   data = bytearray(path.read_bytes())
   data[40:60] = bytes(range(200, 220))

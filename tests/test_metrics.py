@@ -131,6 +131,10 @@ def test_check_same_lists_what_differs(tmp_path):
   workdirs.check_same(tmp_path, make_config())  # A new workdir.
   workdirs.write_config(tmp_path, make_config())
   workdirs.check_same(tmp_path, make_config(log_every=1))
+  later = make_config()
+  later.unlock()
+  later.choice = None  # A setting that the workdir is older than.
+  workdirs.check_same(tmp_path, later)
   new = make_config(**{'optimizer.lr': 2e-3, 'init_from': 'x'})
   new.more = 1
   with pytest.raises(ValueError) as error:

@@ -16,6 +16,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 FOUR = '''
 import json
 from bst_jax import elastic, methods, sharding, state, tasks
+from bst_jax.layers.ats import ats_select
 import jax, numpy as np, optax
 import models
 
@@ -29,6 +30,14 @@ for axes in ({'data': 3, 'fsdp': 1}, {'data': -1, 'fsdp': 3},
     out[json.dumps(axes)] = str(error)
 mesh = sharding.make_mesh({'data': -1, 'fsdp': 2})
 out['mesh'] = dict(mesh.shape)
+
+# Sampling sees one image at a time: split over devices it is the same.
+scores = np.random.default_rng(0).random((4, 16)).astype(np.float32)
+pick = lambda s: ats_select(s, num_points=16, capacity=10)
+split = jax.sharding.PartitionSpec(('data', 'fsdp'))
+apart = jax.shard_map(pick, mesh=mesh, in_specs=split, out_specs=split)(scores)
+out['sampling'] = all(bool((a == b).all())
+                      for a, b in zip(apart, pick(scores), strict=True))
 
 # Width 16 splits over two, 7 channels of a word do not.
 model, batch, _, _ = models.build('mcan_vqa', num_layers=1, word=7, dropout=0.0)
@@ -148,3 +157,7 @@ def test_an_axis_without_a_rule_is_an_error():
     sharding.shardings(boxed('embed', 'mlp'), mesh, [['embed', 'fsdp']])
   with pytest.raises(ValueError, match="Did you mean 'fsdp'"):
     sharding.shardings(boxed('embed'), mesh, 'fsdpp')
+
+
+def test_sampled_tokens_do_not_depend_on_the_mesh(four):
+  assert four['sampling'] is True

@@ -3,28 +3,21 @@
 The published files are TorchScript archives, which run code when they are
 loaded; in torch, save `torch.jit.load(path).state_dict()` of one you trust.
 """
-from bst_jax.interop.core import CONV, COPY, norm_rows
-
-
-def _pair(foreign, ours):
-  """A convolution without bias and the normalisation behind it."""
-  (conv, norm), (kernel, scale) = foreign, ours
-  return ((f'{conv}.weight', f'{kernel}/kernel', CONV),
-          *norm_rows(norm, scale),
-          (f'{norm}.running_mean', f'{scale}/mean', COPY),
-          (f'{norm}.running_var', f'{scale}/var', COPY))
+from bst_jax.interop.core import conv_norm_rows
 
 
 def rows(foreign='visual.', ours='visual/'):
   """The trunk under a foreign and one of our prefixes."""
-  stem = [_pair((f'{foreign}conv{i}', f'{foreign}bn{i}'),
-                (f'{ours}conv{i}', f'{ours}norm{i}')) for i in (1, 2, 3)]
+  stem = [conv_norm_rows((f'{foreign}conv{i}', f'{foreign}bn{i}'),
+                         (f'{ours}conv{i}', f'{ours}norm{i}'))
+          for i in (1, 2, 3)]
   blocks = []
   for stage in (1, 2, 3, 4):
     block, mine = f'{foreign}layer{stage}.{{i}}', f'{ours}stage{stage}_{{i}}'
-    blocks += [_pair((f'{block}.conv{i}', f'{block}.bn{i}'),
-                     (f'{mine}/conv{i}', f'{mine}/norm{i}')) for i in (1, 2, 3)]
-    blocks.append(_pair(
+    blocks += [conv_norm_rows((f'{block}.conv{i}', f'{block}.bn{i}'),
+                              (f'{mine}/conv{i}', f'{mine}/norm{i}'))
+               for i in (1, 2, 3)]
+    blocks.append(conv_norm_rows(
         (f'{block}.downsample.0', f'{block}.downsample.1'),
         (f'{mine}/shortcut', f'{mine}/shortcut_norm')))
   return tuple(row for pair in (*stem, *blocks) for row in pair)

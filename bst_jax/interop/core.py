@@ -63,7 +63,6 @@ CONV = Op(lambda x, ours: x.transpose(2, 3, 1, 0),
           lambda ours: (ours[3], ours[2], ours[0], ours[1]))
 
 
-
 def lone(axes: int) -> Op:
   """What stands behind leading axes of one in torch, as one of a batch."""
   return Op(lambda x, ours: x.reshape(ours), lambda x: x[(None,) * axes],
@@ -83,6 +82,16 @@ def norm_rows(foreign: str, ours: str) -> tuple[Row, ...]:
   """Gain and shift of a normalisation."""
   return ((f'{foreign}.weight', f'{ours}/scale', COPY),
           (f'{foreign}.bias', f'{ours}/bias', COPY))
+
+
+def conv_norm_rows(foreign: tuple[str, str],
+                   ours: tuple[str, str]) -> tuple[Row, ...]:
+  """A convolution without bias and the batch normalisation behind it."""
+  (conv, norm), (kernel, scale) = foreign, ours
+  return ((f'{conv}.weight', f'{kernel}/kernel', CONV),
+          *norm_rows(norm, scale),
+          (f'{norm}.running_mean', f'{scale}/mean', COPY),
+          (f'{norm}.running_var', f'{scale}/var', COPY))
 
 
 def rows_for(table: Sequence[Row], paths: Sequence[str]) -> list[Row]:

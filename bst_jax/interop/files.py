@@ -8,9 +8,9 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-TORCH = ('.pkl', '.pth', '.pt', '.bin', '.ckpt')
+TORCH = ('.pkl', '.pth', '.pyth', '.pt', '.bin', '.ckpt')
 # Where training scripts keep the weights among other things.
-_NESTED = ('state_dict', 'model')
+_NESTED = ('state_dict', 'model', 'model_state')
 
 
 def load(path: str | pathlib.Path) -> dict[str, np.ndarray]:

@@ -48,7 +48,8 @@ class Selection(NamedTuple):
 
 
 def ats_select(
-    scores: jax.Array, valid: jax.Array | None = None, *, num_points: int,
+    scores: jax.Array, valid: jax.Array | None = None, *,
+    num_points: int | jax.Array,
     capacity: int | None = None, order: str = 'score', rule: str = 'auto',
     anchor: str = 'keep_lowest', method: str = 'its', grad: str = 'hard',
     fill: bool = False, out_order: str = 'ascending',
@@ -62,7 +63,8 @@ def ats_select(
   Args:
     scores: float[..., n], not negative; the class token is no candidate.
     valid: bool[..., n], false for tokens that are gone; None for none.
-    num_points: M, grid points, of which several may choose the same token.
+    num_points: M, grid points, of which several may choose the same token; it
+      alone may be traced too.
     capacity: static number of output slots, n if None. Where more tokens are
       sampled, those of the highest scores live.
     order: `score` cumulates from the lowest score up, over a grid from the
@@ -95,7 +97,8 @@ def ats_select(
   if not 1 <= capacity <= slots:
     raise ValueError(f'a capacity of {capacity} tokens does not fit {slots} '
                      f'candidates; choose 1 to {slots}.')
-  if num_points < (least := 2 if method == 'its' else 1):
+  least = 2 if method == 'its' else 1
+  if isinstance(num_points, int) and num_points < least:
     raise ValueError(f'{num_points} grid points sample no tokens; choose at '
                      f'least {least}.')
   if method == 'topk' and grad != 'hard':

@@ -18,6 +18,7 @@ class Attention(nn.Module):
   Attributes:
     kernel_init, bias_init: as of `Dense`.
     out_init: of kernel and bias of the last projection, where it differs.
+    qkv_bias: whether queries, keys and values have biases.
   """
 
   embed: Axis
@@ -27,11 +28,13 @@ class Attention(nn.Module):
   kernel_init: Callable | None = None
   bias_init: Callable | None = None
   out_init: Callable | None = None
+  qkv_bias: bool = True
 
   @nn.compact
   def __call__(self, x: jax.Array, y: jax.Array | None = None, *,
                mask: jax.Array | None = None, gate: jax.Array | None = None,
                gate_eps: float = 0.0, select: Callable | None = None,
+               mix: Callable | None = None,
                sub: Submodel = FULL, seed: jax.Array | None = None):
     """Attends from float[B, N, d] to float[B, M, d].
 
@@ -43,6 +46,7 @@ class Attention(nn.Module):
       select: lets some rows of x attend: called as select(x, query, attend,
         values), see `sampler.Stage`; it returns probabilities and what else it
         has to say.
+      mix: changes keys and values float[B, M, h, K] before they are used.
       sub: the part to run.
       seed: of dropout, None for evaluation.
 
@@ -53,9 +57,11 @@ class Attention(nn.Module):
     split = (self.heads, Axis('head_dim', self.embed.size // self.heads.size))
     project = lambda name: functools.partial(Dense(
         (self.embed,), split, self.kernel_init, self.bias_init,
-        dtype=self.dtype, name=name), sub=sub)
+        dtype=self.dtype, use_bias=self.qkv_bias, name=name), sub=sub)
     query, key, value = project('query'), project('key'), project('value')
     k, v = key(y), value(y)                                 # [B, M, h, K]
+    if mix is not None:
+      k, v = mix(k), mix(v)
 
     def attend(q, dtype=None):
       scores = jnp.einsum('bnhk,bmhk->bhnm', q * q.shape[-1] ** -0.5, k,

@@ -7,8 +7,8 @@ Differs: channels come last; batch statistics are those of the checkpoint.
 """
 from typing import Any
 
-from bst_jax.elastic import Axis
-from bst_jax.layers.linear import named
+from bst_jax.elastic import Axis, FULL, Submodel
+from bst_jax.layers.batch_norm import BatchNorm
 from bst_jax.layers.stem import Conv
 from flax import linen as nn
 import jax
@@ -39,32 +39,11 @@ def normalise(image: jax.Array) -> jax.Array:
   return (image.astype(jnp.float32) / 255 - jnp.array(MEAN)) / jnp.array(STD)
 
 
-class BatchNorm(nn.Module):
-  """Normalisation by stored statistics, which no gradient reaches.
-
-  Mean and variance are parameters, so that checkpoints hold them and convert
-  back; their gradients are zeros and weight decay spares vectors, so that no
-  optimiser moves them.
-  """
-
-  inp: Axis
-  init: Any = nn.initializers.ones
-  eps: float = 1e-5
-
-  @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
-    """float[..., C], in float32 whatever the input."""
-    zeros, ones = nn.initializers.zeros, nn.initializers.ones
-    vector = lambda name, init: self.param(name, named(init, self.inp))
-    scale, bias = vector('scale', self.init), vector('bias', zeros)
-    mean, var = (jax.lax.stop_gradient(v) for v in (
-        vector('mean', zeros), vector('var', ones)))
-    y = (x.astype(jnp.float32) - mean) * (scale * jax.lax.rsqrt(var + self.eps))
-    return (y + bias).astype(x.dtype)
-
-
 class Bottleneck(nn.Module):
-  """Three convolutions and a shortcut; a pool does what a stride would."""
+  """Three convolutions and a shortcut; a pool does what a stride would.
+
+  Without a stride it is the bottleneck of any ResNet.
+  """
 
   inp: Axis
   hidden: Axis
@@ -73,22 +52,21 @@ class Bottleneck(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
-    """float[P, H, W, C] -> float[P, H / stride, W / stride, F]."""
-    def conv(name, inp, out, size=1):
-      return Conv(inp, out, self.dtype, size, 1, size // 2, use_bias=False,
-                  name=name)
+  def __call__(self, x: jax.Array, *, sub: Submodel = FULL) -> jax.Array:
+    """float[P, H, W, c] -> float[P, H / stride, W / stride, f]."""
+    def conv(name, norm, x, inp, out, size=1, init=nn.initializers.ones):
+      x = Conv(inp, out, self.dtype, size, 1, size // 2, use_bias=False,
+               name=name)(x, sub=sub)
+      return BatchNorm(out, init, name=norm)(x, sub=sub)
 
-    y = conv('conv1', self.inp, self.hidden)(x)
-    y = nn.relu(BatchNorm(self.hidden, name='norm1')(y))
-    y = conv('conv2', self.hidden, self.hidden, 3)(y)
-    y = nn.relu(BatchNorm(self.hidden, name='norm2')(y))
-    y = conv('conv3', self.hidden, self.out)(_pool(y, self.stride))
+    y = nn.relu(conv('conv1', 'norm1', x, self.inp, self.hidden))
+    y = nn.relu(conv('conv2', 'norm2', y, self.hidden, self.hidden, 3))
     # A new block begins as its shortcut.
-    y = BatchNorm(self.out, nn.initializers.zeros, name='norm3')(y)
+    y = conv('conv3', 'norm3', _pool(y, self.stride), self.hidden, self.out,
+             init=nn.initializers.zeros)
     if self.stride > 1 or self.inp != self.out:
-      x = conv('shortcut', self.inp, self.out)(_pool(x, self.stride))
-      x = BatchNorm(self.out, name='shortcut_norm')(x)
+      x = conv('shortcut', 'shortcut_norm', _pool(x, self.stride), self.inp,
+               self.out)
     return nn.relu(x + y)
 
 

@@ -31,6 +31,7 @@ class Dense(nn.Module):
     out: output axes, likewise.
     kernel_init: initialiser of W; torch's default where None.
     bias_init: initialiser of b; torch's default where None.
+    use_bias: whether there is a b.
   """
 
   inp: tuple[Axis, ...]
@@ -38,6 +39,7 @@ class Dense(nn.Module):
   kernel_init: Callable | None = None
   bias_init: Callable | None = None
   dtype: Any = jnp.float32
+  use_bias: bool = True
 
   @nn.compact
   def __call__(self, x: jax.Array, *, sub: Submodel = FULL) -> jax.Array:
@@ -45,18 +47,21 @@ class Dense(nn.Module):
     default = uniform(int(np.prod([a.size for a in self.inp])))
     kernel = self.param('kernel', named(
         self.kernel_init or default, *self.inp, *self.out))
-    bias = self.param('bias', named(self.bias_init or default, *self.out))
+    bias = self.param('bias', named(
+        self.bias_init or default, *self.out)) if self.use_bias else None
 
     inp = tuple(sub.units(a) for a in self.inp)
     out = tuple(sub.units(a) for a in self.out)
     kernel = kernel[tuple(map(slice, inp + out))]
-    bias = bias[tuple(map(slice, out))]
+    if bias is not None:
+      bias = bias[tuple(map(slice, out))]
     x, kernel, bias = nn.dtypes.promote_dtype(
         x, kernel, bias, dtype=self.dtype)
     lead = x.shape[:x.ndim - len(inp)]
     # One plain matrix product: the fastest form on every backend.
-    y = (x.reshape(-1, np.prod(inp)) @ kernel.reshape(np.prod(inp), -1)
-         + bias.reshape(-1))
+    y = x.reshape(-1, np.prod(inp)) @ kernel.reshape(np.prod(inp), -1)
+    if bias is not None:
+      y += bias.reshape(-1)
     return y.reshape(lead + out)
 
 

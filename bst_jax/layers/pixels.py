@@ -27,6 +27,22 @@ def grid(size: tuple[int, int], patch: int) -> tuple[int, int]:
   return height // patch, width // patch
 
 
+def clip(size: tuple[int, int, int], patch: int) -> tuple[int, int, int]:
+  """Frames, rows and columns of patches in a clip.
+
+  Args:
+    size: frames, height and width of the clip.
+    patch: side of a patch.
+
+  Raises:
+    ValueError: these are not three numbers, or the patches do not divide them.
+  """
+  if isinstance(size, int) or len(size) != 3:
+    raise ValueError(f'clip_size {size} is not (frames, height, width), as '
+                     '(8, 224, 224).')
+  return (size[0], *grid(tuple(size[1:]), patch))
+
+
 def normalised(image: jax.Array, shape: tuple[int, ...],
                mean: tuple[float, ...], std: tuple[float, ...]) -> jax.Array:
   """float32[B, ..., 3] of a batch of pictures or clips.

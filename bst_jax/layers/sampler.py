@@ -59,15 +59,20 @@ class Stage:
       the others take the class token's.
     reference: all rows attend before some are picked.
     options: of `ats_select`, as pairs.
+    group: rows of a batch, one after the other, that share a selection: that
+      from the sum of their scores.
   """
 
   lead: int
   score: str
   reference: bool
   options: tuple[tuple[str, object], ...]
+  group: int = 1
 
   def __call__(self, x: jax.Array, valid: jax.Array | None, query: Callable,
-               attend: Callable, values: jax.Array
+               attend: Callable, values: jax.Array,
+               spread: Callable | None = None,
+               judge: tuple[Callable, jax.Array] | None = None
                ) -> tuple[jax.Array, Selection]:
     """Attention of the rows that live.
 
@@ -75,40 +80,52 @@ class Stage:
       x: float[B, N, d].
       valid: bool[B, N] or None.
       query: maps rows of x to float[B, n, h, K].
-      attend: maps queries to probabilities float[B, h, n, N], in the dtype
+      attend: maps queries to probabilities float[B, h, n, M], in the dtype
         that is named.
-      values: float[B, N, h, K].
+      values: float[B, M, h, K].
+      spread: maps scores of what is attended to, float[B, M - lead], to those
+        of the candidates, float[B, N - lead]; None where they are the same.
+      judge: attend and values that scores are made with, where they are not
+        those of the output; only where a row is scored before others attend.
 
     Returns:
-      Probabilities float[B, h, lead + capacity, N] and the selection among the
+      Probabilities float[B, h, lead + capacity, M] and the selection among the
       N - lead tokens behind the lead.
     """
     lead = self.lead
     if self.reference:
-      every = attend(query(x), x.dtype)                     # [B, h, N, N]
+      every = attend(query(x), x.dtype)                     # [B, h, N, M]
       seen = every[:, :, 0]
       if self.score == 'attn_colsum':
         rows = (jnp.ones(x.shape[:2]) if valid is None else valid)
         rows = rows.astype(jnp.float32)
         seen = jnp.einsum('bhnm,bn->bhm', every, rows)
         seen /= rows.sum(-1)[:, None, None]
-      picked = self.pick(seen, valid, values)
+      picked = self.pick(seen, valid, values, spread)
       behind = jnp.take_along_axis(
           every[:, :, lead:], picked.index[:, None, :, None], axis=2)
       return jnp.concatenate([every[:, :, :lead], behind], 2), picked
     first = query(x[:, :lead])                              # [B, lead, h, K]
-    seen = attend(first[:, :1], jnp.float32)[:, :, 0]
-    picked = self.pick(seen, valid, values)
+    scoring, scored = judge or (attend, values)
+    seen = scoring(first[:, :1], jnp.float32)[:, :, 0]
+    picked = self.pick(seen, valid, scored, spread)
     behind = query(gather_tokens(x[:, lead:], picked.index))
     return attend(jnp.concatenate([first, behind], 1), x.dtype), picked
 
-  def pick(self, seen: jax.Array, valid: jax.Array | None,
-           values: jax.Array) -> Selection:
-    """The selection from what float[B, h, N] the tokens receive."""
+  def pick(self, seen: jax.Array, valid: jax.Array | None, values: jax.Array,
+           spread: Callable | None = None) -> Selection:
+    """The selection from what float[B, h, M] the tokens receive."""
     scores = significance(seen.astype(jnp.float32), values, self.score)
-    return ats_select(
-        scores[:, self.lead:], None if valid is None else valid[:, self.lead:],
+    scores = scores[:, self.lead:]
+    scores = spread(scores) if spread else scores
+    groups = lambda z: z.reshape(-1, self.group, z.shape[1])
+    picked = ats_select(
+        groups(scores).sum(1),
+        None if valid is None else groups(valid[:, self.lead:])[:, 0],
         **dict(self.options))
+    if self.group == 1:
+      return picked
+    return jax.tree.map(lambda z: jnp.repeat(z, self.group, 0), picked)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,29 +223,32 @@ class Ats:
       result.append(slots)
     return tuple(result)
 
-  def stages(self, layers: Sequence[int], slots: int,
-             lead: int) -> dict[int, Stage]:
+  def stages(self, layers: Sequence[int], slots: int, lead: int,
+             group: int = 1) -> dict[int, Stage]:
     """What samples in each of the layers that run.
 
     Args:
       layers: those that run, ascending.
       slots: tokens at the network's input, the lead not counted.
       lead: tokens in front that always live.
+      group: rows of a batch that share a selection, see `Stage`.
     """
     runs = self.at(layers)
-    result = {}
+    result, given = {}, runs._each('capacity')
     for i, (block, width, points) in enumerate(zip(
         runs.blocks, runs.widths(slots), runs._each('num_points'))):
       anchor = self.anchor
       if anchor == 'auto':
         anchor = 'keep_lowest' if i else 'drop_lowest'
       options = dict(
-          num_points=slots if points is None else points, capacity=width,
+          num_points=slots if points is None else points,
+          # A mask keeps whatever width comes.
+          capacity=None if given[i] is None else width,
           anchor=anchor, **{name: getattr(self, name) for name in (
               'order', 'rule', 'method', 'grad', 'fill', 'form')})
       result[layers[block]] = Stage(
           lead, self.score, self.attention == 'reference',
-          tuple(options.items()))
+          tuple(options.items()), group)
     return result
 
   def check(self, num_layers: int, slots: int) -> None:

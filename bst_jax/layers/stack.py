@@ -1,5 +1,6 @@
 """A stack of layers of which a submodel runs some. DEPTH lives here."""
 from collections.abc import Callable, Mapping
+import math
 from typing import Any
 
 from bst_jax.elastic import Axis, FULL, Order, Submodel
@@ -14,12 +15,30 @@ def narrowed(model: nn.Module, sub: Submodel) -> nn.Module:
 
   Args:
     model: has `num_layers` and some of the sizes `width`, `heads`, `mlp` and
-      `fused`.
+      `fused`; each a number, or one for every stage.
     sub: the part to keep.
+
+  Raises:
+    ValueError: it would keep a part of a unit or of a layer.
   """
-  sizes = {field: sub.units(Axis(axis, getattr(model, field)))
+  sizes = {field: _kept(lambda size, axis=axis: sub.units(Axis(axis, size)),
+                        getattr(model, field))
            for field, axis in _AXES.items() if hasattr(model, field)}
-  return model.clone(num_layers=sub.count(model.num_layers), **sizes)
+  return model.clone(num_layers=_kept(sub.count, model.num_layers), **sizes)
+
+
+def _kept(of, size):
+  """What a submodel keeps of a size, or of that of every stage."""
+  if isinstance(size, int):
+    return of(size)
+  # A ratio that fits every stage fits what they have in common, and back.
+  common = math.gcd(*size)
+  try:
+    of(common)
+  except ValueError as error:
+    raise ValueError(f'stages of {", ".join(map(str, size))} share a divisor '
+                     f'of {common}, and {error}') from None
+  return tuple(map(of, size))
 
 
 class Stack(nn.Module):
@@ -38,10 +57,12 @@ class Stack(nn.Module):
   options: Mapping[str, Mapping[str, Any]] | None = None
 
   @nn.compact
-  def __call__(self, x, *args, sub: Submodel = FULL, seed=None):
+  def __call__(self, x, *args, sub: Submodel = FULL, seed=None,
+               part: range | None = None):
     """Maps x through the kept layers; `args` go to each of them.
 
-    `seed` uint32[] is that of dropout, None for evaluation.
+    `seed` uint32[] is that of dropout, None for evaluation; of the layers only
+    those in `part` run, if it is given.
     """
     def run(layer, x, *args):
       # nn.remat rejects keyword arguments that are no arrays: close over them.
@@ -49,6 +70,8 @@ class Stack(nn.Module):
 
     run = nn.remat(run) if self.remat else run
     for i in sub.layers(self.order):
+      if part is not None and i not in part:
+        continue
       name = f'layer_{i}'
       x = run(self.layer(name=name, **(self.options or {}).get(name, {})), x,
               *args)

@@ -1,5 +1,6 @@
 """What vision transformers share: patches, layers, the seam of their tokens."""
 from collections.abc import Callable
+import functools
 from typing import Any, NamedTuple
 
 from bst_jax.elastic import Axis, FULL, Submodel
@@ -25,12 +26,15 @@ class Tokens(NamedTuple):
       softmax leaks; else None.
     ids: int32[B, N - lead], the patch that each token was, -1 for padding;
       None where nothing is sampled.
+    grid: float[B, h * w, d], of networks that read places whose tokens are
+      gone, what every place held when the last layer read it; else None.
   """
 
   x: jax.Array
   valid: jax.Array | None = None
   gate: jax.Array | None = None
   ids: jax.Array | None = None
+  grid: jax.Array | None = None
 
   @classmethod
   def start(cls, x: jax.Array, lead: int, ats: Ats) -> 'Tokens':
@@ -60,8 +64,8 @@ class Tokens(NamedTuple):
     elif soft:
       gate = join(front.astype(jnp.float32), picked.gate)
     ids = jnp.take_along_axis(self.ids, picked.index, 1)
-    return Tokens(x, join(front, picked.valid), gate,
-                  jnp.where(picked.valid, ids, -1))
+    return self._replace(x=x, valid=join(front, picked.valid), gate=gate,
+                         ids=jnp.where(picked.valid, ids, -1))
 
 
 class Layer(nn.Module):
@@ -76,6 +80,10 @@ class Layer(nn.Module):
     policy_eps: see `sampler.Ats`.
     soft: the sampling has straight-through gradients.
     fill: the sampling fills spare slots with tokens that are gone.
+    frames: rows of a batch that are the frames of one clip; what is sown has
+      them on an axis of their own. None for pictures.
+    mix: changes keys and values: called with float[B, N, h, K] and the tokens.
+    qkv_bias: see `Attention`.
   """
 
   embed: Axis
@@ -92,6 +100,9 @@ class Layer(nn.Module):
   policy_eps: float = 0.0
   soft: bool = False
   fill: bool = False
+  frames: int | None = None
+  mix: Callable | None = None
+  qkv_bias: bool = True
 
   @nn.compact
   def __call__(self, tokens: Tokens, *, sub: Submodel = FULL,
@@ -103,32 +114,45 @@ class Layer(nn.Module):
     drop = lambda z: Dropout(self.depth_dropout, whole=True)(
         Dropout(self.dropout)(z, seed), seed)
 
-    h = self.norm(self.embed, name='norm1')(tokens.x, sub=sub)
-    attention = Attention(self.embed, self.heads, **part, name='attention')
-    seen = dict(mask=tokens.valid, gate=tokens.gate, gate_eps=self.policy_eps)
-    if self.stage is None:
-      z = attention(h, **seen, **run)
-    else:
-      select = lambda *args: self.stage(h, tokens.valid, *args[1:])
-      z, picked = attention(h, **seen, select=select, **run)
-      tokens = tokens.take(picked, self.stage.lead, self.soft)
-      for name, value in (('count', picked.count),
-                          ('overflow', picked.overflow),
-                          ('token_ids', tokens.ids)):
-        self.sow('intermediates', name, value)
+    z, tokens = self._attend(tokens, part, run)
     x = tokens.x + drop(z)
     h = self.norm(self.embed, name='norm2')(x, sub=sub)
     z = FeedForward(self.embed, self.mlp, self.embed, self.activation,
                     self.dropout, **part, name='ffn')(h, **run)
     return tokens._replace(x=self._rest(x + drop(z), tokens))
 
+  def _attend(self, tokens, part, run):
+    """What attention adds to the tokens that live, and these."""
+    h = self.norm(self.embed, name='norm1')(tokens.x, sub=run['sub'])
+    attention = Attention(self.embed, self.heads, **part,
+                          qkv_bias=self.qkv_bias, name='attention')
+    seen = dict(mask=tokens.valid, gate=tokens.gate, gate_eps=self.policy_eps)
+    if self.mix is not None:
+      seen['mix'] = functools.partial(self.mix, tokens=tokens)
+    if self.stage is None:
+      return attention(h, **seen, **run), tokens
+    select = lambda *args: self.stage(h, tokens.valid, *args[1:])
+    z, picked = attention(h, **seen, select=select, **run)
+    return z, self._sampled(tokens, picked)
+
+  def _sampled(self, tokens, picked):
+    """The tokens that live, and a word about them."""
+    tokens = tokens.take(picked, self.stage.lead, self.soft)
+    for name, value in (('count', picked.count), ('overflow', picked.overflow),
+                        ('token_ids', tokens.ids)):
+      if self.frames is not None:
+        value = value.reshape(-1, self.frames, *value.shape[1:])
+      self.sow('intermediates', name, value)
+    return tokens
+
   def _rest(self, x, tokens):
     """Zeros the tokens that are gone, and lets gradients into fresh gates."""
     if tokens.valid is None or self.fill:
       return x
+    across = lambda z: z.reshape(z.shape + (1,) * (x.ndim - 2))
     if self.stage is not None and self.soft:
-      return x * tokens.gate[..., None].astype(x.dtype)
-    return jnp.where(tokens.valid[..., None], x, 0)
+      return x * across(tokens.gate).astype(x.dtype)
+    return jnp.where(across(tokens.valid), x, 0)
 
 
 class PatchEmbed(nn.Module):

@@ -87,9 +87,14 @@ class Model(nn.Module):
     return pixels.sides(self.image_size)
 
   @property
+  def token_grid(self) -> tuple[int, int]:
+    """Rows and columns of patches."""
+    return pixels.grid(self.sides, self.patch)
+
+  @property
   def slots(self) -> int:
     """Patches of a picture."""
-    return math.prod(pixels.grid(self.sides, self.patch))
+    return math.prod(self.token_grid)
 
   @property
   def lead(self) -> int:
@@ -131,19 +136,22 @@ class Model(nn.Module):
 
   @nn.compact
   def __call__(self, batch: dict[str, jax.Array], *, sub: Submodel = FULL,
-               train: bool = False) -> jax.Array:
+               train: bool = False,
+               part: range | None = None) -> jax.Array | Tokens:
     """Logits of the classes.
 
     Args:
       batch: image uint8[B, H, W, 3], or float, which is taken to have the
-        model's mean and deviation already.
+        model's mean and deviation already; `Tokens` for a part that does not
+        begin with layer 0.
       sub: the part to run.
       train: dropout, which needs an rng named 'dropout'.
+      part: only these layers, one after the other; the first comes with what is
+        before it, the last with the head.
 
     Returns:
-      float[B, A].
+      float[B, A]; `Tokens` of a part that does not end with the last layer.
     """
-    check_name('image', batch, 'key of the batch')
     embed = Axis('embed', self.width)
     seed = seed_of(self.make_rng('dropout')) if train else None
     norm = functools.partial(linear.LayerNorm, eps=self.eps)
@@ -160,9 +168,16 @@ class Model(nn.Module):
     for i, stage in self.ats.stages(layers, self.slots, self.lead).items():
       options[f'layer_{i}']['stage'] = stage
 
-    tokens = self._tokens(batch['image'], embed, sub, seed)
-    x = Stack(layer, order, self.remat, options, name='encoder')(
-        tokens, sub=sub, seed=seed).x
+    part = range(self.num_layers) if part is None else part
+    tokens = batch
+    if part.start == 0:
+      check_name('image', batch, 'key of the batch')
+      tokens = self._tokens(batch['image'], embed, sub, seed)
+    tokens = Stack(layer, order, self.remat, options, name='encoder')(
+        tokens, sub=sub, seed=seed, part=part)
+    if part.stop < self.num_layers:
+      return tokens
+    x = tokens.x
     x = norm(embed, name='norm')(x[:, :self.lead], sub=sub)  # [B, lead, d]
     answers = (Axis('answers', self.num_answers),)
     head = lambda name, x: Dense((embed,), answers, **_INIT, dtype=self.dtype,

@@ -26,7 +26,7 @@ def same(got, want):
 
 
 @pytest.mark.parametrize('suffix', files.TORCH)
-@pytest.mark.parametrize('key', [None, 'state_dict', 'model'])
+@pytest.mark.parametrize('key', [None, 'state_dict', 'model', 'model_state'])
 def test_a_state_dict_is_found(golden, tmp_path, suffix, key):
   _, tensors = golden
   path = tmp_path / f'epoch14{suffix}'

@@ -1,0 +1,165 @@
+"""How many grid points and token slots a network needs for a budget.
+
+Sampling as such bounds nothing: how many tokens live depends on the images. So
+some images decide: a number of grid points, the same in all layers, is found by
+bisection, and the slots of each layer are a quantile of the counts there.
+
+Reference: Fayyaz et al., "Adaptive Token Sampling for Efficient Vision
+  Transformers", ECCV 2022: fewer points for a lower budget.
+"""
+from collections.abc import Callable, Iterable, Sequence
+import dataclasses
+import functools
+from typing import Any
+
+from bst_jax import elastic, sharding, token_counts
+from bst_jax.budget import Budget
+from bst_jax.experiment import Experiment
+from bst_jax.layers.sampler import Ats
+import jax
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+  """A way to sample that fits a budget.
+
+  Attributes:
+    ats: the sampling, with its points and capacities.
+    macs: multiply-accumulates of the program, for every image.
+    mean_macs: of an image for its own tokens, on average over those seen.
+    tried: (points, cost of the budget's kind), in the order of the search.
+  """
+
+  ats: Ats
+  macs: int
+  mean_macs: float
+  tried: tuple[tuple[int, float], ...]
+
+
+def counter(exp: Experiment, params: Any, ats: Ats, batches: Iterable,
+            mesh: Any) -> Callable[[int], np.ndarray]:
+  """A function: points -> int32[n, L], tokens of each image behind each layer.
+
+  All points share one program, in which no width shrinks. For `topk` the points
+  are the tokens that are kept.
+  """
+  batches = list(batches)
+
+  @jax.jit
+  def run(params, batch, points):
+    model = exp.model.clone(ats=dataclasses.replace(
+        ats, num_points=points, capacity=None))
+    _, sown = model.apply({'params': params}, batch,
+                          mutable=['intermediates'])
+    return token_counts.read(sown)['count']
+
+  @functools.cache
+  def counts(points):
+    found = []
+    for batch in batches:
+      real = np.asarray(batch['mask'], bool)
+      inputs = {k: v for k, v in batch.items() if k in ('image', 'clip')}
+      got = jax.device_get(run(params, sharding.place(inputs, mesh), points))
+      found.append(got[np.repeat(real, len(got) // len(real))])
+    return np.concatenate(found)
+
+  return counts
+
+
+def capacities(counts: np.ndarray, quantile: float, slots: int, lead: int,
+               multiple: int = 1) -> tuple[int, ...]:
+  """Slots of each layer, the lead not counted, from int32[n, L] counts.
+
+  Args:
+    counts: tokens of the images behind each layer; of their frames, where there
+      is a third axis.
+    quantile: share of the images whose tokens all fit into a layer.
+    slots: tokens that reach the first layer.
+    lead: tokens in front.
+    multiple: widths, with the lead, are rounded up to this.
+  """
+  found = []
+  for column in np.moveaxis(counts, 1, 0):
+    need = int(np.ceil(np.quantile(column, quantile)))
+    need = -(-(need + lead) // multiple) * multiple - lead
+    slots = max(1, min(slots, need))
+    found.append(slots)
+  return tuple(found)
+
+
+def search(exp: Experiment, params: Any, ats: Ats, batches: Iterable,
+           mesh: Any, budget: Budget, quantile: float = 0.99,
+           multiple: int = 1, log: Callable[[str], None] = print) -> Found:
+  """The most grid points whose network fits a budget.
+
+  Args:
+    exp: the experiment; its model has `ats`, `token_macs`, `slots` and `lead`.
+    params: of the full model.
+    ats: which layers sample, and how; points and capacities are found here.
+    batches: images to count tokens in.
+    mesh: splits the batches.
+    budget: of `macs`, the program's with all slots, or of `mean_macs`, an
+      image's for its own tokens.
+    quantile, multiple: see `capacities`.
+    log: told of every number of points that is tried.
+
+  Raises:
+    ValueError: the budget cannot be met, or bounds something else.
+  """
+  elastic.check_name(budget.key, ('macs', 'mean_macs'),
+                     'budget key of token sampling')
+  if not ats.blocks:
+    raise ValueError('no layer samples; name some, as --blocks 3-11.')
+  count = counter(exp, params, ats, batches, mesh)
+  slots, lead, tried = exp.model.slots, exp.model.lead, []
+
+  def at(points):
+    counts = count(points)
+    fit = capacities(counts, quantile, slots, lead, multiple)
+    found = dataclasses.replace(ats, num_points=points, capacity=fit)
+    model = exp.model.clone(ats=found)
+    living = [np.minimum(counts[:, i], n) for i, n in enumerate(fit)]
+    mean = float(np.mean(model.token_macs(living)))
+    result = Found(found, int(model.token_macs(fit)), mean, ())
+    tried.append((points, getattr(result, budget.key)))
+    log(f'{points} points: {result.macs:,} multiply-accumulates, '
+        f'{mean:,.0f} for the tokens of an image')
+    return result
+
+  low, high = (1 if ats.method == 'topk' else 2), slots
+  best = at(high)
+  if not budget.allows(vars(best)):
+    best = at(low)
+    if not budget.allows(vars(best)):
+      raise ValueError(
+          f'the budget {budget} cannot be met by sampling in the layers '
+          f'{list(ats.blocks)}: with {low} points it is '
+          f'{getattr(best, budget.key):,.4g} still. Raise the budget, or sample '
+          'in earlier layers (--blocks).')
+    while high - low > 1:
+      middle = (low + high) // 2
+      found = at(middle)
+      if budget.allows(vars(found)):
+        low, best = middle, found
+      else:
+        high = middle
+  return dataclasses.replace(best, tried=tuple(tried))
+
+
+def layers(text: str, num_layers: int) -> tuple[int, ...]:
+  """Numbers of layers of a text as `3-11` or `3,6,9`; checked by the model."""
+  found = []
+  try:
+    for part in text.split(','):
+      first, dash, last = part.strip().partition('-')
+      found += range(int(first), int(last if dash else first) + 1)
+  except ValueError:
+    raise ValueError(f'layers {text!r} are not numbers; write them as 3-11 or '
+                     f'3,6,9, of 0 to {num_layers - 1}.') from None
+  return tuple(found)
+
+
+def usual_layers(num_layers: int) -> Sequence[int]:
+  """All but the first quarter, as DeiT samples in 3 to 11 of 12."""
+  return tuple(range(num_layers // 4, num_layers))

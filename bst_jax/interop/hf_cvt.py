@@ -1,0 +1,11 @@
+"""CvtForImageClassification <-> models/cvt.py, with activation='gelu'.
+
+Its code has the exact GELU, where the official model, whose weights its
+published files hold, has QuickGELU.
+"""
+from bst_jax.interop.cvt import rows
+
+TABLE = rows(hf=True)
+IGNORED = (r'.*\.num_batches_tracked',)
+RENAMES = ()
+PARTIAL = False

@@ -1,0 +1,237 @@
+"""Convolutional vision transformers: layers that read a grid of cells.
+
+Reference: Wu et al., "CvT: Introducing Convolutions to Vision Transformers",
+  ICCV 2021; tokens are sampled as in Fayyaz et al., "Adaptive Token Sampling
+  for Efficient Vision Transformers", ECCV 2022.
+Differs: the authors of the sampling have not said how CvT goes on without the
+  cells of tokens that are gone. Here convolutions read a whole grid, in which
+  such a cell stands still, so that keys and values are never masked.
+"""
+from collections.abc import Callable
+import functools
+from typing import Any
+
+from bst_jax.elastic import Axis, FULL, Submodel
+from bst_jax.layers import vit
+from bst_jax.layers.batch_norm import BatchNorm
+from bst_jax.layers.linear import Dense
+from bst_jax.layers.sampler import Stage
+from bst_jax.layers.stem import Conv
+from bst_jax.layers.tokens import gather_tokens, masked_softmax
+from bst_jax.layers.vit import Tokens
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+# Cells of the queries' grid, along a side, for one of the keys'.
+STRIDE = 2
+DROPPED = ('stale', 'zero')
+
+
+def strided(size: int) -> int:
+  """Cells along a side of the keys' grid."""
+  return -(-size // STRIDE)
+
+
+def upsampled(x: jax.Array, grid: tuple[int, int]) -> jax.Array:
+  """float[B, ceil(h / 2), ceil(w / 2)] at the cells of a grid of h x w.
+
+  Cell (2 i, 2 j) has the value of (i, j), for which a strided convolution is
+  centred there; the others have the mean of their neighbours, the last cell
+  its only neighbour's.
+  """
+  for axis, size in enumerate(grid, 1):
+    last = jax.lax.slice_in_dim(x, x.shape[axis] - 1, None, axis=axis)
+    after = jnp.concatenate(
+        [jax.lax.slice_in_dim(x, 1, None, axis=axis), last], axis)
+    pairs = jnp.stack([x, (x + after) / 2], axis + 1)
+    shape = (*x.shape[:axis], -1, *x.shape[axis + 1:])
+    x = jax.lax.slice_in_dim(pairs.reshape(shape), 0, size, axis=axis)
+  return x
+
+
+def settled(tokens: Tokens, lead: int, dropped: str) -> jax.Array:
+  """The grid float[B, h * w, d] that the next layer reads.
+
+  Args:
+    tokens: of which some are gone.
+    lead: tokens in front that have no cell.
+    dropped: cells without a token are `stale`: as they were when it went; or
+      `zero`.
+  """
+  grid = tokens.grid if dropped == 'stale' else jnp.zeros_like(tokens.grid)
+  outside = grid.shape[1]
+  cells = jnp.where(tokens.valid[:, lead:], tokens.ids, outside)
+  rows = jnp.arange(grid.shape[0])[:, None]
+  return grid.at[rows, cells].set(tokens.x[:, lead:], mode='drop')
+
+
+class ConvEmbed(nn.Module):
+  """Windows of a picture or a grid, each a cell of the next grid."""
+
+  inp: Axis
+  out: Axis
+  size: int
+  stride: int
+  padding: int
+  norm: Callable[..., nn.Module]
+  dtype: Any = jnp.float32
+  kernel_init: Callable | None = None
+
+  @nn.compact
+  def __call__(self, x: jax.Array, *, sub: Submodel = FULL) -> jax.Array:
+    """float[B, H, W, c] -> float[B, h, w, f]."""
+    x = Conv(self.inp, self.out, self.dtype, self.size, self.stride,
+             self.padding, kernel_init=self.kernel_init, name='proj')(
+                 x, sub=sub)
+    return self.norm(self.out, name='norm')(x, sub=sub)
+
+
+class ConvAttention(nn.Module):
+  """Attention whose queries, keys and values are convolved over a grid.
+
+  The scale is that of all channels, not of a head's: a submodel has that of
+  the smaller model that it is.
+
+  Attributes:
+    grid: height and width.
+    score_stride1: tokens are scored at every cell, with keys and values of
+      stride 1, rather than at the strided ones and upsampled.
+  """
+
+  embed: Axis
+  heads: Axis
+  grid: tuple[int, int]
+  score_stride1: bool = False
+  dtype: Any = jnp.float32
+  kernel_init: Callable | None = None
+  bias_init: Callable | None = None
+
+  @nn.compact
+  def __call__(self, front: jax.Array, cells: jax.Array,
+               ids: jax.Array | None = None, *,
+               valid: jax.Array | None = None, stage: Stage | None = None,
+               sub: Submodel = FULL):
+    """Attends from tokens to the tokens in front and the strided cells.
+
+    Args:
+      front: float[B, lead, d], which no convolution reads.
+      cells: float[B, h * w, d], every cell of the grid.
+      ids: int32[B, n], cells that attend, -1 for padding; None for all.
+      valid: bool[B, lead + n], false for padding.
+      stage: samples among those that attend.
+      sub: the part to run.
+
+    Returns:
+      float[B, lead + n', d], and the stage's selection or None.
+    """
+    (batch, lead, width), (height, columns) = front.shape, self.grid
+    head = Axis('head_dim', self.embed.size // self.heads.size)
+    linear = lambda name, inp, out: functools.partial(Dense(
+        inp, out, self.kernel_init, self.bias_init, self.dtype, name=name),
+        sub=sub)
+    query, key, value = (linear(name, (self.embed,), (self.heads, head))
+                         for name in ('query', 'key', 'value'))
+
+    def convolved(name, stride):
+      x = cells.reshape(batch, height, columns, width)
+      x = Conv(self.embed, self.embed, self.dtype, 3, stride, 1,
+               use_bias=False, depthwise=True,
+               kernel_init=self.kernel_init, name=f'{name}_conv')(x, sub=sub)
+      x = BatchNorm(self.embed, name=f'{name}_norm')(x, sub=sub)
+      return jnp.concatenate([front, x.reshape(batch, -1, width)], 1)
+
+    x = convolved('query', 1)                               # [B, 1 + h w, d]
+    if ids is not None:
+      x = jnp.concatenate([x[:, :lead], gather_tokens(
+          x[:, lead:], jnp.maximum(ids, 0))], 1)            # [B, 1 + n, d]
+    dense = self.score_stride1 and stage is not None
+    stride = 1 if dense else STRIDE
+    k = key(convolved('key', stride))                       # [B, M, h, K]
+    v = value(convolved('value', stride))
+
+    def attend(k, q, dtype=None):
+      scores = jnp.einsum('bnhk,bmhk->bhnm', q * width ** -0.5, k,
+                          preferred_element_type=dtype)
+      return masked_softmax(scores, None)                   # [B, h, n, M]
+
+    judge = None
+    if dense:
+      judge = functools.partial(attend, k), v
+      # A strided convolution is every other value of the one without stride.
+      every = jnp.arange(height * columns).reshape(self.grid)
+      some = jnp.concatenate([jnp.arange(lead), lead + every[
+          ::STRIDE, ::STRIDE].reshape(-1)])
+      k, v = k[:, some], v[:, some]
+
+    def spread(scores):
+      if not dense:
+        scores = scores.reshape(batch, strided(height), strided(columns))
+        scores = upsampled(scores, self.grid).reshape(batch, -1)
+      if ids is None:
+        return scores
+      return jnp.take_along_axis(scores, jnp.maximum(ids, 0), 1)
+
+    if stage is None:
+      probs, picked = attend(k, query(x)), None
+    else:
+      probs, picked = stage(x, valid, query, functools.partial(attend, k), v,
+                            spread, judge)
+    z = jnp.einsum('bhnm,bmhk->bnhk', probs, v)             # [B, n, h, K]
+    return linear('out', (self.heads, head), (self.embed,))(z), picked
+
+
+class Layer(vit.Layer):
+  """The layer of a vision transformer, with convolved attention.
+
+  Attributes:
+    grid: height and width of the grid that tokens behind the lead are cells of.
+    lead: tokens in front.
+    dropped: see `settled`.
+    score_stride1: see `ConvAttention`.
+  """
+
+  grid: tuple[int, int] = (1, 1)
+  lead: int = 0
+  dropped: str = 'stale'
+  score_stride1: bool = False
+
+  def _attend(self, tokens, part, run):
+    """What attention adds to the tokens that live, and these."""
+    sub, gone = run['sub'], tokens.valid is not None
+    cells = (settled(tokens, self.lead, self.dropped) if gone
+             else tokens.x[:, self.lead:])
+    h = jnp.concatenate([tokens.x[:, :self.lead], cells], 1)
+    h = self.norm(self.embed, name='norm1')(h, sub=sub)
+    z, picked = ConvAttention(
+        self.embed, self.heads, self.grid, self.score_stride1, **part,
+        name='attention')(
+            h[:, :self.lead], h[:, self.lead:], tokens.ids if gone else None,
+            valid=tokens.valid, stage=self.stage, sub=sub)
+    if picked is not None:
+      tokens = self._sampled(tokens, picked)
+    return z, tokens if tokens.valid is None else tokens._replace(grid=cells)
+
+
+def layer_macs(grid: tuple[int, int], lead: int, tokens: Any, kept: Any,
+               width: int, mlp: int, attention: str = 'plain',
+               score_stride1: bool = False) -> Any:
+  """Multiply-accumulates of a layer that hands on `kept` of its tokens.
+
+  Args:
+    grid: its height and width; convolutions, keys and values have all of it.
+    lead: tokens in front of the cells.
+    tokens, kept: numbers or arrays of them, all tokens counted.
+    width, mlp: channels of the layer and of its feed-forward part.
+    attention: `plain`, where all are kept, or of `sampler.ATTENTIONS`.
+    score_stride1: see `ConvAttention`.
+  """
+  cells, keys = grid[0] * grid[1], strided(grid[0]) * strided(grid[1])
+  dense = score_stride1 and attention != 'plain'
+  read = cells if dense else keys
+  fixed = (9 * width * (cells + 2 * read)
+           + 2 * width ** 2 * (lead + read))
+  asking = tokens if attention == 'reference' else kept
+  scores = width * (lead + read) if attention == 'select_first' else 0
+  return (fixed + scores + asking * width * (width + lead + keys)
+          + kept * width * (lead + keys + width + 2 * mlp))

@@ -1,0 +1,239 @@
+"""CvT: a transformer in stages, each on a coarser grid, its tokens sampled or not.
+
+Reference: Wu et al., "CvT: Introducing Convolutions to Vision Transformers",
+  ICCV 2021; Fayyaz et al., "Adaptive Token Sampling for Efficient Vision
+  Transformers", ECCV 2022.
+"""
+from collections.abc import Mapping, Sequence
+import functools
+from typing import Any
+
+from bst_jax.elastic import Axis, check_name, FULL, Order, Submodel
+from bst_jax.layers import cvt, linear, pixels, token_costs
+from bst_jax.layers.dropout import Dropout, seed_of
+from bst_jax.layers.linear import Dense, named
+from bst_jax.layers.sampler import Ats
+from bst_jax.layers.stack import narrowed, Stack
+from bst_jax.layers.vit import Tokens
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+_INIT = dict(kernel_init=nn.initializers.truncated_normal(0.02),
+             bias_init=nn.initializers.zeros)
+ACTIVATIONS = {
+    'quick_gelu': lambda x: x * jax.nn.sigmoid(1.702 * x),
+    'gelu': functools.partial(jax.nn.gelu, approximate=False),
+}
+
+
+class Model(nn.Module):
+  """Names what a picture shows.
+
+  The sizes of every stage stand in tuples; those of CvT-13 are the defaults,
+  and CvT-21 has (1, 4, 16) layers. One token, of the class, enters with the
+  last stage; there are no places.
+
+  A submodel narrows every stage by the same ratio and keeps the same share of
+  each. The published models have stages of 1 head and of 1 layer, which nothing
+  less than the whole fits: give stages more of them for smaller submodels.
+  Batch statistics are those of a checkpoint, see `BatchNorm`.
+
+  Attributes:
+    num_answers: classes.
+    image_size: side of the pictures, or height and width.
+    width, heads, mlp, num_layers: of every stage; a submodel keeps a prefix of
+      the first three.
+    kernels, strides, paddings: of the convolution in front of every stage.
+    activation: of `ACTIVATIONS`: the official model's `quick_gelu`, or `gelu`,
+      which Hugging Face's has.
+    eps: of every layer normalisation.
+    mean, std: that uint8 pictures are brought to.
+    ats: an `Ats`, or its arguments, in the last stage: its `blocks` count from
+      that stage's first layer. None samples nothing. Sampling has no
+      parameters: the same ones serve any.
+    dropped: what convolutions read at the cells of tokens that are gone, see
+      `cvt.settled`.
+    score_stride1: see `cvt.ConvAttention`.
+    strategy, strategy_seed: which layers a depth keeps, see `elastic.Order`.
+    dropout: of branches and of each stage's embedding.
+    depth_dropout: chance to skip a branch in the last layer of the last stage;
+      it grows from zero in that stage's first.
+    remat: recompute layers in the backward pass, to save memory.
+
+  Every sampling layer sows `count` and `overflow` int32[B] and `token_ids`
+  int32[B, n], the cell of each token or -1, as `intermediates`.
+  """
+
+  num_answers: int
+  image_size: int | tuple[int, int] = 224
+  width: tuple[int, ...] = (64, 192, 384)
+  heads: tuple[int, ...] = (1, 3, 6)
+  mlp: tuple[int, ...] = (256, 768, 1536)
+  num_layers: tuple[int, ...] = (1, 2, 10)
+  kernels: tuple[int, ...] = (7, 3, 3)
+  strides: tuple[int, ...] = (4, 2, 2)
+  paddings: tuple[int, ...] = (2, 1, 1)
+  activation: str = 'quick_gelu'
+  eps: float = 1e-5
+  mean: tuple[float, ...] = pixels.MEAN
+  std: tuple[float, ...] = pixels.STD
+  ats: Ats | Mapping[str, Any] | None = None
+  dropped: str = 'stale'
+  score_stride1: bool = False
+  strategy: str = 'middle'
+  strategy_seed: int = 0
+  dropout: float = 0.0
+  depth_dropout: float = 0.0
+  dtype: Any = jnp.float32
+  remat: bool = False
+
+  def __post_init__(self):
+    object.__setattr__(self, 'ats', Ats.of(self.ats))
+    check_name(self.activation, ACTIVATIONS, 'activation')
+    check_name(self.dropped, cvt.DROPPED, 'state of dropped cells')
+    for field in ('heads', 'mlp', 'num_layers', 'kernels', 'strides',
+                  'paddings'):
+      if len(getattr(self, field)) != len(self.width):
+        raise ValueError(
+            f'{field} is of {len(getattr(self, field))} stages and width of '
+            f'{len(self.width)}; give one number for every stage to both.')
+    for option in ('policy_eps', 'fill'):
+      if getattr(self.ats, option):
+        raise ValueError(
+            f'ats.{option} is about keys that a mask hides, and CvT hides '
+            'none: its keys are those of the whole grid. Leave it out.')
+    if self.score_stride1 and self.ats.attention == 'reference':
+      raise ValueError(
+          'score_stride1 has keys of its own for scores, and ats.attention '
+          "'reference' none but the output's; set it to 'select_first'.")
+    self.ats.check(self.num_layers[-1], self.slots)
+    super().__post_init__()
+
+  @property
+  def sides(self) -> tuple[int, int]:
+    """Height and width of the pictures."""
+    return pixels.sides(self.image_size)
+
+  @property
+  def grids(self) -> tuple[tuple[int, int], ...]:
+    """Height and width of every stage's grid."""
+    result, size = [], self.sides
+    for kernel, stride, padding in zip(
+        self.kernels, self.strides, self.paddings):
+      size = tuple((side + 2 * padding - kernel) // stride + 1 for side in size)
+      result.append(size)
+    if min(size) < 1:
+      raise ValueError(
+          f'pictures of {self.sides[0]} x {self.sides[1]} pixels leave no cell '
+          f'to the last of {len(result)} stages; choose larger ones, or '
+          'smaller strides.')
+    return tuple(result)
+
+  @property
+  def slots(self) -> int:
+    """Cells of the last stage."""
+    return self.grids[-1][0] * self.grids[-1][1]
+
+  @property
+  def stacks(self) -> dict[str, Order]:
+    """The layer stack of every stage."""
+    return {f'stage_{i}': Order(layers, self.strategy, seed=self.strategy_seed)
+            for i, layers in enumerate(self.num_layers)}
+
+  def _lead(self, stage):
+    """Tokens in front of the cells of a stage."""
+    return int(stage == len(self.width) - 1)
+
+  def at(self, sub: Submodel) -> 'Model':
+    """The ordinary smaller model that `sub` is; its layers sample as before."""
+    small = narrowed(self.clone(ats=None), sub)
+    layers = sub.layers(list(self.stacks.values())[-1])
+    return small.clone(ats=self.ats.at(layers))
+
+  def token_macs(self, counts: Mapping[int, Any] | Sequence[Any] = ()) -> Any:
+    """Multiply-accumulates of each image, by the tokens that live in it.
+
+    Args:
+      counts: tokens behind each sampling layer of the last stage, that of the
+        class not counted; see `token_costs.by_layer`.
+
+    Returns:
+      A number, or an array with an entry for each image.
+    """
+    kept = token_costs.by_layer(self.ats.blocks, counts)
+    total, channels = self.width[-1] * self.num_answers, 3
+    for i, (grid, width, mlp) in enumerate(zip(
+        self.grids, self.width, self.mlp)):
+      lead, cells = self._lead(i), grid[0] * grid[1]
+      total = total + cells * self.kernels[i] ** 2 * channels * width
+      tokens = lead + cells
+      for layer in range(self.num_layers[i]):
+        here = kept if lead else {}
+        living = lead + here[layer] if layer in here else tokens
+        total = total + cvt.layer_macs(
+            grid, lead, tokens, living, width, mlp,
+            self.ats.attention if layer in here else 'plain',
+            self.score_stride1)
+        tokens = living
+      channels = width
+    return total
+
+  @nn.compact
+  def __call__(self, batch: dict[str, jax.Array], *, sub: Submodel = FULL,
+               train: bool = False) -> jax.Array:
+    """Logits of the classes.
+
+    Args:
+      batch: image uint8[B, H, W, 3], or float, which is taken to have the
+        model's mean and deviation already.
+      sub: the part to run.
+      train: dropout, which needs an rng named 'dropout'.
+
+    Returns:
+      float[B, A].
+    """
+    check_name('image', batch, 'key of the batch')
+    seed = seed_of(self.make_rng('dropout')) if train else None
+    norm = functools.partial(linear.LayerNorm, eps=self.eps)
+    x = pixels.normalised(batch['image'], self.sides, self.mean, self.std)
+    x, inp = x.astype(self.dtype), Axis('pixel', 3)
+    for i, width in enumerate(self.width):
+      embed = Axis('embed', width)
+      x = cvt.ConvEmbed(
+          inp, embed, self.kernels[i], self.strides[i], self.paddings[i], norm,
+          self.dtype, _INIT['kernel_init'], name=f'embed_{i}')(x, sub=sub)
+      x = self._stage(i, embed, norm, x, sub, seed)         # [B, h, w, d]
+      inp = embed
+    x = norm(embed, name='norm')(x, sub=sub)                # [B, d]
+    return Dense((embed,), (Axis('answers', self.num_answers),), **_INIT,
+                 dtype=self.dtype, name='head')(x, sub=sub).astype(jnp.float32)
+
+  def _stage(self, i, embed, norm, x, sub, seed):
+    """The grid that leaves a stage; the class's token, from the last."""
+    lead, shape = self._lead(i), x.shape
+    order = self.stacks[f'stage_{i}']
+    layers = sub.layers(order)
+    ats = self.ats if lead else Ats()
+    x = Dropout(self.dropout, name=f'dropout_{i}')(
+        x.reshape(shape[0], -1, shape[-1]), seed)           # [B, h w, d]
+    options = {f'layer_{j}': {} for j in layers}
+    if lead:
+      token = self.param('class_token', named(
+          _INIT['kernel_init'], embed))[:shape[-1]]
+      token = jnp.broadcast_to(token, (shape[0], 1, shape[-1]))
+      x = jnp.concatenate([token.astype(x.dtype), x], 1)
+      for place, j in enumerate(layers):
+        options[f'layer_{j}']['depth_dropout'] = (
+            self.depth_dropout * place / max(len(layers) - 1, 1))
+      for j, stage in ats.stages(layers, self.slots, lead).items():
+        options[f'layer_{j}']['stage'] = stage
+    layer = functools.partial(
+        cvt.Layer, embed, Axis('heads', self.heads[i]),
+        Axis('mlp', self.mlp[i]), norm, ACTIVATIONS[self.activation],
+        grid=self.grids[i], lead=lead, dropped=self.dropped,
+        score_stride1=self.score_stride1, dropout=self.dropout,
+        dtype=self.dtype, soft=ats.grad != 'hard', **_INIT)
+    x = Stack(layer, order, self.remat, options, name=f'stage_{i}')(
+        Tokens.start(x, lead, ats), sub=sub, seed=seed).x
+    return x[:, 0] if lead else x.reshape(shape)

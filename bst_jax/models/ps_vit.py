@@ -1,0 +1,204 @@
+"""PS-ViT: a vision transformer whose tokens look for their places.
+
+Reference: Yue et al., "Vision Transformer with Progressive Sampling", ICCV
+  2021; Fayyaz et al., "Adaptive Token Sampling for Efficient Vision
+  Transformers", ECCV 2022.
+"""
+from collections.abc import Mapping, Sequence
+import functools
+import math
+from typing import Any
+
+from bst_jax.elastic import Axis, check_name, FULL, Order, Submodel
+from bst_jax.layers import linear, pixels, progressive, token_costs
+from bst_jax.layers.dropout import seed_of
+from bst_jax.layers.linear import Dense, named
+from bst_jax.layers.sampler import Ats
+from bst_jax.layers.stack import narrowed, Stack
+from bst_jax.layers.vit import Layer, Tokens
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+_INIT = dict(kernel_init=nn.initializers.truncated_normal(0.02),
+             bias_init=nn.initializers.zeros)
+_gelu = functools.partial(jax.nn.gelu, approximate=False)
+
+
+class Model(nn.Module):
+  """Names what a picture shows.
+
+  Four layers sample a map of features at points that move from layer to layer;
+  then the token of the class joins, and plain layers follow. The defaults are
+  those of PS-ViT-B/18; B/14 and B/10 have as many points along a side; Ti/14
+  has width 192, heads 3, mlp 576, num_layers 8 and stem (64, None).
+
+  A submodel keeps a prefix of width, heads and mlp, and the same share of the
+  sampling layers and of those behind them; the last sampling layer, which moves
+  no points, is always one of them. The stem's inside is nobody's to narrow, but
+  for what has the channels of the width. Batch statistics are those of a
+  checkpoint, see `BatchNorm`.
+
+  Attributes:
+    num_answers: classes.
+    image_size: side of the pictures, or height and width.
+    points: along a side, or down and across.
+    width, heads, mlp: of all layers.
+    sampling_layers: that look at the map.
+    num_layers: behind them.
+    stem: its `hidden` and `between`, see `progressive.Stem`.
+    eps: of every layer normalisation.
+    mean, std: that uint8 pictures are brought to.
+    ats: an `Ats`, or its arguments, in the layers behind those that look: its
+      `blocks` count from the first of these. None samples nothing. Sampling
+      has no parameters: the same ones serve any.
+    strategy, strategy_seed: which layers a depth keeps, see `elastic.Order`.
+    dropout: of branches.
+    depth_dropout: chance to skip a branch in the last layer; it grows from
+      zero in the first of all.
+    remat: recompute layers in the backward pass, to save memory.
+
+  Every layer that samples tokens sows `count` and `overflow` int32[B] and
+  `token_ids` int32[B, n], the point of each token or -1, as `intermediates`.
+  Points are numbered column by column.
+  """
+
+  num_answers: int
+  image_size: int | tuple[int, int] = 224
+  points: int | tuple[int, int] = 18
+  width: int = 384
+  heads: int = 6
+  mlp: int = 1152
+  sampling_layers: int = 4
+  num_layers: int = 10
+  stem: tuple[int, int | None] = (64, 256)
+  eps: float = 1e-5
+  mean: tuple[float, ...] = pixels.MEAN
+  std: tuple[float, ...] = pixels.STD
+  ats: Ats | Mapping[str, Any] | None = None
+  strategy: str = 'middle'
+  strategy_seed: int = 0
+  dropout: float = 0.0
+  depth_dropout: float = 0.0
+  dtype: Any = jnp.float32
+  remat: bool = False
+
+  def __post_init__(self):
+    object.__setattr__(self, 'ats', Ats.of(self.ats))
+    if self.sampling_layers < 1:
+      raise ValueError('sampling_layers 0 makes no tokens of a picture; choose '
+                       'at least 1.')
+    self.ats.check(self.num_layers, self.slots)
+    super().__post_init__()
+
+  @property
+  def sides(self) -> tuple[int, int]:
+    """Height and width of the pictures."""
+    return pixels.sides(self.image_size)
+
+  @property
+  def slots(self) -> int:
+    """Points of a picture."""
+    return math.prod(pixels.sides(self.points))
+
+  @property
+  def stacks(self) -> dict[str, Order]:
+    """The layers that look at the map, and those behind them."""
+    order = functools.partial(Order, strategy=self.strategy,
+                              seed=self.strategy_seed)
+    return {'sampling': order(self.sampling_layers, tie='last'),
+            'encoder': order(self.num_layers)}
+
+  def at(self, sub: Submodel) -> 'Model':
+    """The ordinary smaller model that `sub` is; its layers sample as before."""
+    small = narrowed(self.clone(ats=None), sub)
+    looking, behind = map(sub.layers, self.stacks.values())
+    if looking[-1] != self.sampling_layers - 1:
+      raise ValueError(
+          f'strategy {self.strategy!r} keeps the sampling layers {looking} of '
+          f'{self.sampling_layers} at depth {sub.depth}, but the last one ends '
+          'the search; choose strategy middle, uniform or keep_last.')
+    return small.clone(sampling_layers=len(looking), ats=self.ats.at(behind))
+
+  def token_macs(self, counts: Mapping[int, Any] | Sequence[Any] = ()) -> Any:
+    """Multiply-accumulates of each image, by the tokens that live in it.
+
+    Args:
+      counts: tokens behind each layer that samples them, that of the class not
+        counted; see `token_costs.by_layer`.
+
+    Returns:
+      A number, or an array with an entry for each image.
+    """
+    layer = functools.partial(token_costs.layer_macs, width=self.width,
+                              mlp=self.mlp)
+    total = progressive.stem_macs(self.sides, *self.stem, self.width)
+    total += self.sampling_layers * layer(
+        self.slots, self.slots, attention='plain')
+    # Where a token is, and where it goes.
+    total += (2 * self.sampling_layers - 1) * self.slots * 2 * self.width
+    kept = token_costs.by_layer(self.ats.blocks, counts)
+    tokens = 1 + self.slots
+    for i in range(self.num_layers):
+      living = 1 + kept[i] if i in kept else tokens
+      total = total + layer(
+          tokens, living, attention=self.ats.attention if i in kept else 'plain')
+      tokens = living
+    return total + self.width * self.num_answers
+
+  @nn.compact
+  def __call__(self, batch: dict[str, jax.Array], *, sub: Submodel = FULL,
+               train: bool = False) -> jax.Array:
+    """Logits of the classes.
+
+    Args:
+      batch: image uint8[B, H, W, 3], or float, which is taken to have the
+        model's mean and deviation already.
+      sub: the part to run.
+      train: dropout, which needs an rng named 'dropout'.
+
+    Returns:
+      float[B, A].
+    """
+    check_name('image', batch, 'key of the batch')
+    embed = Axis('embed', self.width)
+    seed = seed_of(self.make_rng('dropout')) if train else None
+    norm = functools.partial(linear.LayerNorm, eps=self.eps)
+    layer = functools.partial(
+        Layer, embed, Axis('heads', self.heads), Axis('mlp', self.mlp), norm,
+        _gelu, dropout=self.dropout, dtype=self.dtype, qkv_bias=False, **_INIT)
+    looking, behind = self.stacks.values()
+    first, rest = sub.layers(looking), sub.layers(behind)
+    rates = [self.depth_dropout * i / max(len(first) + len(rest) - 1, 1)
+             for i in range(len(first) + len(rest))]
+
+    image = pixels.normalised(batch['image'], self.sides, self.mean, self.std)
+    grid = progressive.Stem(*self.stem, embed, self.dtype, name='stem')(
+        image.astype(self.dtype), sub=sub)                  # [B, h, w, d]
+    options = {f'layer_{i}': dict(
+        layer=functools.partial(layer, depth_dropout=rate))
+               for i, rate in zip(first, rates)}
+    options[f'layer_{self.sampling_layers - 1}']['moves'] = False
+    x = Stack(functools.partial(progressive.SamplingLayer, embed=embed),
+              looking, self.remat, options, name='sampling')(
+                  progressive.Looking.start(
+                      len(image), pixels.sides(self.points), grid.shape[1:3]),
+                  grid, *progressive.Places(
+                      embed, _INIT['kernel_init'], name='places')(sub),
+                  sub=sub, seed=seed).x                     # [B, n, d]
+
+    options = {f'layer_{i}': dict(depth_dropout=rate)
+               for i, rate in zip(rest, rates[len(first):])}
+    for i, stage in self.ats.stages(rest, self.slots, 1).items():
+      options[f'layer_{i}']['stage'] = stage
+    token = self.param('class_token', named(
+        _INIT['kernel_init'], embed))[:x.shape[-1]]
+    token = jnp.broadcast_to(token, (len(x), 1, x.shape[-1])).astype(x.dtype)
+    x = Stack(functools.partial(
+        layer, policy_eps=self.ats.policy_eps, soft=self.ats.grad != 'hard',
+        fill=self.ats.fill), behind, self.remat, options, name='encoder')(
+            Tokens.start(jnp.concatenate([token, x], 1), 1, self.ats),
+            sub=sub, seed=seed).x
+    x = norm(embed, name='norm')(x[:, 0], sub=sub)          # [B, d]
+    return Dense((embed,), (Axis('answers', self.num_answers),), **_INIT,
+                 dtype=self.dtype, name='head')(x, sub=sub).astype(jnp.float32)

@@ -1,0 +1,251 @@
+"""X-ViT: frames that see the next and the last one; tokens sampled or not.
+
+Reference: Bulat et al., "Space-time Mixing Attention for Video Transformer",
+  NeurIPS 2021; Fayyaz et al., "Adaptive Token Sampling for Efficient Vision
+  Transformers", ECCV 2022.
+Differs: the sharing of selections among frames is ours, as the authors' is not
+  public. A submodel shifts the same share of its own channels.
+"""
+from collections.abc import Mapping, Sequence
+import functools
+import math
+from typing import Any
+
+from bst_jax.elastic import Axis, check_name, FULL, Order, Submodel
+from bst_jax.layers import linear, pixels, token_costs
+from bst_jax.layers.blocks import FeedForward
+from bst_jax.layers.dropout import Dropout, seed_of
+from bst_jax.layers.linear import named
+from bst_jax.layers.sampler import Ats
+from bst_jax.layers.stack import narrowed, Stack
+from bst_jax.layers.temporal_shift import shift
+from bst_jax.layers.vit import Layer, PatchEmbed, Tokens
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+_INIT = dict(kernel_init=nn.initializers.truncated_normal(0.02),
+             bias_init=nn.initializers.zeros)
+_gelu = functools.partial(jax.nn.gelu, approximate=False)
+SHARES = ('group', 'frame')
+
+
+class Model(nn.Module):
+  """Names what a clip shows.
+
+  A vision transformer runs on every frame, whose keys and values come in part
+  from the frames beside it; a layer over the frames' class tokens joins them.
+  The published model is ViT-B/16 over 16 frames in two segments.
+
+  Attributes:
+    num_answers: classes.
+    clip_size: frames, height and width of the clips.
+    patch: side of a patch; it divides those of the frames.
+    segment: frames that see one another in the transformer; it divides their
+      number.
+    shift: one in so many channels of keys and values, of those that a submodel
+      has, comes from the next frame, and as many from the one before.
+    width, heads, mlp: of the transformer and of the layer over the frames; a
+      submodel keeps a prefix of each.
+    num_layers: of the transformer.
+    fused: hidden units of the classifier behind the layer over the frames; a
+      submodel keeps a prefix.
+    eps: of every normalisation of the transformer.
+    head_eps: of those of the layer over the frames and behind it.
+    head_bias: whether that layer's queries, keys and values have biases.
+    mean, std: that uint8 clips are brought to.
+    ats: an `Ats`, or its arguments; None samples nothing. Sampling has no
+      parameters: the same ones serve any.
+    share: what shares a selection of patches: `group`, the frames of a segment,
+      by the sum of their scores; `frame`, each for itself, where channels of
+      a patch that does not live in the frame beside are zero.
+    strategy, strategy_seed: which layers a depth keeps, see `elastic.Order`.
+    dropout: of branches, of the embedding and of the classifier.
+    depth_dropout: chance of a frame to skip a branch in the last layer; it
+      grows from zero in the first.
+    remat: recompute layers in the backward pass, to save memory.
+
+  Every sampling layer sows `count` and `overflow` int32[B, T] and `token_ids`
+  int32[B, T, n], the patch of each token or -1, as `intermediates`.
+  """
+
+  num_answers: int
+  clip_size: tuple[int, int, int] = (16, 224, 224)
+  patch: int = 16
+  segment: int = 8
+  shift: int = 8
+  width: int = 768
+  heads: int = 12
+  mlp: int = 3072
+  num_layers: int = 12
+  fused: int = 768
+  eps: float = 1e-6
+  head_eps: float = 1e-5
+  head_bias: bool = False
+  mean: tuple[float, ...] = (0.5, 0.5, 0.5)
+  std: tuple[float, ...] = (0.5, 0.5, 0.5)
+  ats: Ats | Mapping[str, Any] | None = None
+  share: str = 'group'
+  strategy: str = 'middle'
+  strategy_seed: int = 0
+  dropout: float = 0.0
+  depth_dropout: float = 0.0
+  dtype: Any = jnp.float32
+  remat: bool = False
+
+  def __post_init__(self):
+    object.__setattr__(self, 'ats', Ats.of(self.ats))
+    self.ats.check(self.num_layers, self.slots)
+    check_name(self.share, SHARES, 'sharing of selections')
+    if self.segment < 1 or self.frames % self.segment:
+      raise ValueError(
+          f'{self.frames} frames do not split into segments of {self.segment}; '
+          'choose a clip_size whose frames are a multiple, or a segment that '
+          'divides them.')
+    if self.shift < 2:
+      raise ValueError(f'shift {self.shift} would move more channels than '
+                       'there are; choose 2 (all of them) or more.')
+    super().__post_init__()
+
+  @property
+  def frames(self) -> int:
+    """Frames of a clip."""
+    return self.clip_size[0]
+
+  @property
+  def slots(self) -> int:
+    """Patches of a frame."""
+    return math.prod(pixels.clip(self.clip_size, self.patch)[1:])
+
+  @property
+  def lead(self) -> int:
+    """Tokens in front of the patches."""
+    return 1
+
+  @property
+  def stacks(self) -> dict[str, Order]:
+    """The one layer stack."""
+    return {'encoder': Order(self.num_layers, self.strategy,
+                             seed=self.strategy_seed)}
+
+  def at(self, sub: Submodel) -> 'Model':
+    """The ordinary smaller model that `sub` is; its layers sample as before."""
+    layers = sub.layers(self.stacks['encoder'])
+    return narrowed(self.clone(ats=None), sub).clone(ats=self.ats.at(layers))
+
+  def token_macs(self, counts: Mapping[int, Any] | Sequence[Any] = ()) -> Any:
+    """Multiply-accumulates of each clip, by the tokens that live in its frames.
+
+    Args:
+      counts: tokens behind each sampling layer, the lead not counted; see
+        `token_costs.by_layer`. A number is of every frame; arrays have the
+        frames as their last axis, as they are sown.
+
+    Returns:
+      A number, or an array with an entry for each clip.
+    """
+    kept = token_costs.by_layer(self.ats.blocks, counts)
+    for block, count in kept.items():
+      if count.ndim and count.shape[-1] != self.frames:
+        raise ValueError(
+            f'counts of layer {block} have the shape {count.shape}; give one '
+            f'number for all frames, or [..., {self.frames}].')
+    # Of every frame.
+    tokens, total = self.lead + self.slots, np.zeros(self.frames, np.int64)
+    for i in range(self.num_layers):
+      living = self.lead + kept[i] if i in kept else tokens
+      total = total + token_costs.layer_macs(
+          tokens, living, self.width, self.mlp,
+          self.ats.attention if i in kept else 'plain')
+      tokens = living
+    total = total + self.slots * 3 * self.patch ** 2 * self.width
+    # Over the frames.
+    return total.sum(-1) + token_costs.layer_macs(
+        1 + self.frames, 1 + self.frames, self.width, self.mlp, 'plain'
+        ) + self.fused * (self.width + self.num_answers)
+
+  @nn.compact
+  def __call__(self, batch: dict[str, jax.Array], *, sub: Submodel = FULL,
+               train: bool = False) -> jax.Array:
+    """Logits of the classes.
+
+    Args:
+      batch: clip uint8[B, T, H, W, 3], or float, which is taken to have the
+        model's mean and deviation already.
+      sub: the part to run.
+      train: dropout, which needs an rng named 'dropout'.
+
+    Returns:
+      float[B, A].
+    """
+    check_name('clip', batch, 'key of the batch')
+    embed = Axis('embed', self.width)
+    seed = seed_of(self.make_rng('dropout')) if train else None
+    norm = functools.partial(linear.LayerNorm, eps=self.eps)
+    head_norm = functools.partial(linear.LayerNorm, eps=self.head_eps)
+    part = dict(dropout=self.dropout, dtype=self.dtype, **_INIT)
+    axes = embed, Axis('heads', self.heads), Axis('mlp', self.mlp)
+    mix = functools.partial(
+        _mixed, segment=self.segment, share=self.shift,
+        slots=self.slots if self.share == 'frame' else None)
+    layer = functools.partial(
+        Layer, *axes, norm, _gelu, policy_eps=self.ats.policy_eps,
+        soft=self.ats.grad != 'hard', fill=self.ats.fill, frames=self.frames,
+        mix=mix, **part)
+    order = self.stacks['encoder']
+    layers = sub.layers(order)
+    options = {f'layer_{i}': dict(
+        depth_dropout=self.depth_dropout * place / max(len(layers) - 1, 1))
+               for place, i in enumerate(layers)}
+    for i, stage in self.ats.stages(
+        layers, self.slots, self.lead,
+        self.segment if self.share == 'group' else 1).items():
+      options[f'layer_{i}']['stage'] = stage
+
+    tokens = self._tokens(batch['clip'], embed, sub, seed)
+    x = Stack(layer, order, self.remat, options, name='encoder')(
+        tokens, sub=sub, seed=seed).x[:, 0]
+    x = norm(embed, name='norm')(
+        x.reshape(-1, self.frames, x.shape[-1]), sub=sub)   # [B, T, d]
+
+    first = self.param('temporal_token', named(_INIT['kernel_init'], embed))
+    first = jnp.broadcast_to(first[:x.shape[-1]], (len(x), 1, x.shape[-1]))
+    x = Layer(*axes, head_norm, _gelu, qkv_bias=self.head_bias, **part,
+              name='temporal')(
+        Tokens(jnp.concatenate([first.astype(x.dtype), x], 1)),
+        sub=sub, seed=seed).x
+    x = head_norm(embed, name='head_norm')(x[:, 0], sub=sub)  # [B, d]
+    logits = FeedForward(
+        embed, Axis('fused', self.fused), Axis('answers', self.num_answers),
+        _gelu, **part, name='head')(x, sub=sub, seed=seed)
+    return logits.astype(jnp.float32)                       # [B, A]
+
+  def _tokens(self, clip, embed, sub, seed):
+    """Class tokens and patches of frames, with their places."""
+    clip = pixels.normalised(clip, self.clip_size, self.mean, self.std)
+    x = PatchEmbed(self.patch, embed, self.dtype, **_INIT, name='patches')(
+        clip.reshape(-1, *clip.shape[2:]).astype(self.dtype), sub=sub)
+    rows, _, size = x.shape
+    normal = _INIT['kernel_init']
+    table = lambda name, init, *axes: self.param(
+        name, named(init, *axes, embed))[..., :size].astype(x.dtype)
+    first = jnp.broadcast_to(table('class_token', normal), (rows, 1, size))
+    x = jnp.concatenate([first, x], 1) + table(
+        'positions', normal, Axis('position', self.lead + self.slots))
+    times = table('times', nn.initializers.zeros,
+                  Axis('position', self.segment))
+    x = x.reshape(-1, self.segment, *x.shape[1:]) + times[:, None]
+    x = Dropout(self.dropout)(x.reshape(rows, -1, size), seed)
+    return Tokens.start(x, self.lead, self.ats)             # [B T, 1 + n, d]
+
+
+def _mixed(x, tokens, segment, share, slots):
+  """Keys or values with channels of the frames beside; see `shift`.
+
+  `slots` is None where frames of a segment always hold the same patches. Else
+  they do until one of them drops some.
+  """
+  if slots is None or tokens.valid is None:
+    return shift(x, segment, share)
+  return shift(x, segment, share, ids=tokens.ids, slots=slots)

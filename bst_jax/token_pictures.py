@@ -1,0 +1,94 @@
+"""Pictures of what token sampling does: which patches live, and how many."""
+from collections.abc import Mapping, Sequence
+import pathlib
+import re
+from typing import Any
+
+from bst_jax import files
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+_FADED = 0.18  # of a patch that is gone, before white
+
+
+def surviving(model: Any, params: Any, batch: Mapping[str, jax.Array],
+              ) -> dict[int, np.ndarray]:
+  """{sampling layer: bool[B, slots], the patches that live behind it}."""
+  _, sown = model.apply({'params': params}, batch, mutable=['intermediates'])
+  found = {}
+  for path, leaf in jax.tree_util.tree_flatten_with_path(sown)[0]:
+    names = [str(getattr(part, 'key', part)) for part in path]
+    if 'token_ids' in names:
+      layer = [int(n) for name in names
+               for n in re.findall(r'^layer_(\d+)$', name)]
+      sites = jnp.arange(model.slots)[:, None]
+      found[layer[-1]] = np.asarray((leaf[:, None, :] == sites).any(-1))
+  return dict(sorted(found.items()))
+
+
+def sheet(pixels: np.ndarray, alive: Mapping[int, np.ndarray],
+          grid: tuple[int, int], captions: Sequence[str],
+          path: pathlib.Path) -> None:
+  """Draws images beside themselves with the patches that live in each stage.
+
+  Args:
+    pixels: uint8[n, H, W, 3].
+    alive: {layer: bool[n, slots]}, slots row by row of the grid.
+    grid: rows and columns of patches.
+    captions: of each image.
+    path: PNG file to write.
+  """
+  from matplotlib.figure import Figure  # Slow, and only pictures need it.
+
+  count, columns = len(pixels), 1 + len(alive)
+  figure = Figure(figsize=(1.15 * columns, 1.25 * count + 0.4),
+                  layout='constrained')
+  axes = figure.subplots(count, columns, squeeze=False)
+  height, width = pixels.shape[1:3]
+  for i, row in enumerate(axes):
+    row[0].imshow(pixels[i])
+    row[0].set_ylabel(captions[i], fontsize=7)
+    for place, (layer, lives) in enumerate(alive.items(), 1):
+      mask = np.kron(lives[i].reshape(grid),
+                     np.ones((height // grid[0], width // grid[1])))[..., None]
+      faded = 255 - _FADED * (255 - pixels[i].astype(np.float32))
+      row[place].imshow(np.where(mask, pixels[i], faded).astype(np.uint8))
+      row[place].set_xlabel(f'{lives[i].sum()}', fontsize=6, labelpad=1)
+      if i == 0:
+        row[place].set_title(f'layer {layer}', fontsize=7)
+    for one in row:
+      one.set(xticks=[], yticks=[])
+  axes[0][0].set_title('image', fontsize=7)
+  figure.suptitle('tokens that live, and how many', fontsize=9)
+  with files.beside(path) as place:
+    figure.savefig(place, dpi=150)
+
+
+def histograms(layers: Sequence[Mapping[str, Any]], title: str,
+               path: pathlib.Path) -> None:
+  """Draws how many images have how many tokens behind each layer.
+
+  Args:
+    layers: what `token_counts.Tally.report` says of them.
+    title: of the picture.
+    path: PNG file to write.
+  """
+  from matplotlib.figure import Figure
+
+  figure = Figure(figsize=(7, 1.0 + 0.75 * len(layers)), layout='constrained')
+  axes = figure.subplots(len(layers), 1, sharex=True, squeeze=False)[:, 0]
+  most = max(len(layer['histogram']) for layer in layers)
+  for one, layer in zip(axes, layers):
+    heights = layer['histogram']
+    one.bar(range(len(heights)), heights, 1.0, color='C0')
+    one.axvline(layer['mean'], color='C1', lw=1)
+    one.axvline(layer['width'], color='grey', lw=1, ls='--')
+    one.set_ylabel(f'layer {layer["layer"]}\n{layer["mean"]:.0f} ± '
+                   f'{layer["std"]:.0f}', fontsize=7, rotation=0, ha='right',
+                   va='center')
+    one.set(yticks=[], xlim=(0, max(most, layers[0]['width']) + 1))
+  axes[-1].set_xlabel('tokens (orange: mean; dashed: slots)', fontsize=8)
+  figure.suptitle(title, fontsize=9)
+  with files.beside(path) as place:
+    figure.savefig(place, dpi=150)

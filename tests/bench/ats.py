@@ -1,0 +1,162 @@
+"""What sampled tokens are worth in time: DeiT-S at 224, beside Hugging Face's.
+
+  python tests/bench/ats.py --batch 32 --rounds 5
+  pip install -e '.[parity]' && python tests/bench/ats.py --peer
+
+Ways to run the same weights: dense; mask (all widths stay); capacity (static
+widths, the 99th percentile of the counts); sorted (bst_jax.bucketed over four
+batches); ragged (bst_jax.ragged). Weights are random, with queries sharpened so
+that attention is uneven, and pictures are noise within frames of many sizes; a
+search finds the grid points with which images keep as many tokens on average as
+is published (3.10 G multiply-accumulates an image). What is timed does not
+depend on what weights mean.
+
+All ways take turns in each round, so that other work on the machine meets all
+of them. Prints images/s, the ratio to dense in the same round (median and
+range), and which share of the saved multiply-accumulates became saved time.
+"""
+import argparse
+import dataclasses
+import time
+
+from bst_jax import (
+  bucketed,
+  calibration,
+  elastic,
+  experiment,
+  ragged,
+  scoring,
+  sharding,
+)
+from bst_jax.budget import Budget
+from configs import ats_deit_s
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+PUBLISHED = 3.10e9
+
+
+def pictures(count, side, seed):
+  """uint8[n, side, side, 3]: noise within a frame of a random size, on grey."""
+  rng = np.random.default_rng(seed)
+  found = np.full((count, side, side, 3), 124, np.uint8)
+  for image in found:
+    size = rng.integers(side // 3, side + 1)
+    top, left = rng.integers(0, side - size + 1, 2)
+    image[top:top + size, left:left + size] = rng.integers(
+        0, 256, (size, size, 3))
+  return found
+
+
+def parameters(exp, sharpness):
+  """Random parameters whose queries are scaled, so that attention is uneven."""
+  params = jax.jit(lambda key: elastic.unbox(exp.model.init(
+      key, experiment.example(exp.sizes))['params']))(jax.random.key(0))
+  for layer in params['encoder'].values():
+    query = layer['attention']['query']
+    layer['attention']['query'] = jax.tree.map(lambda x: sharpness * x, query)
+  return params
+
+
+def peer(batch, threads):
+  """Hugging Face's ViT of the same sizes in torch: a function of pictures."""
+  import torch
+  import transformers
+
+  torch.set_num_threads(threads)
+  model = transformers.ViTForImageClassification(transformers.ViTConfig(
+      hidden_size=384, num_attention_heads=6, intermediate_size=1536,
+      num_labels=1000, attn_implementation='sdpa')).eval()
+
+  @torch.inference_mode()
+  def run(images):
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+    return [model(part).logits.numpy() for part in pixels.split(batch)]
+
+  return run
+
+
+def main():
+  parser = argparse.ArgumentParser(
+      description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+  parser.add_argument('--batch', type=int, default=32)
+  parser.add_argument('--rounds', type=int, default=5)
+  parser.add_argument('--sharpness', type=float, default=8.0)
+  parser.add_argument('--margin', type=float, default=0.03,
+                      help='of the ragged buffers above the mean.')
+  parser.add_argument('--peer', action='store_true')
+  parser.add_argument('--threads', type=int, default=2, help='of the peer.')
+  args = parser.parse_args()
+
+  config = ats_deit_s.get_config()
+  exp = experiment.build(config, dict(config.data.sizes))
+  params = parameters(exp, args.sharpness)
+  images = pictures(4 * args.batch, 224, seed=0)
+  groups = np.split(images, 4)
+  mesh = sharding.make_mesh({'data': -1})
+  batches = [{'image': group, 'mask': np.ones(len(group), bool)}
+             for group in groups]
+  with jax.set_mesh(mesh):
+    ats = dataclasses.replace(exp.model.ats, num_points=None, capacity=None)
+    found = calibration.search(exp, params, ats, batches, mesh,
+                               Budget('mean_macs', PUBLISHED), quantile=0.99)
+    counts = calibration.counter(exp, params, found.ats, batches, mesh)(
+        found.ats.num_points)
+  print('tokens: mean', counts.mean(0).round(1), 'deviation',
+        counts.std(0).round(1), 'slots', found.ats.capacity)
+
+  model = exp.model.clone(ats=found.ats)
+  mask = model.clone(ats=dataclasses.replace(found.ats, capacity=None))
+  dense = model.clone(ats=None)
+  plain = lambda network: jax.jit(
+      lambda params, image: network.apply({'params': params}, {'image': image}))
+  one = lambda run: lambda: [run(params, jnp.asarray(g)) for g in groups]
+  flat = ragged.make(model, ragged.lengths(
+      np.minimum(counts, found.ats.capacity).mean(0), args.batch, model.lead,
+      args.margin))
+  fits = []
+
+  def ragged_run():
+    out = [flat(params, {'image': jnp.asarray(g)}) for g in groups]
+    fits.extend(bool(fit) for _, fit in out)
+    return [logits for logits, _ in out]
+
+  sort = bucketed.Bucketed(mask, params, args.batch)
+  macs = {'dense': dense.token_macs(), 'mask': dense.token_macs(),
+          'capacity': found.macs, 'sorted': found.mean_macs,
+          'ragged': found.mean_macs}
+  ways = {'dense': one(plain(dense)), 'mask': one(plain(mask)),
+          'capacity': one(plain(model)),
+          'sorted': lambda: sort({'image': images}), 'ragged': ragged_run}
+  if args.peer:
+    hugging = peer(args.batch, args.threads)
+    ways['Hugging Face'] = lambda: hugging(images)
+  for run in ways.values():  # Compiles.
+    jax.block_until_ready(run())
+
+  speeds = {name: [] for name in ways}
+  for _ in range(args.rounds):
+    for name, run in ways.items():
+      began = time.perf_counter()
+      jax.block_until_ready(run())
+      speeds[name].append(len(images) / (time.perf_counter() - began))
+  lines = [('way', 'images/s', 'to dense', 'range', 'MACs', 'saved MACs',
+            'saved time', 'share')]
+  for name, rates in speeds.items():
+    ratio = np.array(rates) / speeds['dense']
+    line = [name, f'{np.median(rates):.2f}', f'{np.median(ratio):.2f}x',
+            f'{ratio.min():.2f}-{ratio.max():.2f}']
+    if name in macs:
+      saved = 1 - macs[name] / macs['dense']
+      time_saved = 1 - 1 / np.median(ratio)
+      line += [f'{macs[name] / 1e9:.2f} G', f'{saved:.1%}',
+               f'{time_saved:.1%}', f'{time_saved / saved:.0%}' if saved else '-']
+    lines.append((*line, *('-' for _ in range(8 - len(line)))))
+  print(f'\nDeiT-S at 224, batches of {args.batch}, {jax.devices()[0]}\n'
+        f'{scoring.aligned(lines)}\nragged batches that fitted: '
+        f'{np.mean(fits):.0%}')
+
+
+if __name__ == '__main__':
+  main()

@@ -1,0 +1,101 @@
+"""Costs of PS-ViT, plain and sampled, against the published arithmetic."""
+import functools
+
+from bst_jax import costs, elastic, experiment, models
+from bst_jax.interop import core, ps_vit
+from configs import ats_ps_vit
+import numpy as np
+import pytest
+
+# Multiply-accumulates in G, tokens with that of the class.
+DENSE = {'b_10': ('3.09', 101), 'b_14': ('5.38', 197), 'b_18': ('8.74', 325),
+         'ti_14': ('1.57', 197)}
+
+
+@functools.cache
+def built(arg):
+  config = ats_ps_vit.get_config(arg)
+  return experiment.build(config, dict(config.data.sizes))
+
+
+def model_of(arg):
+  config = ats_ps_vit.get_config(arg)
+  return models.create(config.model, **config.data.sizes)
+
+
+def counted(model, exp):
+  return costs.of(model, exp.shapes, experiment.example(exp.sizes))
+
+
+@pytest.mark.parametrize('arg', ats_ps_vit.POINTS)
+def test_published_sizes(arg):
+  exp = built(f'{arg}_dense')
+  found = counted(exp.model, exp)
+  macs, tokens = DENSE[arg]
+  assert f'{found.macs / 1e9:.2f}' == macs
+  assert found.macs == exp.model.token_macs()
+  assert exp.model.slots + 1 == tokens
+  if arg == 'ti_14':
+    assert f'{found.macs / 1e9:.3f}' == '1.565'
+  else:
+    assert f'{elastic.size(exp.shapes) / 1e6:.1f}' == '21.3'
+  if arg == 'b_18':
+    assert {part: f'{n / 1e9:.2f}' for part, n in found.by_part().items()
+            if n > 1e6} == {
+                'stem': '0.90', 'sampling': '2.24', 'encoder': '5.60'}
+    # The table leaves out where tokens are and where they go.
+    small = 7 * 324 * 2 * 384
+    assert f'{(found.by_part()["sampling"] - small) / 1e9:.2f}' == '2.23'
+
+
+def test_variants_that_are_not():
+  with pytest.raises(ValueError, match="no variant 'b_12_dense'.* and small"):
+    ats_ps_vit.get_config('b_12_dense')
+
+
+def test_sampling_has_no_parameters():
+  assert elastic.names(built('small').boxed) == elastic.names(
+      built('small_dense').boxed)
+  assert built('small').shapes == built('small_dense').shapes
+
+
+def test_capacities_of_the_config():
+  for arg in ats_ps_vit.POINTS:
+    model = model_of(arg)
+    widths = model.ats.widths(model.slots)
+    assert widths == model.ats.capacity and len(widths) == model.num_layers
+    assert all(dict(stage.options)['num_points'] == model.slots
+               for stage in model.ats.stages(
+                   range(model.num_layers), model.slots, 1).values())
+    macs = model.token_macs(widths)
+    assert macs < 0.8 * model_of(f'{arg}_dense').token_macs()
+    if arg == 'b_18':
+      assert f'{macs / 1e9:.1f}' == '5.5'
+
+
+@pytest.mark.parametrize('attention', ['select_first', 'reference'])
+def test_the_program_that_runs(attention):
+  exp = built('b_14_dense')
+  model = exp.model.clone(ats=dict(
+      blocks=(0, 2, 5), capacity=(150, None, 60), attention=attention))
+  assert counted(model, exp).macs == model.token_macs([150, 150, 60])
+
+
+def test_every_image_pays_for_its_own_tokens():
+  model = model_of('b_14').clone(ats=dict(blocks=(1, 4)))
+  counts = np.array([[150, 100], [120, 119]])
+  each = model.token_macs({1: counts[:, 0], 4: counts[:, 1]})
+  for row, macs in zip(counts, each, strict=True):
+    assert macs == model.token_macs(row)
+
+
+@pytest.mark.parametrize('arg', ['b_18_dense', 'ti_14_dense'])
+def test_every_parameter_has_a_row(arg):
+  shapes = built(arg).shapes
+  assert not core.unsourced(ps_vit.TABLE, shapes)
+  names = {name for name, _, _ in core.rows_for(
+      ps_vit.TABLE, list(elastic.flatten(shapes)))}
+  # Ti/14 has as many channels between its bottlenecks as behind them.
+  assert ('stem.5.downsample.0.weight' in names) == (arg == 'b_18_dense')
+  assert 'ps_layers.2.offset_layer.bias' in names
+  assert 'ps_layers.3.offset_layer.bias' not in names
