@@ -77,10 +77,11 @@ class Kinetics(tfds.core.GeneratorBasedBuilder):
     there = {split: self._there(split, clips, files)
              for split, clips in splits.items()}
     if not any(there.values()):
+      first = next(clips[0] for clips in splits.values() if clips)
       raise ValueError(
           f'{self.info.full_name} was to be made from {folder}, but no clip of '
-          f'{", ".join(splits)} is there, as {splits[next(iter(splits))][0].names[0]}'
-          f'.mp4. {self.MANUAL_DOWNLOAD_INSTRUCTIONS}')
+          f'{", ".join(splits)} is there, as {first.names[0]}.mp4. '
+          f'{self.MANUAL_DOWNLOAD_INSTRUCTIONS}')
     noted = problems.Problems(self.most_bad)
     return {split: self._records(split, clips, noted)
             for split, clips in there.items() if clips}
