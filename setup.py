@@ -4,8 +4,9 @@ from setuptools import find_packages, setup
 _PLOT = ['matplotlib>=3.8']
 _PARITY = ['torch>=2.4', 'transformers>=5']
 _GQA = ['h5py>=3.10']
+_VIDEO = ['av>=14']
 _TEST = ['pytest>=8', 'pytest-xdist>=3.8', 'ruff>=0.8', 'tensorboard>=2.17',
-         *_GQA]
+         *_GQA, *_VIDEO]
 
 setup(
     name='bst_jax',
@@ -48,7 +49,7 @@ setup(
         'export': ['jax2onnx', 'onnx', 'onnxruntime'],
         'plot': _PLOT,
         'gqa': _GQA,
-        'video': ['av'],
+        'video': _VIDEO,
         'eval': ['pycocotools'],
         'parity': _PARITY,
         'test': _TEST,

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 
 _WORKDIR = cli.define_workdir()
 _IMAGE = flags.DEFINE_string(
-    'image', None, 'Picture file, PNG or JPEG.', allow_override=True)
+    'image', None, 'Picture file, PNG or JPEG; a video file for models of '
+    'videos.', allow_override=True)
 _QUESTION = flags.DEFINE_string(
     'question', None, 'The question, in quotes; of models that answer any.',
     allow_override=True)

@@ -39,7 +39,8 @@ class Task(NamedTuple):
     """Sums and counts: loss and accuracy, overall and by question type.
 
     Args:
-      logits: float[B, A].
+      logits: float[B, A]; float[B V, A] where an example has V rows, as the
+        views of a video, whose softmax is averaged.
       batch: labels and `mask` bool[B]; `score` float[B, A], the accuracy that
         each answer would earn, where several may be right; `type` int32[B]
         where there are types.
@@ -51,6 +52,7 @@ class Task(NamedTuple):
       five is right.
     """
     mask = batch['mask'].astype(jnp.float32)
+    logits = _averaged(logits, len(mask))
     more, pick = {}, logits.argmax(-1)
     if 'score' in batch:
       earned = jnp.take_along_axis(batch['score'], pick[:, None], 1)[:, 0]
@@ -67,6 +69,21 @@ class Task(NamedTuple):
     loss = self.pointwise(logits, self.labels(batch)) * mask
     return more | {'correct': by_type(earned), 'count': by_type(jnp.ones_like(mask)),
                    'loss': loss.sum(), 'examples': mask.sum()}
+
+
+def _averaged(logits, examples):
+  """float[B, A] of float[B V, A]: logits of the mean of V distributions."""
+  rows = logits.shape[0]
+  if rows == examples:
+    return logits
+  if rows % examples:
+    raise ValueError(
+        f'{rows} rows of logits were to be scored as the views of {examples} '
+        'examples, but they do not divide evenly. The rows of an example stand '
+        'together in a batch, as many for each.')
+  each = jax.nn.log_softmax(logits.astype(jnp.float32))
+  each = each.reshape(examples, rows // examples, -1)        # [B, V, A]
+  return jax.nn.logsumexp(each, axis=1) - jnp.log(rows // examples)
 
 
 def _most_agreed(target):

@@ -1,9 +1,12 @@
 """Tiny files in the forms of published data sets, made by tests."""
 import base64
+import fractions
 import gzip
 import io
 import json
+import pathlib
 import struct
+import tempfile
 
 import numpy as np
 from PIL import Image
@@ -109,8 +112,13 @@ def folder(path, train=12, val=4, content='regions', size=16):
 
 def idx(path, array):
   """Writes uint8 bytes in the form of MNIST's files."""
+  path.write_bytes(idx_bytes(array))
+
+
+def idx_bytes(array):
+  """What such a file holds."""
   head = struct.pack(f'>{1 + array.ndim}I', 0x800 + array.ndim, *array.shape)
-  path.write_bytes(gzip.compress(head + array.astype(np.uint8).tobytes()))
+  return gzip.compress(head + array.astype(np.uint8).tobytes(), 1)
 
 
 def fashion_mnist(folder, train=5_040, test=40):
@@ -124,3 +132,56 @@ def fashion_mnist(folder, train=5_040, test=40):
     idx(folder / f'{name}-images-idx3-ubyte.gz', images)
     idx(folder / f'{name}-labels-idx1-ubyte.gz', labels)
   return folder
+
+
+def numbered_fashion(folder, train=40, test=16):
+  """Writes Fashion-MNIST's files: a picture's first pixel is its number, or 100
+  more in the test's, and its class the last digit.
+  """
+  folder.mkdir(parents=True, exist_ok=True)
+  for name, count, add in ('train', train, 0), ('t10k', test, 100):
+    images = np.random.default_rng(add).integers(0, 256, (count, 28, 28))
+    images[:, 0, 0] = add + np.arange(count)
+    idx(folder / f'{name}-images-idx3-ubyte.gz', images)
+    idx(folder / f'{name}-labels-idx1-ubyte.gz', np.arange(count) % 10)
+
+
+def video(count=30, size=(32, 48), kind='mp4', codec='libx264', audio=False):
+  """Bytes of a video whose frame n is grey, 16 + 6 n, but for a black left half
+  of its upper half. Keyframes are 8 frames apart, with frames between that
+  need later ones; an mp4 has its table in front.
+  """
+  import av
+
+  # Only a file of its own can get its table in front.
+  folder = tempfile.TemporaryDirectory()
+  path = pathlib.Path(folder.name, f'video.{kind}')
+  options = {'movflags': 'faststart'} if kind == 'mp4' else {}
+  with folder, av.open(str(path), 'w', options=options) as out:
+    if audio:
+      stream = out.add_stream('aac', rate=8000)
+      sound = av.AudioFrame.from_ndarray(
+          np.zeros((1, 1024), np.float32), 'fltp', 'mono')
+      sound.sample_rate = 8000
+      frames = [sound]
+    else:
+      stream = out.add_stream(codec, rate=25, options={
+          'g': '8', 'bf': '2', 'sc_threshold': '0', 'crf': '5'})
+      stream.height, stream.width = size
+      stream.bit_rate = 4_000_000  # For codecs without crf.
+      stream.pix_fmt, stream.time_base = 'yuv420p', fractions.Fraction(1, 25)
+      frames = []
+      for n in range(count):
+        pixels = np.full((*size, 3), 16 + 6 * n, np.uint8)
+        pixels[:size[0] // 2, :size[1] // 2] = 0
+        frames.append(av.VideoFrame.from_ndarray(pixels, 'rgb24'))
+    for frame in [*frames, None]:
+      out.mux(stream.encode(frame))
+    out.close()
+    return path.read_bytes()
+
+
+def frame_numbers(frames):
+  """int[...]: which frames of `video` uint8[..., H, W, 3] are."""
+  grey = frames[..., -4:, -4:, :].mean((-3, -2, -1))
+  return np.round((grey - 16) / 6).astype(int)

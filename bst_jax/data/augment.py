@@ -13,6 +13,7 @@ import dataclasses
 import math
 from typing import Any
 
+from bst_jax.data import image as image_lib
 from bst_jax.data import rand_augment
 from bst_jax.elastic import check_name
 import numpy as np
@@ -54,17 +55,27 @@ class Recipe:
       check_name(key, cls.__dataclass_fields__,
                  'option of config.data.augment')
     for key in ('crop', 'ratio'):
-      if options.get(key) is not None:
-        options[key] = tuple(options[key])
+      if options.get(key) is None:
+        continue
+      pair = options[key]
+      options[key] = pair = tuple(pair) if isinstance(
+          pair, (tuple, list)) else (pair,)
+      if len(pair) != 2 or not 0 < pair[0] <= pair[1]:
+        raise ValueError(
+            f'config.data.augment.{key} is {pair}; give the smallest and the '
+            f'largest, as {(0.08, 1.0) if key == "crop" else (0.75, 1.33)}.')
     recipe = cls(**options)
+    for key in ('rand_augment', 'mixup', 'cutmix'):
+      if getattr(recipe, key) < 0:
+        raise ValueError(f'config.data.augment.{key} is {getattr(recipe, key)};'
+                         ' it is positive, or 0 for none.')
     for key in ('flip', 'erase', 'smoothing'):
       if not 0 <= getattr(recipe, key) <= 1:
         raise ValueError(f'config.data.augment.{key} is '
                          f'{getattr(recipe, key)}; it is a share, 0 to 1.')
-    if recipe.crop and not 0 < recipe.crop[0] <= recipe.crop[1] <= 1:
-      raise ValueError(
-          f'config.data.augment.crop is {recipe.crop}; give the smallest and '
-          'the largest share of the area, as (0.08, 1.0).')
+    if recipe.crop and recipe.crop[1] > 1:
+      raise ValueError(f'config.data.augment.crop is {recipe.crop}; there is no '
+                       'more to cut out than the whole area, which is 1.')
     return recipe
 
   def check(self, batch: int, mine: int) -> None:
@@ -98,12 +109,17 @@ class Recipe:
     return self.labels or self.pictures
 
   def picture(self, own: np.ndarray, size: tuple[int, int],
-              rng: np.random.Generator) -> np.ndarray:
-    """A training picture of uint8[h, w, 3], as uint8[H, W, 3]."""
+              rng: np.random.Generator, fit: str = 'crop') -> np.ndarray:
+    """A training picture of uint8[h, w, 3], as uint8[H, W, 3].
+
+    Without `crop` it comes to its size by `fit`, as in evaluation.
+    """
     image, (height, width) = Image.fromarray(own), size
-    box = self._cut(*own.shape[:2], rng) if self.crop else None
-    if box or image.size != (width, height):
+    if self.crop:
+      box = self._cut(*own.shape[:2], rng)
       image = image.resize((width, height), Image.Resampling.BICUBIC, box)
+    else:
+      image = image_lib.fitted(image, height, width, fit)
     if rng.random() < self.flip:
       image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     if self.rand_augment:

@@ -58,7 +58,7 @@ class Batches:
   def __init__(self, rows: tables.Rows, pictures, shape: Shape):
     """Takes `pictures(int[P]) -> dict of arrays`."""
     self.rows, self._pictures, self.shape = rows, pictures, shape
-    self.start, self.repeats = rows.start, 1
+    self.start, self.repeats, self.views = rows.start, 1, 1
 
   def __call__(self, pictures: np.ndarray, questions: np.ndarray,
                mask: np.ndarray, draws: object = None,

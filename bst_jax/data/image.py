@@ -69,7 +69,7 @@ def decode(data: bytes, size: int | tuple[int, int] | None = None,
     picture = picture.transpose(turn)
   if size is not None:
     check_name(fit, FITS, 'way to fit a picture')
-    picture = _fitted(picture, *sides(size), fit)
+    picture = fitted(picture, *sides(size), fit)
   return np.array(picture)
 
 
@@ -92,8 +92,15 @@ def _orientation(image):
     return None
 
 
-def _fitted(image, height, width, fit):
-  """The picture at a size: stretched, cut out, or between bars of a colour."""
+def fitted(image: Image.Image, height: int, width: int,
+           fit: str) -> Image.Image:
+  """The picture at a size: stretched, cut out, or between bars of a colour.
+
+  Args:
+    image: RGB.
+    height, width: of what is wanted, in pixels.
+    fit: a name in `FITS`.
+  """
   colour = FITS[fit]
   if fit == 'crop':
     return _middle(image, height, width)
@@ -121,6 +128,23 @@ def _middle(image, height, width):
   image = image.resize(size, Image.Resampling.BICUBIC)
   left, top = (size[0] - width) // 2, (size[1] - height) // 2
   return image.crop((left, top, left + width, top + height))
+
+
+def thirds(image: Image.Image, height: int,
+           width: int) -> list[Image.Image]:
+  """Three pictures along the longer side: its beginning, middle and end.
+
+  The picture is scaled, bicubically, until it just covers the size. Where it
+  has the same proportions the three are one.
+  """
+  scale = max(height / image.height, width / image.width)
+  size = (max(width, round(scale * image.width)),
+          max(height, round(scale * image.height)))
+  if size != image.size:
+    image = image.resize(size, Image.Resampling.BICUBIC)
+  right, down = size[0] - width, size[1] - height
+  return [image.crop((x, y, x + width, y + height)) for x, y in (
+      (0, 0), (right // 2, down // 2), (right, down))]
 
 
 def _inside(own_height, own_width, height, width):

@@ -1,12 +1,14 @@
-"""Pictures with one class each, as batches; the same interface as `source`."""
+"""Pictures or videos with one class each, as batches; the same interface as
+`source`.
+"""
 from collections.abc import Mapping
-import dataclasses
 import os
 import pathlib
 from typing import Any
 
 from bst_jax.data import augment as augment_lib
 from bst_jax.data import batches as batches_lib
+from bst_jax.data import clips as clips_lib
 from bst_jax.data import image as image_lib
 from bst_jax.data import pipeline, text
 from bst_jax.data import records as records_lib
@@ -40,31 +42,38 @@ _EVAL_BATCHES = 4  # of training make one of evaluation
 
 
 class Labels:
-  """A data set of pictures with classes.
+  """A data set of pictures or videos with classes.
 
-  A batch is a dict of numpy arrays for B pictures:
-    image: uint8[B, H, W, 3].
+  A batch is a dict of numpy arrays for B pictures or videos:
+    image: uint8[B, H, W, 3], of pictures.
+    clip: uint8[B, T, H, W, 3], of videos; in evaluation [B V, T, H, W, 3]: the
+      V clips of a video, config.data's views x crops, stand together.
     label: int32[B]; float32[B, A] shares of the classes where training mixes
       pictures or smooths labels.
     mask: bool[B], false for padding.
 
   Attributes:
     answers: names of the classes, in their order.
-    sizes: {'num_answers', 'image_size'}.
+    sizes: {'num_answers', 'image_size'}, or 'clip_size' (T, H, W) of videos.
     floor, unit: what `prior` is, and what is counted, for tables.
     vocabularies: {what: names} that models of the data agree on.
     epoch, steps_per_epoch, example, types, rule: as of `source.Data`.
   """
 
   types, rule = (), 'exact'
-  floor, unit = 'most frequent class', 'pictures'
+  floor = 'most frequent class'
 
   def __init__(self, config: dict, builder: Any,
                vocab_dir: str | os.PathLike | None = None,
                shard_index: int = 0, shard_count: int = 1):
+    self._video = next((part for part in ('video', 'strip')
+                        if part in builder.info.features), '')
+    self.unit = 'videos' if self._video else 'pictures'
+    known = DEFAULTS | (clips_lib.OPTIONS if self._video else {})
     for key in config:
-      check_name(key, DEFAULTS, 'option of config.data of pictures with classes')
-    self._config = config = DEFAULTS | config
+      check_name(key, known, f'option of config.data of {self.unit} with '
+                 'classes')
+    self._config = config = known | config
     self._builder, self._splits = builder, {}
     self.answers = tuple(builder.info.features['label'].names)
     if vocab_dir is not None and pathlib.Path(vocab_dir, CLASSES).exists():
@@ -78,10 +87,15 @@ class Labels:
     self._recipe = augment_lib.Recipe.of(config['augment'])
     self._shape = batches_lib.shape(config['batch'], 1, shard_index,
                                     shard_count, 'examples')
-    self._eval_shape = dataclasses.replace(
-        self._shape, pictures=_EVAL_BATCHES * self._shape.pictures) if not (
-            config['eval_batch']) else batches_lib.shape(
-                config['eval_batch'], 1, shard_index, shard_count, 'examples')
+    if self._video and self._recipe.mixes:
+      raise ValueError(
+          'config.data.augment.mixup and cutmix mix pictures, but '
+          f'{config["name"]} has videos; leave both at 0.')
+    clips = config.get('views', 1) * config.get('crops', 1)
+    many = max(1, _EVAL_BATCHES // max(1, clips)) * self._shape.pictures
+    self._eval_shape = batches_lib.shape(
+        config['eval_batch'] or many * shard_count, 1, shard_index,
+        shard_count, 'examples')
     self._recipe.check(self._shape.pictures * shard_count,
                        self._shape.pictures)
     records_lib.parts_of(builder, config['train'])
@@ -89,13 +103,19 @@ class Labels:
       if config[key]:
         self._check_unseen(config[key])
     batches = self._batches(config['train'], self._shape, self._recipe)
+    if (batches.pictures.labels < 0).any():
+      raise ValueError(f'Split {config["train"]!r} of {config["name"]} was to be '
+                       'trained on, but not all of it has classes.')
     self.epoch = batches.epoch()
     self.steps_per_epoch = max(1, int(self.epoch))
     self.example = batches.empty()
-    height, width = self.example['image'].shape[1:3]
-    self.sizes = dict(
-        num_answers=len(self.answers),
-        image_size=height if height == width else (height, width))
+    self.sizes = dict(num_answers=len(self.answers))
+    if self._video:
+      self.sizes['clip_size'] = self.example['clip'].shape[1:4]
+    else:
+      height, width = self.example['image'].shape[1:3]
+      self.sizes['image_size'] = (height if height == width
+                                  else (height, width))
 
   @property
   def vocabularies(self) -> dict[str, tuple[str, ...]]:
@@ -114,10 +134,12 @@ class Labels:
     """Batches with each picture of a split once; has a length."""
     split = split or self._config['eval']
     self._check_unseen(split)
-    return self.calibration(split)
+    batches = self._batches(split, self._eval_shape, augment_lib.Recipe())
+    return pipeline.Evaluation(batches, self._threads(batches))
 
   def calibration(self, split: str = '', limit: int = 0) -> pipeline.Evaluation:
-    """Batches as of evaluation, of any split, also of training's own.
+    """Batches as of evaluation, of any split, also of training's own; of a
+    video one clip.
 
     Args:
       split: its name; '' is training's.
@@ -125,13 +147,17 @@ class Labels:
     """
     split = split or self._config['train']
     batches = self._batches(split, self._eval_shape, augment_lib.Recipe(),
-                            limit)
+                            limit, once=True)
     return pipeline.Evaluation(batches, self._threads(batches))
 
   def prior(self, split: str = '') -> dict[str, float]:
     """{'overall': percent of a split that is of training's commonest class}."""
+    split = split or self._config['eval']
     train = self._read(self._config['train']).labels
-    asked = self._read(split or self._config['eval']).labels
+    asked = self._read(split).labels
+    if (asked < 0).any():
+      raise ValueError(f'Split {split!r} of {self._config["name"]} was to be '
+                       'scored, but not all of it has classes.')
     return {'overall': 100 * float(np.mean(
         asked == np.bincount(train).argmax()))}
 
@@ -157,16 +183,39 @@ class Labels:
           'split, or config.data.allow_overlap (evaluate: --allow_overlap) if '
           'that is meant.')
 
-  def _read(self, name: str) -> 'Pictures':
+  def _read(self, name: str) -> 'Pictures | clips_lib.Clips':
     """The split, read when it is first asked for."""
     if name not in self._splits:
-      records = records_lib.read(self._builder, name, ['image', 'label'],
+      parts = ['label', self._video or 'image']
+      if self._video == 'video':
+        parts.append('frames')
+      records = records_lib.read(self._builder, name, parts,
                                  self._config['limit'])
-      self._splits[name] = Pictures(records, self._config)
+      strip = (self._builder.info.metadata or {}).get('strip', 0)
+      size = self._size(strip)
+      self._splits[name] = (
+          clips_lib.Clips(records, self._config, size, strip) if self._video
+          else Pictures(records, self._config, size))
     return self._splits[name]
 
-  def _batches(self, name, shape, recipe, limit=0):
+  def _size(self, strip: int) -> tuple[int, int]:
+    """Height and width of a picture or frame of a batch."""
+    size = self._config['image_size']
+    if size not in (0, (0,), [0]):
+      return image_lib.sides(size)
+    feature = self._builder.info.features[self._video or 'image']
+    height, width = (*feature.shape, None, None)[:2]
+    if not height or not width:
+      raise ValueError(
+          f'The {self.unit} of {self._config["name"]} were asked for as they '
+          'are, but they have many sizes and a batch has one. Give '
+          'config.data.image_size.')
+    return height // max(strip, 1), width
+
+  def _batches(self, name, shape, recipe, limit=0, once=False):
     pictures = self._read(name)
+    if once:
+      pictures = pictures.once()
     chosen = np.arange(len(pictures.labels))
     if limit and limit < len(chosen):
       chosen = np.linspace(0, len(chosen) - 1, limit).round().astype(int)
@@ -183,38 +232,51 @@ class Pictures:
 
   Attributes:
     labels: int32[n].
+    row: (H, W, 3), the shape of a picture.
+    rows: of a picture in evaluation: one.
     in_memory: all pictures are decoded, and of one size.
   """
 
+  key, rows = 'image', 1
+
   def __init__(self, records: records_lib.Records | records_lib.Joined,
-               config: Mapping[str, Any]):
+               config: Mapping[str, Any], size: tuple[int, int]):
     self._records, self._config = records, config
-    size = config['image_size']
+    self._size, self.row = size, (*size, 3)
     first = image_lib.decode(records[0]['image'], name=records.name)
-    self.size = first.shape[:2] if size in (0, (0,), [0]) else (
-        image_lib.sides(size))
     cache = config['cache']
     if cache == 'auto':
-      cache = len(records) * first.nbytes < _SMALL and all(
-          self.size[i] == first.shape[i] for i in (0, 1))
-    self.in_memory, kept = bool(cache), []
-    self.labels = np.zeros(len(records), np.int32)
-    for i, record in enumerate(records_lib.progress(records)):
-      self.labels[i] = record['label']
-      if cache:
-        kept.append(image_lib.decode(
-            record['image'], self.size, records.name, config['image_fit']))
-    self._kept = np.stack(kept) if cache else None
+      cache = len(records) * first.nbytes < _SMALL and self.row == first.shape
+    self.in_memory = bool(cache)
+    self.labels = records.column('label').astype(np.int32)
+    self._kept = np.stack([
+        image_lib.decode(record['image'], size, records.name,
+                         config['image_fit'])
+        for record in records_lib.progress(records)]) if cache else None
+
+  def once(self) -> 'Pictures':
+    """The same: a picture is in a batch of evaluation once."""
+    return self
 
   def plain(self, numbers: np.ndarray) -> np.ndarray:
     """uint8[B, H, W, 3] of int[B], brought to size as evaluation has it."""
     if self.in_memory:
       return self._kept[numbers]
     return np.stack([image_lib.decode(
-        self._records[n]['image'], self.size, self._records.name,
+        self._records[n]['image'], self._size, self._records.name,
         self._config['image_fit']) for n in numbers.tolist()])
 
-  def own(self, number: int) -> np.ndarray:
+  def drawn(self, numbers: np.ndarray, recipe: augment_lib.Recipe,
+            draws: list[tuple[int, ...]]) -> np.ndarray:
+    """uint8[B, H, W, 3] of int[B], as training has them by seeds `draws`."""
+    if not recipe.pictures:
+      return self.plain(numbers)
+    return np.stack([
+        recipe.picture(self._own(n), self._size, np.random.default_rng(draw),
+                       self._config['image_fit'])
+        for n, draw in zip(numbers.tolist(), draws)])
+
+  def _own(self, number: int) -> np.ndarray:
     """uint8[h, w, 3], of its own size where it is not kept in memory."""
     if self.in_memory:
       return self._kept[number]
@@ -225,28 +287,35 @@ class Pictures:
 class LabelBatches:
   """Makes batch dicts of pictures by number, as `batches.Batches` does."""
 
-  def __init__(self, pictures: Pictures, chosen: np.ndarray,
+  def __init__(self, pictures: Pictures | clips_lib.Clips, chosen: np.ndarray,
                shape: batches_lib.Shape, recipe: augment_lib.Recipe,
                classes: int):
     """Takes the numbers of the pictures that there are to be."""
     self.pictures, self.shape, self.recipe = pictures, shape, recipe
     self._chosen, self._classes = chosen, classes
     self.start = np.arange(len(chosen) + 1)
-    self.repeats = recipe.repeats
+    self.repeats, self.views = recipe.repeats, pictures.rows
 
   def units(self) -> np.ndarray:
     """int[n], the pictures of what an epoch goes over."""
     return np.arange(len(self._chosen))
 
   def epoch(self) -> float:
-    """Global batches of an epoch; the last one may be a part."""
+    """Global batches of an epoch; the last one may be a part.
+
+    It has as many examples as there are pictures. With R repeats these are
+    those of an R-th of the pictures, as in DeiT.
+    """
     return len(self._chosen) / (self.shape.pictures * self.shape.shard_count)
 
   def empty(self) -> dict[str, np.ndarray]:
-    """A batch of zeros."""
-    count = self.shape.pictures
-    return self(np.full(count, -1), np.zeros((count, 1), int),
-                np.zeros((count, 1), bool))
+    """A training batch of zeros."""
+    count, recipe = self.shape.pictures, self.recipe
+    label = np.zeros(count, np.int32)
+    return {
+        self.pictures.key: np.zeros((count, *self.pictures.row), np.uint8),
+        'label': recipe.soft(label, self._classes) if recipe.labels else label,
+        'mask': np.zeros(count, bool)}
 
   def __call__(self, pictures: np.ndarray, questions: np.ndarray,
                mask: np.ndarray, draws: list[tuple[int, ...]] | None = None,
@@ -262,18 +331,12 @@ class LabelBatches:
     real = mask.reshape(-1) & (pictures >= 0)
     numbers = self._chosen[np.maximum(pictures, 0)]
     labels = np.where(real, self.pictures.labels[numbers], 0).astype(np.int32)
-    recipe, size = self.recipe, self.pictures.size
-    if recipe.pictures and draws is not None:
-      image = np.stack([
-          recipe.picture(self.pictures.own(n), size, np.random.default_rng(d))
-          for n, d in zip(numbers.tolist(), draws)])
-    else:
-      image = self.pictures.plain(numbers)
-    image[~real] = 0
-    batch = {'image': image, 'label': labels, 'mask': real}
+    recipe = self.recipe
+    pixels = self.pictures.plain(numbers) if draws is None else (
+        self.pictures.drawn(numbers, recipe, draws))
+    pixels[np.repeat(~real, len(pixels) // len(real))] = 0
     if recipe.labels:
-      batch['label'] = recipe.soft(labels, self._classes)
+      labels = recipe.soft(labels, self._classes)
       if draws is not None:
-        batch['image'], batch['label'] = recipe.mix(
-            image, batch['label'], draws)
-    return batch
+        pixels, labels = recipe.mix(pixels, labels, draws)
+    return {self.pictures.key: pixels, 'label': labels, 'mask': real}

@@ -8,6 +8,7 @@ import numpy as np
 
 _STEPS = 1 << 40  # endless, and short enough for grain's arithmetic
 _ORDER, _CHOICE, _CHANGE = range(3)  # streams of random numbers
+_AHEAD = 4 << 30  # bytes of batches that are ready, or being made
 
 
 class _Training:
@@ -41,7 +42,7 @@ class _Training:
     at = step * different + place % different
     epochs, offsets = np.divmod(at, len(self._units))
     units = np.empty_like(at)
-    for epoch in range(epochs[0], epochs[-1] + 1):
+    for epoch in np.unique(epochs).tolist():  # With repeats not in order.
       now = epochs == epoch
       units[now] = self._order(epoch)[offsets[now]]
     pictures = self._units[units]
@@ -68,7 +69,7 @@ def train(batches: Batches, seed: int, threads: int) -> grain.DatasetIterator:
   there: what follows is what would have followed.
   """
   steps = grain.MapDataset.range(_STEPS).map(_Training(batches, seed))
-  return iter(steps.to_iter_dataset(_ahead(threads)))
+  return iter(steps.to_iter_dataset(_ahead(threads, batches)))
 
 
 class Evaluation:
@@ -96,7 +97,8 @@ class Evaluation:
 
   def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
     steps = grain.MapDataset.range(len(self)).map(self._batch)
-    return iter(steps.to_iter_dataset(_ahead(self._threads)))
+    return iter(steps.to_iter_dataset(
+        _ahead(self._threads, self._batches, self._batches.views)))
 
   def rows(self) -> Iterator[np.ndarray]:
     """int[B] for each batch: the split's questions in it, -1 for padding."""
@@ -120,6 +122,10 @@ class Evaluation:
     return np.where(real, self._pictures[at], -1), questions, mask
 
 
-def _ahead(threads: int) -> grain.ReadOptions:
+def _ahead(threads: int, batches: Batches, views: int = 1) -> grain.ReadOptions:
+  """A thread makes a batch: of large ones, as of videos, fewer at a time."""
+  size = views * sum(a.nbytes for a in batches.empty().values())
+  most = max(2, _AHEAD // max(size, 1))
   return grain.ReadOptions(
-      num_threads=threads, prefetch_buffer_size=4 * max(threads, 1))
+      num_threads=min(threads, most),
+      prefetch_buffer_size=min(4 * max(threads, 1), most))

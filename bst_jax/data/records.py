@@ -10,9 +10,11 @@ import pathlib
 import shutil
 
 from absl import logging
+from bst_jax import files
 from bst_jax.data import manual
 from bst_jax.data.builders import found
 from bst_jax.elastic import check_name
+import numpy as np
 import tensorflow_datasets as tfds
 import tqdm
 
@@ -32,6 +34,8 @@ BUILDERS = {
                       'FashionMnist'),
     'class_folders': ('bst_jax.data.builders.class_folders.builder',
                       'ClassFolders'),
+    'kinetics': ('bst_jax.data.builders.kinetics.builder', 'Kinetics'),
+    'motion8': ('bst_jax.data.builders.motion8.builder', 'Motion8'),
 }
 # Data sets that TFDS has builders for, which need TensorFlow to make them.
 OF_TFDS = ('imagenet2012',)
@@ -52,7 +56,8 @@ def names() -> list[str]:
 
 
 def prepare(name: str, home: str = '', manual_dir: str = '',
-            max_bad: int = 0) -> tfds.core.DatasetBuilder:
+            max_bad: int = 0, max_missing: float = 1.0,
+            ) -> tfds.core.DatasetBuilder:
   """TFDS builder of a data set that is on disk; makes it if it is not.
 
   Two processes may ask for the same set at the same time: one makes it, the
@@ -64,15 +69,13 @@ def prepare(name: str, home: str = '', manual_dir: str = '',
     manual_dir: folder of the files that the set is made from, if it is made
       from any; '' where it is made already.
     max_bad: how many bad records may be left out while it is made.
+    max_missing: share of a split's videos whose files may be missing.
   """
   if name in BUILDERS and _class(name).builder_configs:
     name = f'{name}/{next(iter(_class(name).builder_configs))}'
   check_name(name, names(), 'data set')
   base, _, config = name.partition('/')
   home, cls = data_dir(home), _class(base)
-  usual = getattr(cls, 'DEFAULT_MANUAL_DIR', '')
-  if not manual_dir and os.path.isdir(usual):
-    manual_dir = usual
   if getattr(cls, 'BY_FOLDER', False):  # One data set a folder.
     config = manual.config_of(cls.builder_configs[config], manual_dir)
 
@@ -91,6 +94,9 @@ def prepare(name: str, home: str = '', manual_dir: str = '',
   if _is_whole(builder):
     manual.check_source(builder, manual_dir)
     return builder
+  usual = getattr(cls, 'DEFAULT_MANUAL_DIR', '')
+  if not manual_dir and os.path.isdir(usual):
+    manual_dir = usual
   if base in OF_TFDS:
     raise ValueError(
         f'{base} is read where tensorflow-datasets has made it, but there is '
@@ -111,7 +117,7 @@ def prepare(name: str, home: str = '', manual_dir: str = '',
       if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
         manual.check_there(builder, manual_dir)
         download.manual_dir = os.path.abspath(os.path.expanduser(manual_dir))
-        builder.most_bad = max_bad
+        builder.most_bad, builder.most_missing = max_bad, max_missing
         builder.source = found.fingerprint(download.manual_dir)
       logging.info('Making %s in %s', name, folder)
       builder.download_and_prepare(download_config=download)
@@ -171,7 +177,8 @@ class Records(Sequence):
     # Only these are parsed: TFDS's own partial decoding needs TensorFlow.
     self._features = tfds.features.FeaturesDict(
         {k: builder.info.features[k] for k in parts})
-    self._raw = {k: tfds.decode.SkipDecoding() for k in parts if k == 'image'}
+    self._raw = {k: tfds.decode.SkipDecoding() for k in parts
+                 if k in ('image', 'strip')}
     with self._explained(0):
       self._source = builder.as_data_source(
           split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
@@ -185,6 +192,25 @@ class Records(Sequence):
     with self._explained(i):
       return self._features.deserialize_example_np(
           self._source[i], decoders=self._raw)
+
+  def column(self, name: str) -> np.ndarray:
+    """int64[n], a number that each record has.
+
+    All columns lie beside the records once they were asked for, as records of
+    videos and photographs take minutes to go through.
+    """
+    path = found.column(self._folder, self._split, name)
+    try:
+      kept = np.load(path)
+      if kept.shape == (sum(length for _, length in self._files),):
+        return kept[:self._length]
+    except (OSError, ValueError, EOFError):
+      pass  # Not there, or damaged: read anew.
+    values = np.array([record[name] for record in progress(self)], np.int64)
+    if self._length == sum(length for _, length in self._files):
+      with contextlib.suppress(OSError), files.beside(path) as place:
+        np.save(place, values)
+    return values
 
   def questions(self) -> list[list[dict]] | None:
     """Questions of each record where they also lie beside the records."""
@@ -236,6 +262,10 @@ class Joined(Sequence):
     which = bisect.bisect_right(self._ends, i)
     return self._splits[which][i - (self._ends[which - 1] if which else 0)]
 
+  def column(self, name: str) -> np.ndarray:
+    """As of `Records`."""
+    return np.concatenate(
+        [split.column(name) for split in self._splits])[:self._length]
 
   def questions(self) -> list[list[dict]] | None:
     """As of `Records`; None unless all splits have them."""

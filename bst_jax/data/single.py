@@ -1,12 +1,13 @@
-"""One picture and one question, as the batch that a model takes."""
+"""One picture or video, and a question, as the batch that a model takes."""
 from collections.abc import Mapping
 import os
 import pathlib
 from typing import Any
 
 from absl import logging
+from bst_jax.data import clips as clips_lib
 from bst_jax.data import image as image_lib
-from bst_jax.data import labels, records, tables, text, word_pieces
+from bst_jax.data import labels, records, tables, text, video, word_pieces
 import numpy as np
 
 
@@ -21,12 +22,13 @@ def batch(config: Mapping[str, Any], sizes: Mapping[str, int],
     config: `config.data` of the model's training.
     sizes: what the data decided: max_tokens, num_regions, image_size, ….
     words: the question vocabulary; None for models that are asked nothing.
-    picture: PNG or JPEG file.
+    picture: PNG or JPEG file; a video file for models of videos.
     question: in the words of the training questions.
 
   Returns:
-    tokens int32[1, T] if there is a question and, by the model's inputs, image uint8[1, H, W, 3] or
-    regions float32[1, N, F] with boxes float32[1, N, 4].
+    tokens int32[1, T] if there is a question and, by the model's inputs, image
+    uint8[1, H, W, 3], clip uint8[1, T, H, W, 3] or regions float32[1, N, F]
+    with boxes float32[1, N, 4].
 
   Raises:
     ValueError: no such file, no picture, no word in the question, a question
@@ -36,7 +38,8 @@ def batch(config: Mapping[str, Any], sizes: Mapping[str, int],
   if words is None and question:
     raise ValueError('the model tells what a picture shows and is asked '
                      'nothing; leave the question out.')
-  return arrays | _picture(config, sizes, pathlib.Path(picture))
+  read = _clip if 'clip_size' in sizes else _picture
+  return arrays | read(config, sizes, pathlib.Path(picture))
 
 
 def _tokens(sizes, words, question):
@@ -77,3 +80,32 @@ def _picture(config, sizes, path):
                                'image_fit', 'stretch' if 'inputs' in config
                                else labels.DEFAULTS['image_fit']))
   return {k: x[None] for k, x in decoder(record).items()}
+
+
+class _File:
+  """A video file as the only record of a split, for `clips.Clips`."""
+
+  def __init__(self, path: pathlib.Path):
+    self.name, self._data = str(path), path.read_bytes()
+
+  def __len__(self) -> int:
+    return 1
+
+  def __getitem__(self, i: int) -> dict[str, bytes]:
+    return {'video': self._data}
+
+  def column(self, name: str) -> np.ndarray:
+    """A number of the record: how many frames it has, or a class unknown."""
+    return np.array([video.Video(self._data, self.name).count
+                     if name == 'frames' else -1])
+
+
+def _clip(config, sizes, path):
+  if not path.is_file():
+    raise ValueError(f'there is no video {path}; give a file, as .mp4.')
+  known = labels.DEFAULTS | clips_lib.OPTIONS
+  options = known | {k: v for k, v in config.items() if k in known}
+  frames, *size = sizes['clip_size']
+  options |= dict(frames=frames, cache=False, shuffle_frames=False)
+  clips = clips_lib.Clips(_File(path), options, tuple(size))
+  return {'clip': clips.once().plain(np.array([0]))}

@@ -7,6 +7,7 @@ from typing import Any
 
 from bst_jax.data import answers as answers_lib
 from bst_jax.data import batches as batches_lib
+from bst_jax.data import clips as clips_lib
 from bst_jax.data import facts as facts_lib
 from bst_jax.data import image as image_lib
 from bst_jax.data import labels, pipeline, prior, tables, text, word_pieces
@@ -56,7 +57,7 @@ def load(config: Mapping, vocab_dir: str | os.PathLike | None = None,
 
   Args:
     config: some or all of `DEFAULTS`; of `labels.DEFAULTS` where pictures have
-      classes.
+      classes, and of `clips.OPTIONS` too where videos have.
     vocab_dir: where `save_vocab` wrote the vocabularies; they are made from
       the training split where this is None or holds none.
     batch: instead of config's, questions of a batch over all hosts.
@@ -65,13 +66,15 @@ def load(config: Mapping, vocab_dir: str | os.PathLike | None = None,
   """
   config = dict(config)
   for key in config:
-    check_name(key, DEFAULTS | labels.DEFAULTS, 'option of config.data')
+    check_name(key, DEFAULTS | labels.DEFAULTS | clips_lib.OPTIONS,
+               'option of config.data')
   if batch is not None:
     config['batch'] = batch
   builder = records_lib.prepare(
       config.get('name', DEFAULTS['name']),
       *(config.get(key, DEFAULTS[key])
-        for key in ('data_dir', 'manual_dir', 'max_bad')))
+        for key in ('data_dir', 'manual_dir', 'max_bad')),
+      config.get('max_missing', clips_lib.OPTIONS['max_missing']))
   kind = labels.Labels if 'label' in builder.info.features else Data
   return kind(config, builder, vocab_dir, shard_index, shard_count)
 

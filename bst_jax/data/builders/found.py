@@ -67,6 +67,14 @@ def beside(folder: str | os.PathLike, split: str) -> str:
   return os.path.join(folder, f'{split}.questions.jsonl')
 
 
+def column(folder: str | os.PathLike, split: str, name: str) -> str:
+  """Path of one number of each of a split's records, as .npy.
+
+  For the same reason: labels of videos are asked for without their files.
+  """
+  return os.path.join(folder, f'{split}.{name}.npy')
+
+
 def checksums(folder: str | os.PathLike,
               suffixes: tuple[str, ...] = ('.json', '.txt')) -> dict[str, str]:
   """SHA-256 of the files in a folder itself, by name.

@@ -2,11 +2,9 @@
 import os
 import pathlib
 
-from bst_jax.data import image as image_lib
-from bst_jax.data.builders import found, problems
+from absl import logging
+from bst_jax.data.builders import found, pictures, problems
 import tensorflow_datasets as tfds
-
-_SUFFIXES = ('.jpg', '.jpeg', '.png')
 
 
 class ClassFolders(tfds.core.GeneratorBasedBuilder):
@@ -44,19 +42,26 @@ class ClassFolders(tfds.core.GeneratorBasedBuilder):
     raise NotImplementedError  # Splits are generators themselves.
 
   def _records(self, folder, noted):
+    usable = 0
     for path in found.files(folder):
-      if not path.lower().endswith(_SUFFIXES):
+      if not path.lower().endswith(pictures.SUFFIXES):
         continue
       name = pathlib.Path(path).relative_to(folder)
-      data = pathlib.Path(path).read_bytes()
       try:
-        image_lib.decode(data, name=path)
-      except ValueError as error:
+        data = pictures.checked(pathlib.Path(path).read_bytes(), path)
+      except (OSError, ValueError) as error:
         noted.add('unreadable picture', str(error))
         continue
+      usable += 1
       yield str(name), {'image': data, 'label': name.parts[0],
                         'file_name': name.as_posix()}
-    self.info.metadata['problems'] = noted.report()
+    if not usable:
+      raise ValueError(
+          f'{folder} was to be a split, but there is no picture in it that can '
+          f'be read: CLASS/NAME{", ".join(pictures.SUFFIXES)}.\n{noted}')
+    self.info.metadata['left_out'] = noted.report()
+    if noted.counts:
+      logging.warning('%s: pictures are left out:\n%s', folder, noted)
 
 
 def _folders(folder):
