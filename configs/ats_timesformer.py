@@ -38,7 +38,7 @@ def get_config(arg=''):
   clip, share, first, classes = _SIZES[words[0]]
   config = common.base()
   config.data = dict(
-      name='kinetics600' if classes == 600 else 'kinetics400', batch=8,
+      name='kinetics/600' if classes == 600 else 'kinetics/400', batch=8,
       sizes=dict(num_answers=classes, clip_size=clip))
   config.task = dict(name='classify')
   config.model = dict(name='timesformer', patch=16, width=768, heads=12,

@@ -28,7 +28,7 @@ def get_config(arg=''):
                      'there are dense, frame and small, joined by commas.')
   config = common.base()
   config.data = dict(
-      name='kinetics600', batch=64,
+      name='kinetics/600', batch=64,
       sizes=dict(num_answers=600, clip_size=(16, 224, 224)))
   config.task = dict(name='classify')
   config.model = dict(

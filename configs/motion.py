@@ -43,7 +43,7 @@ def get_config(arg=''):
     config.data.update(name='motion8/tiny', batch=8, eval_batch=20)
     config.steps, config.log_every, config.save_every = 4, 2, 4
     config.eval_every = 0
-    config.model.update(width=12, mlp=24, num_layers=2, patch=24)
+    config.model.update(width=12, mlp=24, num_layers=2, patch=16)
     if model == 'xvit':
       config.model.fused = 12
   return config

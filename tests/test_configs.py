@@ -21,7 +21,7 @@ NAMES = sorted(path.stem for path in (ROOT / 'configs').glob('*.py')
 PAIRS = [name for name in NAMES if f'bst_{name}' in NAMES]
 # test_commands.py and test_search.py train these.
 RUN = ('quickstart', 'bst_mcan_vqa', 'bst_mcan_gqa', 'bst_mcan_pictures',
-       'bst_uniter_vqa', 'bst_clip_vil_vqa', 'vit_fashion')
+       'bst_uniter_vqa', 'bst_clip_vil_vqa', 'motion', 'vit_fashion')
 EPOCH = 10.5  # Steps: ten whole batches.
 
 
@@ -47,7 +47,7 @@ def test_every_model_and_benchmark_has_a_teacher_and_its_sandwich():
                         for model in ('mcan', 'uniter', 'clip_vil')}
 
 
-# Pictures and clips with classes: what it takes is not on every machine.
+# ImageNet and Kinetics, whose sizes have tests of their own.
 UNTRAINED = ('ats_cvt', 'ats_deit_s', 'ats_ps_vit', 'ats_timesformer',
              'ats_xvit')
 

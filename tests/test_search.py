@@ -22,7 +22,7 @@ from bst_jax.data import single
 from bst_jax.elastic import Submodel
 from bst_jax.layers.sampler import Ats
 from bst_jax.models.vit import Model
-from configs import vit_fashion
+from configs import motion, vit_fashion
 import jax
 import made_up
 import numpy as np
@@ -138,6 +138,27 @@ def test_pictures_of_tokens(sampled, monkeypatch):
     assert drawn.std() > 10
   with pytest.raises(ValueError, match='samples none'):
     evaluate._check_shown(experiment.build(vit_fashion.get_config(), exp.sizes))
+
+
+@pytest.mark.parametrize('model', ['timesformer', 'xvit'])
+def test_videos_train_and_are_sampled(trained, model, tmp_path):
+  config = motion.get_config(f'{model},tiny')
+  config.data.manual_dir = str(trained.parent / 'files')
+  config.data.data_dir = str(trained.parent / 'data')
+  train.run(config, tmp_path / 'a')
+  dense = json.loads((tmp_path / 'a' / 'evaluation_test.json').read_text())
+  assert dense['unit'] == 'videos' and dense['prior'] == {'overall': 12.5}
+  limit = 0.95 * dense['rows'][0]['macs']
+  found = search.search(tmp_path / 'a', tmp_path / 'b',
+                        budget.Budget('macs', limit), '0', images=16)
+  row = evaluated(tmp_path / 'b', [elastic.FULL])['rows'][0]
+  assert row['mean_macs'] <= row['macs'] == found.macs <= limit
+
+  exp = experiment.load(tmp_path / 'b')
+  evaluate._show(exp, experiment.load_data(exp.config, tmp_path / 'b'),
+                 checkpoint.load_params(tmp_path / 'b', exp.shapes),
+                 elastic.FULL, 'test', 2, tmp_path / 'b', row)
+  assert (tmp_path / 'b' / 'tokens_test_w1_d1.png').exists()
 
 
 def test_training_goes_on_with_a_choice(sampled, tmp_path):
