@@ -86,7 +86,7 @@ def export(exp: experiment.Experiment, params: Any, submodel: str,
       'data': exp.config.data.name,
       'word_pieces': bool(exp.config.data.get('word_pieces')),
       'blank_regions': bool(exp.config.data.get('blank_regions')),
-      'image_fit': exp.config.data.get('image_fit', 'stretch'),
+      'image_fit': inputs.image_fit(exp.config.data),
       'task': exp.config.task.name,
       'model': exp.config.model.name, 'sizes': dict(exp.sizes),
       'inputs': {name: {'shape': ['B', *x.shape[1:]], 'dtype': str(x.dtype)}

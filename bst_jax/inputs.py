@@ -46,6 +46,12 @@ _FITS = {
 }
 
 
+def image_fit(data: Mapping[str, Any]) -> str:
+  """How a `config.data` brings pictures to size: 'crop' where they have classes.
+  """
+  return data.get('image_fit', 'stretch' if 'inputs' in data else 'crop')
+
+
 def _pixels(sizes):
   sides = sizes['image_size']  # A number, or height and width.
   sides = (sides, sides) if isinstance(sides, int) else tuple(sides)

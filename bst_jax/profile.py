@@ -9,10 +9,12 @@ from bst_jax import (
   cli,
   config_flag,
   costs,
+  elastic,
   experiment,
   latency,
   portable,
   scoring,
+  token_counts,
 )
 from bst_jax import workdir as workdirs
 import jax
@@ -62,8 +64,28 @@ def table(rows: list[Mapping[str, Any]], batch: int, convention: str) -> str:
        f'{r["latency_ms"]:.2f}', f'{pace(r) / largest:.2f}x',
        f'{r["utilisation"]:.0%}') for r in rows)]
   device = jax.devices()[0]
-  return (f'per question; latency of {batch} at a time on {device.device_kind}; '
+  return (f'per example; latency of {batch} at a time on {device.device_kind}; '
           'utilisation against a 2048 x 2048 matrix product\n' + scoring.aligned(lines))
+
+
+def slots(exp: experiment.Experiment, rows: list[Mapping[str, Any]],
+          workdir: pathlib.Path | None) -> str:
+  """Text: token slots of every sampling layer, and what evaluation counted."""
+  lines = [('submodel', 'layer', 'token slots')]
+  for row in rows:
+    model = exp.model.at(elastic.Submodel.parse(row['submodel']))
+    lines += [(row['submodel'], str(layer), str(width)) for layer, width in zip(
+        model.ats.blocks, model.ats.widths(model.slots))]
+  text = ('the multiply-accumulates are those of all slots, the class token not '
+          f'counted\n{scoring.aligned(lines)}')
+  counted = workdir and workdir / f'evaluation_{exp.config.data.eval}.json'
+  if not counted or not counted.exists():
+    return f'{text}\nbst_jax.evaluate counts the tokens that live in them.'
+  result = workdirs.read_json(workdir, counted.name)
+  mean = ', '.join(f'{r["submodel"]} {r["mean_macs"]:,.0f}'
+                   for r in result['rows'])
+  return (f'{text}\n\n{token_counts.table(result["rows"], scoring.aligned)}\n'
+          f'multiply-accumulates of an image for its own tokens: {mean}')
 
 
 def exported(folder: pathlib.Path, batch: int, runs: int) -> str:
@@ -106,6 +128,8 @@ def main() -> None:
       exp, params, exp.parse(_SUBMODEL.value), _BATCH.value,
       _RUNS.value)
   print(f'\n{table(rows, _BATCH.value, _CONVENTION.value)}\n')
+  if getattr(getattr(exp.model, 'ats', None), 'blocks', ()):
+    print(f'{slots(exp, rows, workdir)}\n')
   if workdir:
     workdirs.write_json(workdir, 'profile.json', {
         'batch': _BATCH.value, 'device': jax.devices()[0].device_kind,

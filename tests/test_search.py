@@ -12,12 +12,14 @@ from bst_jax import (
   experiment,
   extract,
   predict,
+  profile,
   scoring,
   search,
   sharding,
   token_counts,
   train,
 )
+from bst_jax import workdir as workdirs
 from bst_jax.data import single
 from bst_jax.elastic import Submodel
 from bst_jax.layers.sampler import Ats
@@ -113,6 +115,9 @@ def test_evaluation_counts_tokens(sampled):
   small = result['rows'][1]  # One of the two layers is left.
   assert [t['layer'] for t in small['tokens']] == [0]
   assert 'MACs of tokens' in scoring.table(result)
+  workdirs.write_json(output, 'evaluation_test.json', result)
+  told = profile.slots(experiment.load(output), result['rows'], output)
+  assert f'1x1 {row["mean_macs"]:,.0f}' in told
 
 
 def test_extraction_keeps_the_sampling(sampled, tmp_path):

@@ -5,6 +5,7 @@ import pathlib
 from typing import Any
 
 from absl import logging
+from bst_jax import inputs as inputs_lib
 from bst_jax.data import clips as clips_lib
 from bst_jax.data import image as image_lib
 from bst_jax.data import labels, records, tables, text, video, word_pieces
@@ -76,9 +77,7 @@ def _picture(config, sizes, path):
   decoder = tables.Decoder(inputs, sizes.get('num_regions', 0),
                            sizes.get('image_size', 0), path.name,
                            config.get('blank_regions', False),
-                           config.get(
-                               'image_fit', 'stretch' if 'inputs' in config
-                               else labels.DEFAULTS['image_fit']))
+                           inputs_lib.image_fit(config))
   return {k: x[None] for k, x in decoder(record).items()}
 
 

@@ -170,7 +170,7 @@ def _sample(share, valid, num_points, order, rule, anchor, method, form):
     flat = ~(1 - first > _FLAT)
     first = jnp.where(flat, 0.0, first)
     # The first point is the first candidate's, whatever rounding says.
-    upto = jnp.maximum(1, jnp.floor(
+    upto = jnp.maximum(1.0, jnp.floor(
         (edge - first) / (1 - first) * (num_points - 1)) + 1)
   # Points up to an edge are counted once and for all, so that none is lost and
   # none is given twice.
@@ -213,10 +213,11 @@ class _Sorted(NamedTuple):
 
   def behind(self, candidates, counts):
     """The largest of the counts of earlier candidates, or zero."""
-    n = self._by_place(jnp.where(candidates, counts, 0))
+    # As floats, which hold them exactly: ONNX has no maxima of integers.
+    n = self._by_place(jnp.where(candidates, counts, 0)).astype(jnp.float32)
     most = jax.lax.cummax(n, n.ndim - 1)[..., :-1]
-    return self._by_slot(
-        jnp.concatenate([jnp.zeros_like(n[..., :1]), most], -1))
+    return self._by_slot(jnp.concatenate(
+        [jnp.zeros_like(n[..., :1]), most], -1)).astype(counts.dtype)
 
 
 def _sorted(share, valid, order):
@@ -226,7 +227,7 @@ def _sorted(share, valid, order):
   if order == 'raster':
     slot = place = jnp.broadcast_to(jnp.arange(share.shape[-1]), share.shape)
   return _Sorted(rank, place, slot, jnp.cumsum(
-      jnp.take_along_axis(share, slot, -1), -1))
+      jnp.take_along_axis(share, slot, -1), axis=-1))
 
 
 class _Pairwise(NamedTuple):

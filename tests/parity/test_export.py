@@ -3,6 +3,7 @@ import json
 import pathlib
 
 from bst_jax import elastic, experiment, export, latency, portable, profile
+from bst_jax.models import vit
 from configs import bst_mcan_gqa, bst_mcan_vqa
 import jax
 import numpy as np
@@ -58,3 +59,19 @@ def test_a_difference_stops_the_export(exp, tmp_path, monkeypatch):
   with pytest.raises(ArithmeticError, match='it was not written'):
     export.export(exp, latency.random_params(exp), '1x1', ['onnx'], tmp_path)
   assert not list(tmp_path.iterdir())
+
+
+def test_sampled_tokens_are_exported():
+  """Sorting, cumulating and picking of tokens, in ONNX Runtime."""
+  model = vit.Model(7, image_size=24, patch=4, width=16, heads=4, mlp=32,
+                    num_layers=3, ats=dict(blocks=(0, 2), capacity=(25, 14)))
+  images = np.random.default_rng(0).integers(0, 256, (5, 24, 24, 3), np.uint8)
+  params = elastic.unbox(jax.jit(model.init)(
+      jax.random.key(0), {'image': images[:1]})['params'])
+  params = jax.tree.map(lambda p: 3 * p, params)  # Attention that differs.
+  run = lambda batch: model.apply({'params': params}, batch)
+  session = portable.Session(portable.onnx(run, {'image': images[:1]}))
+  for count in (1, 5):
+    want = np.asarray(run({'image': images[:count]}))
+    got = session({'image': images[:count]})
+    assert np.abs(got - want).max() < 1e-4 * np.abs(want).max()
