@@ -136,7 +136,8 @@ def _normalise(scores, valid):
   """float32[..., n] that sum to one; all zeros count as all equal."""
   scores = jnp.where(valid, scores.astype(jnp.float32), 0.0)
   total = scores.sum(-1, keepdims=True)
-  even = valid / jnp.maximum(valid.sum(-1, keepdims=True), 1)
+  even = valid.astype(jnp.float32)
+  even /= jnp.maximum(even.sum(-1, keepdims=True), 1.0)
   return jnp.where(total > 0, scores / jnp.maximum(total, 1e-12), even)
 
 

@@ -152,7 +152,7 @@ class Layer(nn.Module):
     across = lambda z: z.reshape(z.shape + (1,) * (x.ndim - 2))
     if self.stage is not None and self.soft:
       return x * across(tokens.gate).astype(x.dtype)
-    return jnp.where(across(tokens.valid), x, 0)
+    return jnp.where(across(tokens.valid), x, jnp.zeros_like(x))
 
 
 class PatchEmbed(nn.Module):
