@@ -9,7 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-_FADED = 0.18  # of a patch that is gone, before white
+# A patch that is gone: what is left of it, and the colour in front of it, which
+# neither dark nor bright pictures have.
+_FADED, _VEIL = 0.2, (96, 140, 230)
 
 
 def surviving(model: Any, params: Any, batch: Mapping[str, jax.Array],
@@ -55,7 +57,7 @@ def sheet(pixels: np.ndarray, alive: Mapping[int, np.ndarray],
     for place, (layer, lives) in enumerate(alive.items(), 1):
       mask = np.kron(lives[i].reshape(grid),
                      np.ones((height // grid[0], width // grid[1])))[..., None]
-      faded = 255 - _FADED * (255 - pixels[i].astype(np.float32))
+      faded = _FADED * pixels[i] + (1 - _FADED) * np.float32(_VEIL)
       row[place].imshow(np.where(mask, pixels[i], faded).astype(np.uint8))
       row[place].set_xlabel(f'{lives[i].sum()}', fontsize=6, labelpad=1)
       if i == 0:
