@@ -118,6 +118,10 @@ def test_every_image_pays_for_its_own_tokens():
   each = model.token_macs({3: counts[:, 0], 7: counts[:, 1]})
   for row, macs in zip(counts, each, strict=True):
     assert macs == model.token_macs(row)
+  # As devices count them; billions do not fit into 32 bits.
+  few = counts.astype(np.int32)
+  assert (model.token_macs([few[:, 0], few[:, 1]]) == each).all()
+  assert each.max() > 2 ** 31
   with pytest.raises(ValueError, match=r'layers \[3\].*sample are \[3, 7\]'):
     model.token_macs({3: 5})
 

@@ -25,7 +25,8 @@ def by_layer(blocks: Sequence[int],
   if set(counts) != set(blocks):
     raise ValueError(f'counts are of the layers {sorted(counts)}, but those '
                      f'that sample are {list(blocks)}; give one for each.')
-  return {block: np.asarray(counts[block]) for block in blocks}
+  # Of 64 bits: the products of networks that are used do not fit into 32.
+  return {block: np.asarray(counts[block], np.int64) for block in blocks}
 
 
 def layer_macs(tokens: Any, kept: Any, width: int, mlp: int,
