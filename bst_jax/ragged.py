@@ -143,7 +143,8 @@ class _Layer:
       x, h = x[source], h[source]
     q = self._apply('attention/query', h)[new.at]           # [B, n, h, K]
     probs = _attend(q, k, rows.there, x.dtype)
-    z = jnp.einsum('bhnm,bmhk->bnhk', probs, v)[new.image, new.slot]
+    z = jnp.einsum('bhnm,bhmk->bhnk', probs, v.swapaxes(1, 2))
+    z = z.swapaxes(1, 2)[new.image, new.slot]               # [T, h, K]
     x = x + self._apply('attention/out', z)                 # [T, d]
     z = self._apply('ffn/fc1', self._apply('norm2', x))
     z = jax.nn.gelu(z, approximate=False)
@@ -165,6 +166,8 @@ class _Layer:
 
 
 def _attend(q, k, there, dtype):
-  scores = jnp.einsum('bnhk,bmhk->bhnm', q * q.shape[-1] ** -0.5, k,
-                      preferred_element_type=dtype)
+  # Heads first, as in `layers.attention`.
+  scores = jnp.einsum(
+      'bhnk,bhmk->bhnm', (q * q.shape[-1] ** -0.5).swapaxes(1, 2),
+      k.swapaxes(1, 2), preferred_element_type=dtype)
   return masked_softmax(scores, there[:, None, None, :])
