@@ -12,7 +12,7 @@ import dataclasses
 import functools
 from typing import Any
 
-from bst_jax import elastic, sharding, token_counts
+from bst_jax import elastic, inputs, sharding, token_counts
 from bst_jax.budget import Budget
 from bst_jax.experiment import Experiment
 from bst_jax.layers.sampler import Ats
@@ -59,8 +59,8 @@ def counter(exp: Experiment, params: Any, ats: Ats, batches: Iterable,
     found = []
     for batch in batches:
       real = np.asarray(batch['mask'], bool)
-      inputs = {k: v for k, v in batch.items() if k in ('image', 'clip')}
-      got = jax.device_get(run(params, sharding.place(inputs, mesh), points))
+      read = {k: v for k, v in batch.items() if k in inputs.KINDS}
+      got = jax.device_get(run(params, sharding.place(read, mesh), points))
       found.append(got[np.repeat(real, len(got) // len(real))])
     return np.concatenate(found)
 

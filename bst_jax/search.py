@@ -10,7 +10,6 @@ from bst_jax import (
   calibration,
   checkpoint,
   cli,
-  elastic,
   experiment,
   sharding,
 )
@@ -139,7 +138,6 @@ def main() -> None:
   workdir = pathlib.Path(cli.required(_WORKDIR))
   output = pathlib.Path(cli.required(_OUTPUT))
   budget = Budget.parse(cli.required(_BUDGET))
-  elastic.check_name(_METHOD.value, METHODS, 'method to search')
   found = search(workdir, output, budget, _BLOCKS.value, _SELECTION.value,
                  _IMAGES.value, _QUANTILE.value, _MULTIPLE.value, _STEP.value)
   ats = found.ats

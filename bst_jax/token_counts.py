@@ -23,16 +23,21 @@ def read(intermediates: Any) -> dict[str, jax.Array]:
     count, overflow: int32[B, L], or int32[B, L, T] where frames are counted;
     nothing where nothing samples.
   """
-  found = {'count': {}, 'overflow': {}}
+  found = {kind: sown(intermediates, kind) for kind in ('count', 'overflow')}
+  return {kind: jnp.stack([*by.values()], 1)
+          for kind, by in found.items() if by}
+
+
+def sown(intermediates: Any, kind: str) -> dict[int, jax.Array]:
+  """{sampling layer: what it sowed by the name `kind`}, in their order."""
+  found = {}
   for path, leaf in jax.tree_util.tree_flatten_with_path(intermediates)[0]:
     names = [str(getattr(part, 'key', part)) for part in path]
-    kind = next((name for name in names if name in found), None)
-    if kind:
-      numbers = [int(n) for name in names
-                 for n in re.findall(r'^layer_(\d+)$', name)]
-      found[kind][tuple(numbers)] = leaf
-  return {kind: jnp.stack([by[at] for at in sorted(by)], 1)
-          for kind, by in found.items() if by}
+    if kind in names:
+      layers = [int(n) for name in names
+                for n in re.findall(r'^layer_(\d+)$', name)]
+      found[layers[-1]] = leaf
+  return dict(sorted(found.items()))
 
 
 class Tally:

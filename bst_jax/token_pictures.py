@@ -1,10 +1,9 @@
 """Pictures of what token sampling does: which patches live, and how many."""
 from collections.abc import Mapping, Sequence
 import pathlib
-import re
 from typing import Any
 
-from bst_jax import files
+from bst_jax import files, token_counts
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,16 +19,10 @@ def surviving(model: Any, params: Any, batch: Mapping[str, jax.Array],
 
   Where frames are sampled apart they are bool[B, T, slots].
   """
-  _, sown = model.apply({'params': params}, batch, mutable=['intermediates'])
-  found = {}
-  for path, leaf in jax.tree_util.tree_flatten_with_path(sown)[0]:
-    names = [str(getattr(part, 'key', part)) for part in path]
-    if 'token_ids' in names:
-      layer = [int(n) for name in names
-               for n in re.findall(r'^layer_(\d+)$', name)]
-      sites = jnp.arange(model.slots)[:, None]
-      found[layer[-1]] = np.asarray((leaf[..., None, :] == sites).any(-1))
-  return dict(sorted(found.items()))
+  _, found = model.apply({'params': params}, batch, mutable=['intermediates'])
+  sites = jnp.arange(model.slots)[:, None]
+  return {layer: np.asarray((ids[..., None, :] == sites).any(-1))
+          for layer, ids in token_counts.sown(found, 'token_ids').items()}
 
 
 def sheet(pixels: np.ndarray, alive: Mapping[int, np.ndarray],

@@ -10,13 +10,16 @@ from flax import linen as nn
 _AXES = {'width': 'embed', 'heads': 'heads', 'mlp': 'mlp', 'fused': 'fused'}
 
 
-def narrowed(model: nn.Module, sub: Submodel) -> nn.Module:
+def narrowed(model: nn.Module, sub: Submodel,
+             sampled: Order | None = None) -> nn.Module:
   """The ordinary smaller model that `sub` is of a transformer backbone.
 
   Args:
     model: has `num_layers` and some of the sizes `width`, `heads`, `mlp` and
       `fused`; each a number, or one for every stage.
     sub: the part to keep.
+    sampled: the stack that `model.ats` samples tokens in, if it does; its
+      layers sample as before.
 
   Raises:
     ValueError: it would keep a part of a unit or of a layer.
@@ -24,7 +27,10 @@ def narrowed(model: nn.Module, sub: Submodel) -> nn.Module:
   sizes = {field: _kept(lambda size, axis=axis: sub.units(Axis(axis, size)),
                         getattr(model, field))
            for field, axis in _AXES.items() if hasattr(model, field)}
-  return model.clone(num_layers=_kept(sub.count, model.num_layers), **sizes)
+  sizes['num_layers'] = _kept(sub.count, model.num_layers)
+  if sampled is not None:
+    sizes['ats'] = model.ats.at(sub.layers(sampled))
+  return model.clone(**sizes)
 
 
 def _kept(of, size):

@@ -1,5 +1,5 @@
 """What vision transformers share: patches, layers, the seam of their tokens."""
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 import functools
 from typing import Any, NamedTuple
 
@@ -66,6 +66,25 @@ class Tokens(NamedTuple):
     ids = jnp.take_along_axis(self.ids, picked.index, 1)
     return self._replace(x=x, valid=join(front, picked.valid), gate=gate,
                          ids=jnp.where(picked.valid, ids, -1))
+
+
+def rising(rate: float, count: int) -> list[float]:
+  """Chances of `count` layers to be skipped: from zero in the first to `rate`.
+  """
+  return [rate * place / max(count - 1, 1) for place in range(count)]
+
+
+def layer_options(layers: Sequence[int], rates: Sequence[float],
+                  stages: Mapping[int, Stage]) -> dict[str, dict[str, Any]]:
+  """What each of the layers that run takes for itself, as `Stack.options`.
+
+  Args:
+    layers: numbers of those that run.
+    rates: `depth_dropout` of each.
+    stages: the sampling of tokens in some of them.
+  """
+  return {f'layer_{i}': dict(depth_dropout=rate, stage=stages.get(i))
+          for i, rate in zip(layers, rates, strict=True)}
 
 
 class Layer(nn.Module):

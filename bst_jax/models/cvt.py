@@ -14,7 +14,7 @@ from bst_jax.layers.dropout import Dropout, seed_of
 from bst_jax.layers.linear import Dense, named
 from bst_jax.layers.sampler import Ats
 from bst_jax.layers.stack import narrowed, Stack
-from bst_jax.layers.vit import Tokens
+from bst_jax.layers.vit import layer_options, rising, Tokens
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
@@ -157,9 +157,7 @@ class Model(nn.Module):
 
   def at(self, sub: Submodel) -> 'Model':
     """The ordinary smaller model that `sub` is; its layers sample as before."""
-    small = narrowed(self.clone(ats=None), sub)
-    layers = sub.layers(list(self.stacks.values())[-1])
-    return small.clone(ats=self.ats.at(layers))
+    return narrowed(self, sub, list(self.stacks.values())[-1])
 
   def token_macs(self, counts: Mapping[int, Any] | Sequence[Any] = ()) -> Any:
     """Multiply-accumulates of each image, by the tokens that live in it.
@@ -227,23 +225,21 @@ class Model(nn.Module):
     ats = self.ats if lead else Ats()
     x = Dropout(self.dropout, name=f'dropout_{i}')(
         x.reshape(shape[0], -1, shape[-1]), seed)           # [B, h w, d]
-    options = {f'layer_{j}': {} for j in layers}
+    rates, stages = len(layers) * [0.0], {}
     if lead:
       token = self.param('class_token', named(
           _INIT['kernel_init'], embed))[:shape[-1]]
       token = jnp.broadcast_to(token, (shape[0], 1, shape[-1]))
       x = jnp.concatenate([token.astype(x.dtype), x], 1)
-      for place, j in enumerate(layers):
-        options[f'layer_{j}']['depth_dropout'] = (
-            self.depth_dropout * place / max(len(layers) - 1, 1))
-      for j, stage in ats.stages(layers, self.slots, lead).items():
-        options[f'layer_{j}']['stage'] = stage
+      rates = rising(self.depth_dropout, len(layers))
+      stages = ats.stages(layers, self.slots, lead)
     layer = functools.partial(
         cvt.Layer, embed, Axis('heads', self.heads[i]),
         Axis('mlp', self.mlp[i]), norm, ACTIVATIONS[self.activation],
         grid=self.grids[i], lead=lead, dropped=self.dropped,
         score_stride1=self.score_stride1, dropout=self.dropout,
         dtype=self.dtype, soft=ats.grad != 'hard', **_INIT)
-    x = Stack(layer, order, self.remat, options, name=f'stage_{i}')(
-        Tokens.start(x, lead, ats), sub=sub, seed=seed).x
+    x = Stack(layer, order, self.remat, layer_options(layers, rates, stages),
+              name=f'stage_{i}')(
+                  Tokens.start(x, lead, ats), sub=sub, seed=seed).x
     return x[:, 0] if lead else x.reshape(shape)

@@ -15,7 +15,7 @@ from bst_jax.layers.dropout import seed_of
 from bst_jax.layers.linear import Dense, named
 from bst_jax.layers.sampler import Ats
 from bst_jax.layers.stack import narrowed, Stack
-from bst_jax.layers.vit import Layer, Tokens
+from bst_jax.layers.vit import Layer, layer_options, rising, Tokens
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
@@ -116,14 +116,14 @@ class Model(nn.Module):
 
   def at(self, sub: Submodel) -> 'Model':
     """The ordinary smaller model that `sub` is; its layers sample as before."""
-    small = narrowed(self.clone(ats=None), sub)
-    looking, behind = map(sub.layers, self.stacks.values())
+    small = narrowed(self, sub, self.stacks['encoder'])
+    looking = sub.layers(self.stacks['sampling'])
     if looking[-1] != self.sampling_layers - 1:
       raise ValueError(
           f'strategy {self.strategy!r} keeps the sampling layers {looking} of '
           f'{self.sampling_layers} at depth {sub.depth}, but the last one ends '
           'the search; choose strategy middle, uniform or keep_last.')
-    return small.clone(sampling_layers=len(looking), ats=self.ats.at(behind))
+    return small.clone(sampling_layers=len(looking))
 
   def token_macs(self, counts: Mapping[int, Any] | Sequence[Any] = ()) -> Any:
     """Multiply-accumulates of each image, by the tokens that live in it.
@@ -174,8 +174,7 @@ class Model(nn.Module):
         _gelu, dropout=self.dropout, dtype=self.dtype, qkv_bias=False, **_INIT)
     looking, behind = self.stacks.values()
     first, rest = sub.layers(looking), sub.layers(behind)
-    rates = [self.depth_dropout * i / max(len(first) + len(rest) - 1, 1)
-             for i in range(len(first) + len(rest))]
+    rates = rising(self.depth_dropout, len(first) + len(rest))
 
     image = pixels.normalised(batch['image'], self.sides, self.mean, self.std)
     grid = progressive.Stem(*self.stem, embed, self.dtype, name='stem')(
@@ -192,10 +191,8 @@ class Model(nn.Module):
                       embed, _INIT['kernel_init'], name='places')(sub),
                   sub=sub, seed=seed).x                     # [B, n, d]
 
-    options = {f'layer_{i}': dict(depth_dropout=rate)
-               for i, rate in zip(rest, rates[len(first):])}
-    for i, stage in self.ats.stages(rest, self.slots, 1).items():
-      options[f'layer_{i}']['stage'] = stage
+    options = layer_options(rest, rates[len(first):],
+                            self.ats.stages(rest, self.slots, self.lead))
     token = self.param('class_token', named(
         _INIT['kernel_init'], embed))[:x.shape[-1]]
     token = jnp.broadcast_to(token, (len(x), 1, x.shape[-1])).astype(x.dtype)

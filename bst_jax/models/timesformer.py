@@ -20,7 +20,7 @@ from bst_jax.layers.dropout import Dropout, seed_of
 from bst_jax.layers.linear import Dense, named
 from bst_jax.layers.sampler import Ats
 from bst_jax.layers.stack import narrowed, Stack
-from bst_jax.layers.vit import PatchEmbed, Tokens
+from bst_jax.layers.vit import layer_options, PatchEmbed, rising, Tokens
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
@@ -121,8 +121,7 @@ class Model(nn.Module):
 
   def at(self, sub: Submodel) -> 'Model':
     """The ordinary smaller model that `sub` is; its layers sample as before."""
-    layers = sub.layers(self.stacks['encoder'])
-    return narrowed(self.clone(ats=None), sub).clone(ats=self.ats.at(layers))
+    return narrowed(self, sub, self.stacks['encoder'])
 
   def token_macs(self, counts: Mapping[int, Any] | Sequence[Any] = ()) -> Any:
     """Multiply-accumulates of each clip, by the sites that live in it.
@@ -175,12 +174,9 @@ class Model(nn.Module):
         fill=self.ats.fill, **_INIT)
     order = self.stacks['encoder']
     layers = sub.layers(order)
-    options = {f'layer_{i}': dict(
-        depth_dropout=self.depth_dropout * place / max(len(layers) - 1, 1))
-               for place, i in enumerate(layers)}
-    for i, stage in self.ats.stages(layers, self.slots, self.lead,
-                                    self.frames).items():
-      options[f'layer_{i}']['stage'] = stage
+    options = layer_options(
+        layers, rising(self.depth_dropout, len(layers)),
+        self.ats.stages(layers, self.slots, self.lead, self.frames))
 
     tokens = self._tokens(batch['clip'], embed, sub, seed)
     x = Stack(layer, order, self.remat, options, name='encoder')(

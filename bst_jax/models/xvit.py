@@ -19,7 +19,13 @@ from bst_jax.layers.linear import named
 from bst_jax.layers.sampler import Ats
 from bst_jax.layers.stack import narrowed, Stack
 from bst_jax.layers.temporal_shift import shift
-from bst_jax.layers.vit import Layer, PatchEmbed, Tokens
+from bst_jax.layers.vit import (
+  Layer,
+  layer_options,
+  PatchEmbed,
+  rising,
+  Tokens,
+)
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
@@ -136,8 +142,7 @@ class Model(nn.Module):
 
   def at(self, sub: Submodel) -> 'Model':
     """The ordinary smaller model that `sub` is; its layers sample as before."""
-    layers = sub.layers(self.stacks['encoder'])
-    return narrowed(self.clone(ats=None), sub).clone(ats=self.ats.at(layers))
+    return narrowed(self, sub, self.stacks['encoder'])
 
   def token_macs(self, counts: Mapping[int, Any] | Sequence[Any] = ()) -> Any:
     """Multiply-accumulates of each clip, by the tokens that live in its frames.
@@ -200,13 +205,10 @@ class Model(nn.Module):
         mix=mix, **part)
     order = self.stacks['encoder']
     layers = sub.layers(order)
-    options = {f'layer_{i}': dict(
-        depth_dropout=self.depth_dropout * place / max(len(layers) - 1, 1))
-               for place, i in enumerate(layers)}
-    for i, stage in self.ats.stages(
-        layers, self.slots, self.lead,
-        self.segment if self.share == 'group' else 1).items():
-      options[f'layer_{i}']['stage'] = stage
+    options = layer_options(
+        layers, rising(self.depth_dropout, len(layers)), self.ats.stages(
+            layers, self.slots, self.lead,
+            self.segment if self.share == 'group' else 1))
 
     tokens = self._tokens(batch['clip'], embed, sub, seed)
     x = Stack(layer, order, self.remat, options, name='encoder')(
