@@ -10,9 +10,7 @@ from bst_jax import (
   elastic,
   experiment,
   interrupt,
-  methods,
-  optimizers,
-  schedules,
+  program,
   scoring,
   sharding,
 )
@@ -80,26 +78,14 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path,
   sharding.check_batch(data.example, mesh)
 
   total = experiment.total_steps(config, data)
-  rate = schedules.create(config.schedule, config.optimizer.lr, data.epoch,
-                          total)
-  tx = optimizers.create(config.optimizer, config.schedule, exp.shapes,
-                         data.epoch, total, exp.frozen_parts)
-  method = methods.create(
-      config.method, model=exp.model, task=exp.task, tx=tx, axes=exp.axes,
-      space=exp.space, micro_batches=config.micro_batches)
-  if method.pretrained and init_from is None:
+  job = program.make(exp, mesh, data.epoch, total)
+  if job.method.pretrained and init_from is None:
     raise ValueError(
         f'method {config.method.name} learns from a frozen teacher, but there '
         'is none: set config.init_from to the workdir of a trained full model, '
         'or config.method.teacher to inplace.')
   if init_from is not None:
-    experiment.check_start(data, init_from, method.pretrained)
-
-  rng = jax.random.key(config.seed)
-  where = sharding.shardings(
-      jax.eval_shape(method.init, rng, exp.boxed), mesh, config.rules)
-  step = jax.jit(_split(method.step), donate_argnums=0,
-                 out_shardings=(where.replace(frozen=None), None))
+    experiment.check_start(data, init_from, job.method.pretrained)
 
   with jax.set_mesh(mesh), checkpoint.Store(
       workdir, save_every=config.save_every, keep=config.keep) as store:
@@ -107,7 +93,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path,
     if first > total:
       raise ValueError(f'{workdir} is at step {first}, the config ends at '
                        f'{total}; raise its steps or use a new --workdir.')
-    now = _start(method, exp, rng, where, init_from, first)
+    now = _start(job, exp, init_from, first)
     frozen, now = now.frozen, now.replace(frozen=None)
     batches = data.train()
     if first:
@@ -121,8 +107,8 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path,
 
     logging.info('%s', _about(exp, mesh, first, total, init_from))
     if first < total:
-      now = _loop(config, workdir, store, step, now, frozen, batches, mesh,
-                  first, total, rate, _watch(config, exp, data, mesh))
+      now = _loop(config, workdir, store, job, now, frozen, batches, mesh,
+                  first, total, _watch(config, exp, data, mesh))
     if config.evaluate_at_end and not (
         first == total and _evaluated(config, workdir)):
       result = scoring.evaluate(exp, data, now.params, exp.space.submodels,
@@ -132,8 +118,8 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path,
   return now.replace(frozen=frozen)
 
 
-def _loop(config, workdir, store, step, now, frozen, batches, mesh, first,
-          total, rate, watch):
+def _loop(config, workdir, store, job, now, frozen, batches, mesh, first,
+          total, watch):
   window, began, checked = [], time.monotonic(), first
 
   with metrics_lib.Writer(
@@ -141,7 +127,7 @@ def _loop(config, workdir, store, step, now, frozen, batches, mesh, first,
       enabled=jax.process_index() == 0) as writer, interrupt.Interrupt() as stop:
     for n in range(first + 1, total + 1):
       batch = next(batches)
-      now, metrics = step(now, frozen, sharding.place(batch, mesh))
+      now, metrics = job.step(now, frozen, sharding.place(batch, mesh))
       window.append(metrics)
       if n == first + 1:
         jax.block_until_ready(metrics)
@@ -155,7 +141,7 @@ def _loop(config, workdir, store, step, now, frozen, batches, mesh, first,
           metrics_lib.check_finite(values, checked + i + 1)
         seconds = time.monotonic() - began
         writer.write(n, _mean(window) | {
-            'lr': float(rate(n - 1)),
+            'lr': float(job.rate(n - 1)),
             'examples_per_s': config.data.batch * len(window) / seconds})
         window, began, checked = [], time.monotonic(), n
       if config.eval_every and n % config.eval_every == 0 and not last:
@@ -171,24 +157,9 @@ def _loop(config, workdir, store, step, now, frozen, batches, mesh, first,
   return now
 
 
-def _split(step):
-  """The method's step with the frozen part as an argument of its own.
-
-  It is not donated: nothing ever replaces it. A step that is traced again
-  would be compiled again, in silence: that is an error.
-  """
-  traced = []
-
-  def run(now, frozen, batch):
-    assert not traced, 'the step was traced twice: a batch changed its shape.'
-    traced.append(True)
-    now, metrics = step(now.replace(frozen=frozen), batch)
-    return now.replace(frozen=None), metrics
-  return run
-
-
-def _start(method, exp, rng, where, init_from, first):
+def _start(job, exp, init_from, first):
   """The state before the first step: from a workdir, or random."""
+  rng = jax.random.key(exp.config.seed)
   if init_from is not None:
     params = checkpoint.load_params(init_from, exp.shapes)
   elif first:  # What is restored replaces it: any values will do.
@@ -196,10 +167,11 @@ def _start(method, exp, rng, where, init_from, first):
   else:
     init = lambda rng: elastic.unbox(exp.model.init(
         rng, experiment.example(exp.sizes))['params'])
-    params = jax.jit(init, out_shardings=where.params)(rng)
+    params = jax.jit(init, out_shardings=job.where.params)(rng)
   # Copies: what is trained is donated, a teacher with the same values is not.
-  begin = lambda rng, params: jax.tree.map(jnp.copy, method.init(rng, params))
-  return jax.jit(begin, out_shardings=where)(rng, params)
+  begin = lambda rng, params: jax.tree.map(
+      jnp.copy, job.method.init(rng, params))
+  return jax.jit(begin, out_shardings=job.where)(rng, params)
 
 
 def _watch(config, exp, data, mesh):
