@@ -19,6 +19,10 @@ from bst_jax.layers.sampler import Ats
 import jax
 import numpy as np
 
+# Grid points that are tried, over tokens: several points may choose one token,
+# so that more of them keep more, with ever less of a difference.
+_MOST = 8
+
 
 @dataclasses.dataclass(frozen=True)
 class Found:
@@ -127,24 +131,29 @@ def search(exp: Experiment, params: Any, ats: Ats, batches: Iterable,
         f'{mean:,.0f} for the tokens of an image')
     return result
 
-  low, high = (1 if ats.method == 'topk' else 2), slots
-  best = at(high)
-  if not budget.allows(vars(best)):
-    best = at(low)
-    if not budget.allows(vars(best)):
+  least, most = (1, slots) if ats.method == 'topk' else (2, _MOST * slots)
+  fits, high, found = 0, slots, at(slots)
+  while budget.allows(vars(found)) and high < most:
+    fits, kept, high = high, found, min(2 * high, most)
+    found = at(high)
+  if budget.allows(vars(found)):
+    return dataclasses.replace(found, tried=tuple(tried))
+  if not fits:
+    fits, kept = least, at(least)
+    if not budget.allows(vars(kept)):
       raise ValueError(
           f'the budget {budget} cannot be met by sampling in the layers '
-          f'{list(ats.blocks)}: with {low} points it is '
-          f'{getattr(best, budget.key):,.4g} still. Raise the budget, or sample '
+          f'{list(ats.blocks)}: with {least} points it is '
+          f'{getattr(kept, budget.key):,.4g} still. Raise the budget, or sample '
           'in earlier layers (--blocks).')
-    while high - low > 1:
-      middle = (low + high) // 2
-      found = at(middle)
-      if budget.allows(vars(found)):
-        low, best = middle, found
-      else:
-        high = middle
-  return dataclasses.replace(best, tried=tuple(tried))
+  while high - fits > 1:
+    middle = (fits + high) // 2
+    found = at(middle)
+    if budget.allows(vars(found)):
+      fits, kept = middle, found
+    else:
+      high = middle
+  return dataclasses.replace(kept, tried=tuple(tried))
 
 
 def layers(text: str, num_layers: int) -> tuple[int, ...]:

@@ -1,5 +1,5 @@
 """Meshes, and shardings of parameters from the names of their axes."""
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import math
 from typing import Any
 
@@ -64,6 +64,31 @@ def shardings(abstract: Any, mesh: Mesh,
     return NamedSharding(mesh, PartitionSpec(*entries))
 
   return jax.tree.map(place, nn.unbox(abstract), specs)
+
+
+def on_own_rows(fun: Callable, mean: bool = False) -> Callable:
+  """(whole, key, rows) -> sums over the devices of what `fun` gives for theirs.
+
+  On the mesh that `jax.set_mesh` set; without one, `fun` itself. Left to the
+  compiler, every gradient would be reduced where it is made, once a submodel.
+
+  Args:
+    fun: (whole, key, rows) -> tree of arrays; runs on every device with all of
+      `whole` and with its own part of the leading axes of `rows`.
+    mean: the mean over the devices instead.
+  """
+  mesh = jax.sharding.get_abstract_mesh()
+  axes = tuple(mesh.axis_names)
+  if not axes:
+    return fun
+  reduce = jax.lax.pmean if mean else jax.lax.psum
+  everywhere = PartitionSpec()
+  return jax.shard_map(
+      lambda *args: reduce(fun(*args), axes),
+      in_specs=(everywhere, everywhere, PartitionSpec(axes)),
+      out_specs=everywhere,
+      # It would reduce each gradient on its own, as the compiler does.
+      check_vma=False)
 
 
 def check_batch(batch: Mapping[str, Any], mesh: Mesh) -> None:

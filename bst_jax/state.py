@@ -2,6 +2,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from bst_jax import sharding
 from flax import struct
 import jax
 import jax.numpy as jnp
@@ -62,40 +63,63 @@ def update(state: TrainState, grads: Any, tx: optax.GradientTransformation,
       params=optax.apply_updates(state.params, updates)), metrics
 
 
-def accumulate(grads_of: Callable, batch: Any, micro: int, rng: jax.Array,
+def accumulate(grads_of: Callable, state: TrainState, batch: Any, micro: int,
                mean: bool = False):
-  """Sums `grads_of(micro_batch, key)` over `micro` equal parts of a batch.
+  """Sums `grads_of` over the parts of a batch, and over the mesh that is set.
+
+  Every device works on its own rows with the whole parameters, part after part,
+  and the devices meet once, when all sums are done: a step moves the bytes of
+  its gradients a single time, however many submodels and parts it has.
 
   Args:
-    grads_of: (batch, key) -> (grads, metrics); called with a fresh key for
-      every part, so that each makes its own draws.
-    batch: arrays whose leading axes `micro` divides.
+    grads_of: (state, batch, key) -> (grads, metrics), of a state without its
+      optimiser; called with a fresh key for every part, so that each makes its
+      own draws, the same on all devices.
+    state: before the step. All keys derive from its rng and step.
+    batch: arrays whose leading axes start with that of pictures or examples,
+      which devices and `micro` divide.
     micro: number of parts, 1 = none.
-    rng: key of the step.
-    mean: average over the parts instead, as losses that are means need.
+    mean: average over parts and devices instead, as losses that are means need.
 
   Returns:
     The summed (or averaged) gradients and metrics.
   """
-  if micro == 1:
-    return grads_of(batch, rng)
+  key = jax.random.fold_in(state.rng, state.step)
 
-  def split(name, x):
-    if x.shape[0] % micro:
-      raise ValueError(
-          f'{micro} micro-batches do not divide the {x.shape[0]} rows of '
-          f'{name!r}; choose config.micro_batches and data.batch so that both '
-          'questions and pictures are multiples of it.')
-    return x.reshape(micro, -1, *x.shape[1:])
+  def of_device(state, key, batch):
+    if micro == 1:
+      return grads_of(state, batch, key)
+    parts = _parts(batch, micro)
+    keys = jax.random.split(key, micro)
+    shapes = jax.eval_shape(
+        grads_of, state, jax.tree.map(lambda x: x[0], parts), keys[0])
+    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
 
-  parts = {name: split(name, x) for name, x in batch.items()}
-  keys = jax.random.split(rng, micro)
-  shapes = jax.eval_shape(
-      grads_of, jax.tree.map(lambda x: x[0], parts), keys[0])
-  zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+    def add(total, part):
+      return jax.tree.map(jnp.add, total, grads_of(state, *part)), None
 
-  def add(total, part):
-    return jax.tree.map(jnp.add, total, grads_of(*part)), None
+    total = jax.lax.scan(add, zeros, (parts, keys))[0]
+    return jax.tree.map(lambda x: x / micro, total) if mean else total
 
-  total = jax.lax.scan(add, zeros, (parts, keys))[0]
-  return jax.tree.map(lambda x: x / micro, total) if mean else total
+  return sharding.on_own_rows(of_device, mean)(
+      state.replace(opt_state=None), key, batch)
+
+
+def _parts(batch, micro):
+  """Arrays [rows, …] as [micro, rows / micro, …].
+
+  A part takes every `micro`-th picture with all its questions, so that it has
+  the same ones on any number of devices.
+  """
+  pictures = min(x.shape[0] for x in batch.values())
+  if pictures % micro:
+    raise ValueError(
+        f'{micro} micro-batches do not divide the {pictures} pictures or '
+        'examples that a device has of a batch; choose config.micro_batches '
+        'and data.batch so that they do.')
+
+  def split(x):
+    x = x.reshape(pictures // micro, micro, -1, *x.shape[1:])
+    return x.swapaxes(0, 1).reshape(micro, -1, *x.shape[3:])
+
+  return {name: split(x) for name, x in batch.items()}

@@ -1,5 +1,7 @@
 """What every backbone owes: shapes, finite slopes, padding, dtype, dropout."""
-from bst_jax import elastic
+from bst_jax import costs, elastic
+from bst_jax.layers import stack as stacks
+import chex
 import jax
 import jax.numpy as jnp
 import models
@@ -96,6 +98,29 @@ def test_remat_changes_no_number():
   got = models.run(model.clone(remat=True), params, batch, sub=half)
   np.testing.assert_allclose(got, models.run(model, params, batch, sub=half),
                              atol=1e-6)
+
+
+@pytest.mark.parametrize('name', ['mcan_vqa', 'uniter'])
+def test_scan_changes_no_number(name):
+  model, batch, params, _ = models.build(name, num_layers=2)
+  scanned = model.clone(scan=True, remat=True)
+  part = elastic.Submodel('1/2', '1')
+  loss = lambda model, params: (model.apply(
+      {'params': params}, batch, sub=part) ** 2).sum()
+  got, want = (jax.value_and_grad(loss, 1)(m, params) for m in (scanned, model))
+  chex.assert_trees_all_close(got, want, rtol=1e-4, atol=1e-5)
+  assert (costs.of(scanned, params, batch).macs ==
+          costs.of(model, params, batch).macs)
+  draw = lambda seed: models.run(scanned, params, batch, seed=seed)
+  np.testing.assert_array_equal(draw(1), draw(1))
+  assert np.abs(draw(1) - draw(2)).max() > 1e-3
+
+
+def test_layers_that_differ_are_not_scanned():
+  stack = stacks.Stack(None, elastic.Order(2), options={'layer_1': {'a': 1}},
+                       scan=True, name='encoder')
+  with pytest.raises(ValueError, match="those of 'encoder' differ"):
+    stack.apply({'params': {}}, jnp.ones((1, 2)))
 
 
 def test_models_are_found_by_name():

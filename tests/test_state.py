@@ -31,5 +31,5 @@ def test_parts_of_a_batch_give_the_gradients_of_the_whole():
 
 def test_parts_must_divide_the_batch():
   with pytest.raises(ValueError, match=(
-      "3 micro-batches do not divide the 8 rows of .*config.micro_batches")):
+      "3 micro-batches do not divide the 8 pictures .*config.micro_batches")):
     sgd_step(3)

@@ -36,8 +36,10 @@ class Dropout(nn.Module):
     counter = jnp.zeros(shape, jnp.uint32)
     stride = 1
     for axis in reversed(range(x.ndim)):
-      counter += jax.lax.broadcasted_iota(
-          jnp.uint32, shape, axis) * jnp.uint32(stride)
+      place = jax.lax.broadcasted_iota(jnp.uint32, shape, axis)
+      if not axis:
+        place += _first_row(shape[0])
+      counter += place * jnp.uint32(stride)
       stride *= shape[axis]
     noise = _mix(_mix(counter + key) ^ key)
     threshold = min(round(self.rate * 2 ** 32), 2 ** 32 - 1)
@@ -53,6 +55,16 @@ def seed_of(key: jax.Array) -> jax.Array:
 def reseed(seed: jax.Array, place: str) -> jax.Array:
   """uint32[] seed of a place in a model, whatever the order of calls."""
   return _mix(seed ^ jnp.uint32(zlib.crc32(place.encode())))
+
+
+def _first_row(rows):
+  """Number in the whole batch of the first of a device's `rows`.
+
+  Zero, unless the step works on every device's own rows (sharding.on_own_rows).
+  """
+  axes = jax.sharding.get_abstract_mesh().manual_axes
+  first = jax.lax.axis_index(tuple(axes)) * rows if axes else 0
+  return jnp.uint32(first)
 
 
 def _mix(x):

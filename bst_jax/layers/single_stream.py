@@ -37,6 +37,7 @@ class SingleStream(nn.Module):
     word: channels of the embeddings in mode `adapter`.
     strategy, strategy_seed: which layers a depth keeps, see `elastic.Order`.
     remat: recompute layers in the backward pass, to save memory.
+    scan: compile a layer once for all of a stack, see `Stack`.
     init_std: standard deviation of the first weights. BERT's suits its 768
       channels; a narrow model wants about half of 1 / sqrt(width) or more, or
       its attention begins flat and stays so for long.
@@ -58,6 +59,7 @@ class SingleStream(nn.Module):
   dropout: float = 0.1
   dtype: Any = jnp.float32
   remat: bool = False
+  scan: bool = False
   init_std: float = 0.02
   identity_init: bool = False
 
@@ -143,8 +145,8 @@ class SingleStream(nn.Module):
     layer = functools.partial(
         bert.Layer, embed, Axis('heads', self.heads), Axis('mlp', self.mlp),
         kernel_init=init, out_init=out_init, **part)
-    x = Stack(layer, self.stacks['encoder'], self.remat, name='encoder')(
-        x, mask, **run)
+    x = Stack(layer, self.stacks['encoder'], self.remat, scan=self.scan,
+              name='encoder')(x, mask, **run)
 
     pooled = bert.Linear(
         (embed,), (embed,), kernel_init=init, dtype=self.dtype, name='pooler')(

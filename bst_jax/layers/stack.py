@@ -4,7 +4,10 @@ import math
 from typing import Any
 
 from bst_jax.elastic import Axis, FULL, Order, Submodel
+from bst_jax.layers.dropout import reseed
 from flax import linen as nn
+import jax
+import jax.numpy as jnp
 
 # Attribute of a backbone -> the axis that it is the size of.
 _AXES = {'width': 'embed', 'heads': 'heads', 'mlp': 'mlp', 'fused': 'fused'}
@@ -55,12 +58,16 @@ class Stack(nn.Module):
     order: which layers a depth keeps.
     remat: recompute the layers' insides in the backward pass, to save memory.
     options: what `layer` takes besides, by name of the layer.
+    scan: compile one layer and loop over it. A program of many layers compiles
+      as fast as of one, at the price of a copy of the parameters a run; dropout
+      draws other noise than without. The layers must be alike.
   """
 
   layer: Callable[..., nn.Module]
   order: Order
   remat: bool = False
   options: Mapping[str, Mapping[str, Any]] | None = None
+  scan: bool = False
 
   @nn.compact
   def __call__(self, x, *args, sub: Submodel = FULL, seed=None,
@@ -70,15 +77,36 @@ class Stack(nn.Module):
     `seed` uint32[] is that of dropout, None for evaluation; of the layers only
     those in `part` run, if it is given.
     """
+    kept = [f'layer_{i}' for i in sub.layers(self.order)
+            if part is None or i in part]
+    if self.scan and len(kept) > 1 and not self.is_initializing():
+      return self._scanned(kept, x, args, sub, seed)
+
     def run(layer, x, *args):
       # nn.remat rejects keyword arguments that are no arrays: close over them.
       return layer(x, *args, sub=sub, seed=seed)
 
     run = nn.remat(run) if self.remat else run
-    for i in sub.layers(self.order):
-      if part is not None and i not in part:
-        continue
-      name = f'layer_{i}'
+    for name in kept:
       x = run(self.layer(name=name, **(self.options or {}).get(name, {})), x,
               *args)
     return x
+
+  def _scanned(self, kept, x, args, sub, seed):
+    if any((self.options or {}).get(name) for name in kept):
+      raise ValueError(
+          'scan=True compiles one layer for all of a stack, but those of '
+          f'{self.name!r} differ (sampled tokens or stochastic depth); leave '
+          'it False.')
+    layer = self.layer(parent=None)
+    params = [self.variables['params'][name] for name in kept]
+    seeds = None if seed is None else jnp.stack(
+        [reseed(seed, f'{self.name}/{name}') for name in kept])
+
+    def run(x, one):
+      params, seed = one
+      return layer.apply({'params': params}, x, *args, sub=sub, seed=seed), None
+
+    run = jax.checkpoint(run, prevent_cse=False) if self.remat else run
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *params)
+    return jax.lax.scan(run, x, (stacked, seeds))[0]

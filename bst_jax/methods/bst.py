@@ -87,9 +87,8 @@ def make(model, task, tx, *, axes, space, micro_batches, sampled=3,
     return loss, logits, grads
 
   def step(state, batch):
-    params = state.params
-
-    def grads_of(batch, rng):
+    def grads_of(state, batch, rng):
+      params = state.params
       draw, dropout = jax.random.split(rng)
       key = lambda i: jax.random.fold_in(dropout, i)
 
@@ -129,9 +128,7 @@ def make(model, task, tx, *, axes, space, micro_batches, sampled=3,
       return pull(*total), metrics
 
     grads, metrics = states.accumulate(
-        grads_of, batch, micro_batches,
-        jax.random.fold_in(state.rng, state.step),
-        mean=task.reduction != 'sum')
+        grads_of, state, batch, micro_batches, mean=task.reduction != 'sum')
     return states.update(state, grads, tx, metrics)
 
   return Method(init, step, pretrained=teacher == 'frozen')

@@ -21,18 +21,16 @@ def make(model, task, tx, *, axes, space, micro_batches) -> Method:
     return states.start(rng, params, tx)
 
   def step(state, batch):
-    def grads_of(batch, rng):
+    def grads_of(state, batch, key):
       def loss(params):
         logits = model.apply({'params': params}, batch, train=True,
-                             rngs={'dropout': rng})
+                             rngs={'dropout': key})
         return task.loss(logits, task.labels(batch), batch['mask'])
       loss, grads = jax.value_and_grad(loss)(state.params)
       return grads, {'loss/full': loss}
 
     grads, metrics = states.accumulate(
-        grads_of, batch, micro_batches,
-        jax.random.fold_in(state.rng, state.step),
-        mean=task.reduction != 'sum')
+        grads_of, state, batch, micro_batches, mean=task.reduction != 'sum')
     return states.update(state, grads, tx, metrics)
 
   return Method(init, step)

@@ -71,6 +71,7 @@ class Model(nn.Module):
     stem: channels of the convolutions that read a raw picture, each halving
       its sides; empty for region features.
     remat: recompute layers in the backward pass, to save memory.
+    scan: compile a layer once for all of a stack, see `Stack`.
     identity_init: start every residual branch at zero, so that a new model is
       its shortest self and deep ones learn as fast as shallow ones (not in
       the original, which starts them at random).
@@ -94,6 +95,7 @@ class Model(nn.Module):
   dropout: float = 0.1
   dtype: Any = jnp.float32
   remat: bool = False
+  scan: bool = False
   identity_init: bool = False
 
   @property
@@ -139,7 +141,7 @@ class Model(nn.Module):
     layer = dict(embed=embed, heads=heads, mlp=mlp, out_init=out_init, **part)
     stack = lambda name, cls: Stack(
         functools.partial(cls, **layer), self.stacks[name], self.remat,
-        name=name)
+        scan=self.scan, name=name)
     encoder = functools.partial(
         EncoderLayer, norm=Norm, hidden_dropout=self.dropout)
     y = stack('encoder', encoder)(y, y_mask, **run)
