@@ -94,8 +94,9 @@ required() {
 
 # Dies unless the option is a whole number of at least a least one.
 whole() {  # NAME LEAST
-  if ! [[ ${OPTION[$1]} =~ ^(0|[1-9][0-9]{0,8})$ && ${OPTION[$1]} -ge $2 ]]; then
-    die "--$1 is a whole number from $2, not '${OPTION[$1]}'."
+  local value=${OPTION[$1]}
+  if ! [[ $value =~ ^(0|[1-9][0-9]{0,8})$ && $value -ge $2 ]]; then
+    die "--$1 is a whole number from $2, not '$value'."
   fi
 }
 

@@ -10,8 +10,8 @@
 #
 #   --namespace NAME        (default)
 #   --image IMAGE           launch/Dockerfile, built and pushed
-#   --accelerator TYPE      tpu-v4-podslice, tpu-v5-lite-podslice, tpu-v5p-slice,
-#                           tpu-v6e-slice or tpu7x
+#   --accelerator TYPE      tpu-v4-podslice, tpu-v5-lite-podslice,
+#                           tpu-v5p-slice, tpu-v6e-slice or tpu7x
 #   --topology AxB[xC]      of a slice, in chips: 4x4, 2x2x4, ...
 #   --chips_per_host N      of the node pool's machines (4, or all of a smaller
 #                           slice; 8 where a 2x4 is one machine)
@@ -20,9 +20,9 @@
 #   --bucket BUCKET         mounted on /mnt/bst_jax; --workdir goes there
 #   --service_account NAME  of Kubernetes, which may read and write the bucket
 #                           (default)
-#   --max_restarts N        how often a run that was cut off begins again from its
-#                           checkpoint (10); wrong input and a loss that is not
-#                           finite end it at once
+#   --max_restarts N        how often a run that was cut off begins again from
+#                           its checkpoint (10); wrong input and a loss that is
+#                           not finite end it at once
 #   --grace SECONDS         to save after SIGTERM (120)
 #   --compilation_cache DIR none for none (/mnt/bst_jax/compilation_cache)
 #   --delete_on_exit        `run` deletes the JobSet however it ends
@@ -45,8 +45,8 @@ parse "$@"
 required name
 name=${OPTION[name]}
 here=("--namespace=${OPTION[namespace]}")
-FIRST=jobset.sigs.k8s.io/jobset-name=$name
-FIRST+=,jobset.sigs.k8s.io/job-index=0,batch.kubernetes.io/job-completion-index=0
+FIRST=jobset.sigs.k8s.io/jobset-name=$name,jobset.sigs.k8s.io/job-index=0
+FIRST+=,batch.kubernetes.io/job-completion-index=0
 PAUSE=${BST_JAX_PAUSE:-10}  # Seconds between two looks.
 # Kubernetes' limit is 63 for a pod's name, which adds -slice-N-N-RANDOM.
 [[ $name =~ ^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$ ]] ||
@@ -168,7 +168,7 @@ END
                     volumeAttributes:
                       bucketName: "${OPTION[bucket]}"
                       mountOptions: implicit-dirs
-                # The data workers hand over batches in it; 64 MB are the default.
+                # The data workers hand over batches in it; else it has 64 MB.
                 - name: shared-memory
                   emptyDir:
                     medium: Memory
@@ -251,8 +251,8 @@ leave() {
   trap '' INT TERM  # A second Ctrl-C must not leave it behind.
   remedy=$(quoted "$0" delete "--name=$name" "${here[@]}")
   if [[ ${OPTION[delete_on_exit]} == true && $created == true ]]; then
-    delete || say "error: $name COULD NOT BE DELETED; if it is there, it costs" \
-      "money until this works: $remedy"
+    delete || say "error: $name COULD NOT BE DELETED; if it is there, it" \
+      "costs money until this works: $remedy"
   elif [[ $ACTION == run || $ACTION == logs ]] && ! dry; then
     say "$name is left as it is, and billed while it runs; to end it: $remedy"
   fi

@@ -72,9 +72,9 @@ if [[ $ACTION == all || $ACTION == create ]]; then
       v5litepod-*) version="v2-alpha-tpuv5-lite" ;;
       v5p-*) version="v2-alpha-tpuv5" ;;
       v6e-*) version="v2-alpha-tpuv6e" ;;
-      *) die "no image is known for --accelerator ${OPTION[accelerator]}, only" \
-        'for v2-, v3-, v4-, v5litepod-, v5p- and v6e- with a size after them;' \
-        'name one by --version.' ;;
+      *) die "no image is known for --accelerator ${OPTION[accelerator]}," \
+        'only for v2-, v3-, v4-, v5litepod-, v5p- and v6e- with a size after' \
+        'them; name one by --version.' ;;
     esac
   fi
 fi
@@ -136,14 +136,29 @@ wait_active() {
   done
 }
 
+# Runs the arguments again where they fail: a new worker may not answer yet.
+patiently() {
+  local tries status
+  for tries in 1 2 3 4 5; do
+    status=0
+    run "$@" || status=$?
+    ((status)) || return 0
+    say "no answer ($tries)"
+    sleep "$PAUSE"
+  done
+  return "$status"
+}
+
 copy() {
   local file=${TMPDIR:-/tmp}/bst_jax_$name.tar.gz pack
   pack="$(quoted git -C "$root" ls-files -z --cached --others \
     --exclude-standard) | $(quoted tar -C "$root" --null --files-from=- \
     --ignore-failed-read -czf "$file")"
   if dry; then echo "$pack"; else eval "$pack"; fi
-  run "${tpu[@]}" scp "$file" "$name:bst_jax.tar.gz" "${here[@]}" --worker=all
-  run "${tpu[@]}" ssh "$name" "${here[@]}" --worker=all '--command=rm -rf bst_jax && mkdir bst_jax && tar -xzf bst_jax.tar.gz -C bst_jax'
+  patiently "${tpu[@]}" scp "$file" "$name:bst_jax.tar.gz" "${here[@]}" \
+    --worker=all
+  run "${tpu[@]}" ssh "$name" "${here[@]}" --worker=all "--command=rm -rf \
+bst_jax && mkdir bst_jax && tar -xzf bst_jax.tar.gz -C bst_jax"
   run rm "$file"
 }
 
@@ -195,8 +210,8 @@ delete_surely() {
     say "$name could not be deleted ($tries)"
     sleep "$PAUSE"
   done
-  say "error: $name COULD NOT BE DELETED; if it is there, it costs money until" \
-    "this works: $(again delete)"
+  say "error: $name COULD NOT BE DELETED; if it is there, it costs money" \
+    "until this works: $(again delete)"
 }
 
 created=false  # By this script, now.

@@ -159,9 +159,9 @@ def test_local_dry_run():
 
 
 def test_local_processes_know_each_other(tmp_path):
-  code, out, _ = run('local.sh', '--logs', tmp_path / 'logs', '--', sys.executable,
-                     '-c', 'import json, sys; print(json.dumps(sys.argv[1:]))',
-                     'a b', cwd=tmp_path)
+  code, out, _ = run(
+      'local.sh', '--logs', tmp_path / 'logs', '--', sys.executable, '-c',
+      'import json, sys; print(json.dumps(sys.argv[1:]))', 'a b', cwd=tmp_path)
   assert code == 0
   first, second = (json.loads((tmp_path / f'logs/process_{i}.log').read_text())
                    for i in range(2))
@@ -261,7 +261,8 @@ def test_slurm_dry_run():
   # Without it jax takes one GPU a process.
   assert job == ['env', 'JAX_LOCAL_DEVICE_IDS=0,1', 'srun', '--label',
                  '--wait=60', '--kill-on-bad-exit=0', *COMMAND]
-  (job,) = dry('slurm_job.sh', '--gpus_per_process', '1', '--dry_run', '--', 'a')
+  (job,) = dry('slurm_job.sh', '--gpus_per_process', '1', '--dry_run', '--',
+               'a')
   assert job[0] == 'srun'
 
 
@@ -272,7 +273,8 @@ def test_slurm_job_goes_back_to_the_queue(fake, tmp_path, state):
   fake.make('scancel', f'touch {told}')
   fake.make('squeue', f'echo {state}')
   fake.make('scontrol')
-  process = start('slurm_job.sh', '--', 'true', path=fake.path, SLURM_JOB_ID='7')
+  process = start('slurm_job.sh', '--', 'true', path=fake.path,
+                  SLURM_JOB_ID='7')
   fake.wait_for('srun')
   process.terminate()
   process.communicate(timeout=30)
@@ -304,9 +306,10 @@ def worker(line):
 
 @pytest.mark.parametrize('queued', [False, True])
 def test_tpu_dry_run(queued):
-  lines = dry('tpu.sh', 'all', '--dry_run', *TPU, '--project=p', '--spot',
-              '--bucket=b', *(['--queued', '--valid_until=6h'] if queued else []),
-              '--delete_on_exit', '--', *COMMAND)
+  lines = dry(
+      'tpu.sh', 'all', '--dry_run', *TPU, '--project=p', '--spot', '--bucket=b',
+      *(['--queued', '--valid_until=6h'] if queued else []), '--delete_on_exit',
+      '--', *COMMAND)
   here = ['--zone=us-west4-a', '--project=p']
   made = ['gcloud', 'compute', 'tpus',
           'queued-resources' if queued else 'tpu-vm']
@@ -372,6 +375,7 @@ def actions(fake):
     ({}, 0, 'create scp tar install run logs delete'),
     ({'CODE': '3'}, 3, 'create scp tar install run logs delete'),
     ({'FAIL': 'worker.sh install'}, 9, 'create scp tar install delete'),
+    ({'FAIL': ' scp '}, 9, 'create scp scp scp scp scp delete'),
     ({'STATE': 'FAILED'}, 1, 'create delete'),
     # The connection is lost, for good: the run is stopped, saved, first.
     ({'CODE': '255'}, 255,
@@ -380,9 +384,9 @@ def actions(fake):
 def test_tpu_deletes_what_it_made(fake, tmp_path, env, code, done):
   there = tmp_path / 'there'
   fake.make('gcloud', GCLOUD.format(there=there))
-  result, _, err = run('tpu.sh', 'all', *TPU, '--queued', '--delete_on_exit', '--',
-                       'true', path=fake.path, BST_JAX_PAUSE='0',
-                       **{'FAIL': 'nothing'} | env)
+  result, _, err = run(
+      'tpu.sh', 'all', *TPU, '--queued', '--delete_on_exit', '--', 'true',
+      path=fake.path, BST_JAX_PAUSE='0', **{'FAIL': 'nothing'} | env)
   assert result == code, err
   assert actions(fake) == done.split() and not there.exists()
 
@@ -429,8 +433,8 @@ def test_tpu_worker_runs_and_stops(tmp_path):
   out, _ = follower.communicate(timeout=30)
   assert follower.returncode == 130 and out == 'up\nTERM\n'
 
-  assert run('tpu_worker.sh', 'run', '--', 'sh', '-c', 'exec printf "%s" "$0"; ',
-             'a b', **env)[0] == 0
+  assert run('tpu_worker.sh', 'run', '--', 'printf', '%s', 'a b',
+             **env)[0] == 0
   code, out, _ = run('tpu_worker.sh', 'logs', **env)
   assert (code, out) == (0, 'a b')
 
@@ -482,7 +486,8 @@ def test_jobset():
 
 
 @pytest.mark.parametrize('path, value', [
-    ('spec.replicatedJobs.0.template.spec.template.spec.restartPolicy', 'Always'),
+    ('spec.replicatedJobs.0.template.spec.template.spec.restartPolicy',
+     'Always'),
     ('spec.replicatedJobs.0.template.spec.completions', '4'),
     ('spec.replicatedJobs.0.template.spec.template.spec.image', 'here'),
     ('spec.failurePolicy.rules.0.action', 'Restart'),

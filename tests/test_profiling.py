@@ -63,7 +63,8 @@ def test_a_run_that_ends_or_begins_in_the_middle(tmp_path, caplog):
 
 @pytest.mark.parametrize('text, message', [
     ('15:10', '10:15 would trace'), ('10-15', 'give FIRST:LAST'),
-    ('10', 'give FIRST:LAST'), ('0:5', 'counted from 1'), ('', 'cannot be read'),
+    ('10', 'give FIRST:LAST'), ('0:5', 'counted from 1'),
+    ('', 'cannot be read'),
 ])
 def test_wrong_text(text, message):
   with pytest.raises(ValueError, match=re.escape(message)):
