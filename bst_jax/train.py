@@ -2,7 +2,7 @@
 import pathlib
 import time
 
-from absl import logging
+from absl import flags, logging
 from bst_jax import (
   checkpoint,
   cli,
@@ -10,6 +10,7 @@ from bst_jax import (
   elastic,
   experiment,
   interrupt,
+  profiling,
   program,
   scoring,
   sharding,
@@ -22,6 +23,8 @@ import ml_collections
 
 _CONFIG = config_flag.define()
 _WORKDIR = cli.define_workdir()
+_PROFILE_STEPS = flags.DEFINE_string('profile_steps', None, profiling.HELP,
+                                     allow_override=True)
 
 DESCRIPTION = """Trains a config; goes on where it stopped if the workdir has
 checkpoints.
@@ -31,15 +34,22 @@ checkpoints/ and, at the end, the evaluation of every submodel. Ctrl-C and
 SIGTERM save first; the same command goes on."""
 EXAMPLES = """python -m bst_jax.train --config configs/quickstart.py --workdir runs/quickstart
 python -m bst_jax.train --config configs/quickstart.py:tiny --workdir runs/tiny
-python -m bst_jax.train --config configs/quickstart.py --workdir runs/b --config.method.sampled=5 --config.seed=1"""
+python -m bst_jax.train --config configs/quickstart.py --workdir runs/b --config.method.sampled=5 --config.seed=1
+python -m bst_jax.train --config configs/quickstart.py --workdir runs/c --profile_steps 10:15"""
 
 
 class Stopped(Exception):
   """The run was asked to stop, and has saved."""
 
 
-def run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path):
+def run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path,
+        profile_steps: range | None = None):
   """Trains the config's teacher, if it has one of its own, then the config.
+
+  Args:
+    config: the whole experiment.
+    workdir: home of everything that the run leaves behind.
+    profile_steps: steps of the config, not of its teacher, to trace.
 
   Returns:
     The last state.
@@ -49,17 +59,19 @@ def run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path):
   if config.get('teacher'):
     init_from = workdir / 'teacher'
     run(config.teacher, init_from)
-  return train(config, workdir, init_from)
+  return train(config, workdir, init_from, profile_steps)
 
 
 def train(config: ml_collections.ConfigDict, workdir: pathlib.Path,
-          init_from: str | pathlib.Path | None = None):
+          init_from: str | pathlib.Path | None = None,
+          profile_steps: range | None = None):
   """Trains to the config's last step, going on from the workdir's checkpoint.
 
   Args:
     config: the whole experiment.
     workdir: home of everything that the run leaves behind.
     init_from: workdir whose parameters are the first ones; random if None.
+    profile_steps: steps to trace, see `profiling.Trace`; none if None.
 
   Returns:
     The last state.
@@ -78,6 +90,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path,
   sharding.check_batch(data.example, mesh)
 
   total = experiment.total_steps(config, data)
+  trace = profiling.Trace(profile_steps, workdir, total)
   job = program.make(exp, mesh, data.epoch, total)
   if job.method.pretrained and init_from is None:
     raise ValueError(
@@ -108,7 +121,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path,
     logging.info('%s', _about(exp, mesh, first, total, init_from))
     if first < total:
       now = _loop(config, workdir, store, job, now, frozen, batches, mesh,
-                  first, total, _watch(config, exp, data, mesh))
+                  first, total, _watch(config, exp, data, mesh), trace)
     if config.evaluate_at_end and not (
         first == total and _evaluated(config, workdir)):
       result = scoring.evaluate(exp, data, now.params, exp.space.submodels,
@@ -119,15 +132,17 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path,
 
 
 def _loop(config, workdir, store, job, now, frozen, batches, mesh, first,
-          total, watch):
+          total, watch, trace):
   window, began, checked = [], time.monotonic(), first
 
-  with metrics_lib.Writer(
+  with trace, metrics_lib.Writer(
       workdir, total, first_step=first,
       enabled=jax.process_index() == 0) as writer, interrupt.Interrupt() as stop:
     for n in range(first + 1, total + 1):
+      trace.before(n, now)
       batch = next(batches)
       now, metrics = job.step(now, frozen, sharding.place(batch, mesh))
+      trace.after(n, now)
       window.append(metrics)
       if n == first + 1:
         jax.block_until_ready(metrics)
@@ -211,7 +226,7 @@ def main() -> None:
   cli.start()
   config, workdir = cli.required(_CONFIG), cli.required(_WORKDIR)
   try:
-    run(config, workdir)
+    run(config, workdir, profiling.parse(_PROFILE_STEPS.value))
   except Stopped as stopped:
     logging.warning('%s', stopped)
     raise SystemExit(130) from None
