@@ -35,7 +35,8 @@ _PROCESS_ID = flags.DEFINE_integer(
     'process_id', None, 'Which one this is, from 0; see --coordinator.')
 _COMPILATION_CACHE = flags.DEFINE_string(
     'compilation_cache', None,
-    'Folder that keeps compiled programs, so that a second start is quick.')
+    'Folder or bucket that keeps compiled programs, so that a second start is '
+    'quick.')
 _TRACEBACK = flags.DEFINE_bool(
     'traceback', False, 'Show where in the code an error comes from.')
 
@@ -94,7 +95,8 @@ def start(multihost: bool | None = None) -> None:
           '--num_processes and --process_id.') from error
   cache = _value(_COMPILATION_CACHE)
   if cache:
-    jax.config.update('jax_compilation_cache_dir', os.path.abspath(cache))
+    jax.config.update('jax_compilation_cache_dir', cache if '://' in cache
+                      else os.path.abspath(cache))
   logging.use_absl_handler()
   # It tells of every accelerator that is not there.
   python_logging.getLogger('jax._src.xla_bridge').setLevel(

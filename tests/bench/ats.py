@@ -1,7 +1,7 @@
 """What sampled tokens are worth in time: DeiT-S at 224, beside Hugging Face's.
 
   python tests/bench/ats.py --batch 32 --rounds 5
-  pip install -e '.[parity]' && python tests/bench/ats.py --peer
+  pip install -e '.[parity,export]' && python tests/bench/ats.py --peer --exported
 
 Ways to run the same weights: dense; mask (all widths stay); capacity (static
 widths, the 99th percentile of the counts); sorted (bst_jax.bucketed over four
@@ -9,7 +9,8 @@ batches); ragged (bst_jax.ragged). Weights are random, with queries sharpened so
 that attention is uneven, and pictures are noise within frames of many sizes; a
 search finds the grid points with which images keep as many tokens on average as
 is published (3.10 G multiply-accumulates an image). What is timed does not
-depend on what weights mean.
+depend on what weights mean. --exported adds dense and capacity as ONNX files in
+ONNX Runtime, as bst_jax.export writes them.
 
 All ways take turns in each round, so that other work on the machine meets all
 of them. Prints images/s, the ratio to dense in the same round (median and
@@ -24,6 +25,7 @@ from bst_jax import (
   calibration,
   elastic,
   experiment,
+  portable,
   ragged,
   scoring,
   sharding,
@@ -77,6 +79,15 @@ def peer(batch, threads):
   return run
 
 
+def exported(model, params, batch, threads):
+  """The model in ONNX Runtime: a function of pictures."""
+  run = lambda inputs: model.apply({'params': params}, inputs)
+  session = portable.Session(portable.onnx(
+      run, {'image': np.zeros((1, 224, 224, 3), np.uint8)}), threads)
+  return lambda images: [session({'image': part}) for part in np.split(
+      images, len(images) // batch)]
+
+
 def main():
   parser = argparse.ArgumentParser(
       description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -86,7 +97,11 @@ def main():
   parser.add_argument('--margin', type=float, default=0.03,
                       help='of the ragged buffers above the mean.')
   parser.add_argument('--peer', action='store_true')
-  parser.add_argument('--threads', type=int, default=2, help='of the peer.')
+  parser.add_argument('--exported', action='store_true')
+  parser.add_argument('--threads', type=int, default=2,
+                      help='of the peer and of ONNX Runtime.')
+  parser.add_argument('--ways', nargs='+', metavar='WAY',
+                      help='These alone; dense is always run.')
   args = parser.parse_args()
 
   config = ats_deit_s.get_config()
@@ -132,6 +147,14 @@ def main():
   if args.peer:
     hugging = peer(args.batch, args.threads)
     ways['Hugging Face'] = lambda: hugging(images)
+  if args.exported:
+    for name, network in (('dense', dense), ('capacity', model)):
+      run = exported(network, params, args.batch, args.threads)
+      ways[f'{name}, exported'] = lambda run=run: run(images)
+      macs[f'{name}, exported'] = macs[name]
+  if args.ways:
+    ways = {name: run for name, run in ways.items()
+            if name.startswith(('dense', *args.ways))}
   for run in ways.values():  # Compiles.
     jax.block_until_ready(run())
 
@@ -141,10 +164,12 @@ def main():
       began = time.perf_counter()
       jax.block_until_ready(run())
       speeds[name].append(len(images) / (time.perf_counter() - began))
+  # Of an exported way the dense one is exported too.
   lines = [('way', 'images/s', 'to dense', 'range', 'MACs', 'saved MACs',
             'saved time', 'share')]
   for name, rates in speeds.items():
-    ratio = np.array(rates) / speeds['dense']
+    _, comma, how = name.partition(',')
+    ratio = np.array(rates) / speeds[f'dense{comma}{how}']
     line = [name, f'{np.median(rates):.2f}', f'{np.median(ratio):.2f}x',
             f'{ratio.min():.2f}-{ratio.max():.2f}']
     if name in macs:
@@ -154,8 +179,9 @@ def main():
                f'{time_saved:.1%}', f'{time_saved / saved:.0%}' if saved else '-']
     lines.append((*line, *('-' for _ in range(8 - len(line)))))
   print(f'\nDeiT-S at 224, batches of {args.batch}, {jax.devices()[0]}\n'
-        f'{scoring.aligned(lines)}\nragged batches that fitted: '
-        f'{np.mean(fits):.0%}')
+        f'{scoring.aligned(lines)}')
+  if fits:
+    print(f'ragged batches that fitted: {np.mean(fits):.0%}')
 
 
 if __name__ == '__main__':
