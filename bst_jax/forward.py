@@ -29,23 +29,8 @@ def make_runner(exp: Experiment, mesh: Any, read: Callable) -> Runner:
     read: (logits float[B, A], batch, tokens) -> arrays, compiled with the
       model; tokens as of `token_counts.read`.
   """
-  @functools.cache
-  def program(sub):
-    small = exp.model.at(sub)
-
-    def call(params, batch):
-      # Cut within the program: copies of many submodels never lie side by side.
-      params = exp.extract(params, sub)
-      logits, sown = small.apply({'params': params}, batch,
-                                 mutable=['intermediates'])
-      return read(logits, batch, token_counts.read(sown))
-
-    return jax.jit(call)
-
-  share = lambda params, batch: {}
-  if hasattr(exp.model, 'shared'):
-    share = jax.jit(lambda params, batch: exp.model.apply(
-        {'params': params}, batch, method='shared'))
+  program = functools.cache(lambda sub: make_program(exp, sub, read))
+  share = make_share(exp)
 
   def run(params, subs, batches):
     programs = [program(sub) for sub in subs]
@@ -58,3 +43,26 @@ def make_runner(exp: Experiment, mesh: Any, read: Callable) -> Runner:
       yield [jax.device_get(call(params, batch)) for call in programs]
 
   return run
+
+
+def make_program(exp: Experiment, sub: Submodel, read: Callable) -> Callable:
+  """The jitted (params, batch with what is shared) -> what `read` makes of it.
+  """
+  small = exp.model.at(sub)
+
+  def call(params, batch):
+    # Cut within the program: copies of many submodels never lie side by side.
+    params = exp.extract(params, sub)
+    logits, sown = small.apply({'params': params}, batch,
+                               mutable=['intermediates'])
+    return read(logits, batch, token_counts.read(sown))
+
+  return jax.jit(call)
+
+
+def make_share(exp: Experiment) -> Callable:
+  """The jitted (params, batch) -> what all submodels read alike."""
+  if not hasattr(exp.model, 'shared'):
+    return lambda params, batch: {}
+  return jax.jit(lambda params, batch: exp.model.apply(
+      {'params': params}, batch, method='shared'))

@@ -18,8 +18,7 @@ def make_scorer(exp: Experiment, data: Any, mesh: Any) -> Callable:
   One dict a submodel. The submodels run as `forward.make_runner` says; where
   tokens are sampled, `token_counts.Tally` says how many.
   """
-  run = forward.make_runner(exp, mesh, lambda logits, batch, tokens: (
-      exp.task.metrics(logits, batch, len(data.types)), tokens, batch['mask']))
+  run = forward.make_runner(exp, mesh, reader(exp, len(data.types)))
 
   def scores(total):
     correct, count = total['correct'], total['count']
@@ -45,6 +44,16 @@ def make_scorer(exp: Experiment, data: Any, mesh: Any) -> Callable:
             for total, tally in zip(totals, tallies)]
 
   return score
+
+
+def reader(exp: Experiment, num_types: int) -> Callable:
+  """What evaluation reads of a submodel, compiled with it.
+
+  Returns:
+    (logits, batch, tokens) -> metrics, tokens and which examples are real.
+  """
+  return lambda logits, batch, tokens: (
+      exp.task.metrics(logits, batch, num_types), tokens, batch['mask'])
 
 
 def row(exp: Experiment, sub: Submodel) -> dict[str, Any]:

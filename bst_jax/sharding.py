@@ -17,21 +17,28 @@ FSDP = tuple((name, 'fsdp' if name in ('embed', 'word') else None)
 RULES = {'replicated': REPLICATED, 'fsdp': FSDP}
 
 
-def make_mesh(axes: Mapping[str, int]) -> Mesh:
-  """Mesh of the given {name: size}; -1 takes the devices left over."""
-  devices = jax.device_count()
+def make_mesh(axes: Mapping[str, int],
+              devices: Sequence[jax.Device] | None = None) -> Mesh:
+  """Mesh of the given {name: size}; -1 takes the devices left over.
+
+  Args:
+    axes: sizes by name.
+    devices: instead of all that are here, as those of a slice that is not.
+  """
+  count = jax.device_count() if devices is None else len(devices)
   fixed = math.prod(n for n in axes.values() if n > 0)
-  rest, left = divmod(devices, fixed)
+  rest, left = divmod(count, fixed)
   sizes = tuple(n if n > 0 else rest for n in axes.values())
   possible = all(n > 0 or n == -1 for n in axes.values())
-  if left or not possible or math.prod(sizes) != devices:
+  if left or not possible or math.prod(sizes) != count:
     raise ValueError(
-        f'mesh {dict(axes)} does not cover the {devices} devices here; sizes '
-        'must multiply to that number. One of them may be -1: it takes what '
-        'is left over.')
+        f'mesh {dict(axes)} does not cover the {count} devices '
+        f'{"here" if devices is None else "of the slice"}; sizes must multiply '
+        'to that number. One of them may be -1: it takes what is left over.')
   # Auto: linen code states shardings at the edges and lets XLA fill the rest.
   return jax.make_mesh(sizes, tuple(axes),
-                       axis_types=(AxisType.Auto,) * len(axes))
+                       axis_types=(AxisType.Auto,) * len(axes),
+                       devices=devices)
 
 
 def shardings(abstract: Any, mesh: Mesh,

@@ -1,0 +1,178 @@
+"""What a chip of a slice does and holds while it runs a config's programs."""
+from collections.abc import Sequence
+import time
+from typing import Any
+
+from absl import logging
+from bst_jax import elastic, experiment, sharding
+from bst_jax.ahead import (
+  abstract,
+  chips,
+  hlo,
+  lanes,
+  programs,
+  roofline,
+  traffic,
+)
+from bst_jax.experiment import Experiment
+from jax.sharding import Mesh
+import ml_collections
+
+
+def report(config: ml_collections.ConfigDict, part: chips.Slice,
+           devices: Sequence, batch_per_chip: int | None = None,
+           which: Sequence[str] = ('train', 'evaluate'),
+           largest_batch: bool = False) -> dict[str, Any]:
+  """Compiles the programs of a config for a slice and reads them.
+
+  Args:
+    config: the whole experiment.
+    part: the slice.
+    devices: of the slice.
+    batch_per_chip: examples of a training step on each chip; None: as many as
+      config.data.batch says.
+    which: names in `programs.PROGRAMS`.
+    largest_batch: whether to look for the largest batch of training too.
+
+  Returns:
+    What report.json holds.
+
+  Raises:
+    ValueError: no such program, or a batch or mesh that does not divide;
+      before anything is compiled.
+  """
+  for what in which:
+    elastic.check_name(what, programs.PROGRAMS, 'program')
+  examples, step = _batch(config, batch_per_chip)
+  mesh = sharding.make_mesh(config.mesh, devices)
+  config = experiment.chosen(config)
+  exp = experiment.build(config, abstract.sizes(config))
+  result = {
+      'topology': str(part), 'chips': part.chips, 'mesh': dict(mesh.shape),
+      'rules': config.rules if isinstance(config.rules, str) else 'own',
+      'model': config.model.name, 'method': config.method.name,
+      'parameters': elastic.size(exp.shapes), 'batch_per_chip': examples,
+      'warnings': [lanes.warning(one, len(exp.space))
+                   for one in lanes.misfits(exp)
+                   if part.chip.platform == 'tpu'],
+      'programs': {what: _program(what, exp, part, mesh, examples)
+                   for what in which}}
+  if largest_batch:
+    result['largest_batch'] = largest(exp, mesh, examples, step)
+  return result
+
+
+def _batch(config, asked):
+  """Examples of a chip, and what they must be a multiple of."""
+  examples = asked or config.data.batch
+  questions = config.data.get('questions_per_picture') or 1
+  step = questions * config.micro_batches
+  if examples % step:
+    fits = max(step, round(examples / step) * step)
+    raise ValueError(
+        f'a batch of {examples} a chip was asked for, but '
+        f'{config.micro_batches} micro-batches of pictures with {questions} '
+        f'questions each need a multiple of {step}; the closest is '
+        f'--batch_per_chip {fits}.')
+  return examples, step
+
+
+def _program(what: str, exp: Experiment, part: chips.Slice, mesh: Mesh,
+             examples: int) -> dict[str, Any]:
+  """Compiles a program and tells what a chip does and holds in one run."""
+  began = time.monotonic()
+  one = programs.PROGRAMS[what](exp, mesh, examples * mesh.devices.size)
+  traced = time.monotonic()
+  logging.info('%s: traced in %.0f s; compiling for %s, which may take minutes',
+               what, traced - began, part)
+  about = {'batch_per_chip': examples, 'trace_seconds': traced - began}
+  try:
+    made = programs.compiled(one.lowered)
+  except programs.DoesNotFit as error:
+    return about | {
+        'fits': False, 'memory': dict(one.memory), 'why': str(error),
+        'needed': error.used, 'hbm': error.there or part.chip.device_hbm,
+        'flops': {'analytic': one.useful}}
+  about['compile_seconds'] = time.monotonic() - traced
+  logging.info('%s: compiled in %.0f s', what, about['compile_seconds'])
+  found = traffic.measure(hlo.parse(made.as_text()), mesh.devices.size)
+  memory = _memory(made.memory_analysis(), one.memory)
+  said = made.cost_analysis() or {}  # None for GPUs.
+  return about | {
+      'fits': memory['total'] <= part.chip.device_hbm, 'hbm': part.chip.device_hbm,
+      'memory': memory,
+      'flops': {'analytic': one.useful, 'products': found.products,
+                'elementwise': found.elementwise,
+                'xla_raw': said.get('flops'),
+                'ratio': one.useful and one.useful / found.products},
+      'bytes': {'hbm': found.bytes, 'xla_raw': said.get('bytes accessed')},
+      'unknown_loops': found.unknown_loops,
+      'gradient_bytes': one.gradient,
+      'gradients_reduced': _reduced(found, one.gradient),
+      'collectives': _together(found.collectives),
+      'time': roofline.report(found, part, one.useful)}
+
+
+def largest(exp: Experiment, mesh: Mesh, start: int, step: int,
+            ) -> dict[str, int]:
+  """The largest training batch of a chip that fits, by bisection.
+
+  Args:
+    exp: the experiment.
+    mesh: devices.
+    start: examples of a chip to begin with.
+    step: batches are multiples of it.
+
+  Returns:
+    `fits`, a batch that does (0: none), and `fails`, the least one tried that
+    does not; they are at most a sixteenth apart, or `step`.
+  """
+  good, bad, now = 0, 0, start
+  while not bad or bad - good > max(step, good // 16):
+    began = time.monotonic()
+    try:
+      lowered = programs.train(exp, mesh, now * mesh.devices.size).lowered
+      programs.compiled(lowered)
+      good = now
+    except programs.DoesNotFit:
+      bad = now
+    logging.info('%d a chip %s (%.0f s)', now,
+                 'fits' if good == now else 'does not fit',
+                 time.monotonic() - began)
+    now = (good + bad) // (2 * step) * step if bad else 2 * good
+    if now <= good:
+      break
+  return {'fits': good, 'fails': bad}
+
+
+def _memory(said, known):
+  """Bytes of a chip by what they hold."""
+  return dict(known) | {
+      'temporary': said.temp_size_in_bytes,
+      'output': said.output_size_in_bytes - said.alias_size_in_bytes,
+      'program': said.generated_code_size_in_bytes,
+      'total': (said.argument_size_in_bytes + said.temp_size_in_bytes
+                + said.output_size_in_bytes - said.alias_size_in_bytes
+                + said.generated_code_size_in_bytes)}
+
+
+def _reduced(found, gradient):
+  """How many times the bytes of all gradients the step sums over devices."""
+  total = sum(one.count * one.bytes for one in found.collectives
+              if one.kind in ('all-reduce', 'reduce-scatter')
+              and one.group > 1)
+  return total / gradient if gradient else None
+
+
+def _together(collectives):
+  """Rows of kind, group, count and bytes, the largest first."""
+  rows = {}
+  for one in collectives:
+    row = rows.setdefault((one.kind, one.group), [0.0, 0.0, 0])
+    row[0] += one.count
+    row[1] += one.count * one.bytes
+    row[2] += 1
+  return sorted(({'kind': kind, 'group': group, 'count': count, 'bytes': size,
+                  'in_program': places}
+                 for (kind, group), (count, size, places) in rows.items()),
+                key=lambda row: -row['bytes'])

@@ -1,0 +1,121 @@
+"""Programs of an experiment, compiled for devices that need not be here."""
+from collections.abc import Mapping
+import dataclasses
+import re
+from typing import Any
+
+from bst_jax import elastic, forward, program, scoring, sharding
+from bst_jax.ahead import abstract, step_costs
+from bst_jax.elastic import FULL
+from bst_jax.experiment import Experiment
+import jax
+from jax.sharding import Mesh
+
+# Evaluation takes this many batches of training at a time, as the data do.
+_EVAL_BATCHES = 4
+# Schedules count in them; how many there are changes no program.
+_EPOCH, _STEPS = 1000.0, 10_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Lowered:
+  """A traced program, before the compiler sees it.
+
+  Attributes:
+    lowered: of jax.
+    memory: bytes of a device by what they hold, of all that goes in.
+    useful: operations of a device that the model needs; None: not known.
+    gradient: bytes of the gradients of all that is trained; 0: none are made.
+  """
+
+  lowered: Any
+  memory: Mapping[str, int]
+  useful: float | None
+  gradient: int = 0
+
+
+def train(exp: Experiment, mesh: Mesh, examples: int) -> Lowered:
+  """The training step on a global batch of `examples`."""
+  job = program.make(exp, mesh, _EPOCH, _STEPS)
+  batch = abstract.batch(exp, examples,
+                         exp.config.data.get('questions_per_picture') or 1)
+  now, frozen, placed = abstract.arguments(job, batch, mesh)
+  on_chip = abstract.bytes_on_chip
+  memory = {'parameters': on_chip(now.params),
+            'optimiser': on_chip(now.opt_state),
+            'frozen': on_chip(frozen), 'batch': on_chip(placed)}
+  with jax.set_mesh(mesh):
+    lowered = job.step.lower(now, frozen, placed)
+  useful = step_costs.flops(exp, batch)
+  return Lowered(lowered, memory, useful and useful / mesh.devices.size,
+                 _trained(exp))
+
+
+def _trained(exp):
+  """Bytes of all parameters that the optimiser moves, on all devices."""
+  return sum(leaf.size * leaf.dtype.itemsize
+             for path, leaf in elastic.flatten(exp.shapes).items()
+             if not path.startswith(tuple(f'{p}/' for p in exp.frozen_parts)))
+
+
+def evaluate(exp: Experiment, mesh: Mesh, examples: int) -> Lowered:
+  """Scoring of the full submodel, the dearest, on a batch of evaluation.
+
+  Args:
+    exp: the experiment.
+    mesh: devices.
+    examples: of a global batch of training; evaluation's is a multiple, or
+      config.data.eval_batch on every chip.
+  """
+  data = exp.config.data
+  clips = data.get('views', 1) * data.get('crops', 1)
+  many = max(1, _EVAL_BATCHES // clips) * examples
+  if data.get('eval_batch'):
+    many = data.eval_batch * mesh.devices.size
+  batch = abstract.batch(
+      exp, many,
+      data.get('eval_questions_per_picture')
+      or data.get('questions_per_picture') or 1, training=False)
+  where = sharding.shardings(exp.boxed, mesh, exp.config.rules)
+  params = abstract.placed(exp.shapes, where)
+  placed = abstract.split(batch, mesh)
+  with jax.set_mesh(mesh):
+    shared = jax.eval_shape(forward.make_share(exp), params, placed)
+    lowered = forward.make_program(exp, FULL, scoring.reader(exp, 0)).lower(
+        params, placed | abstract.split(shared, mesh))
+  memory = {'parameters': abstract.bytes_on_chip(params),
+            'batch': abstract.bytes_on_chip(placed)}
+  return Lowered(lowered, memory,
+                 step_costs.forward(exp, FULL, batch) / mesh.devices.size)
+
+
+class DoesNotFit(Exception):
+  """The compiler found no way into the chip's memory.
+
+  Attributes:
+    used, there: bytes, or None where it does not say.
+  """
+
+  def __init__(self, message: str):
+    super().__init__(message.splitlines()[0])
+    found = re.search(r'Used ([\d.]+[KMGT]?) of ([\d.]+[KMGT]?) hbm', message)
+    self.used, self.there = map(_bytes, found.groups()) if found else (
+        None, None)
+
+
+def _bytes(text):
+  scale = ' KMGT'.find(text[-1])
+  return float(text.rstrip('KMGT')) * 1024 ** max(0, scale)
+
+
+PROGRAMS = {'train': train, 'evaluate': evaluate}
+
+
+def compiled(lowered: Any) -> Any:
+  """The compiled program; raises DoesNotFit where memory does not suffice."""
+  try:
+    return lowered.compile()
+  except jax.errors.JaxRuntimeError as error:
+    if 'RESOURCE_EXHAUSTED' in str(error) or 'Ran out of memory' in str(error):
+      raise DoesNotFit(str(error)) from error
+    raise
