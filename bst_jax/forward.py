@@ -8,6 +8,7 @@ from bst_jax.elastic import Submodel
 from bst_jax.experiment import Experiment
 import jax
 import jax.numpy as jnp
+from jax.sharding import NamedSharding, PartitionSpec
 import numpy as np
 
 Batch = Mapping[str, np.ndarray]
@@ -40,7 +41,8 @@ def make_runner(exp: Experiment, mesh: Any, read: Callable) -> Runner:
                                  mutable=['intermediates'])
       return read(logits, batch, token_counts.read(sown))
 
-    return jax.jit(call)
+    # Whole on every host: it can read no other's part.
+    return jax.jit(call, out_shardings=NamedSharding(mesh, PartitionSpec()))
 
   share = lambda params, batch: {}
   if hasattr(exp.model, 'shared'):
