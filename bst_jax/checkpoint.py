@@ -7,6 +7,7 @@ What a checkpoint holds and the data iterator's state, one entry a process, are
 in its own JSON metadata. A checkpoint of parameters only (`save_params`) has
 the same form without `train`, so `load_params` reads both.
 """
+import contextlib
 import logging as python_logging
 import os
 from typing import Any
@@ -23,9 +24,12 @@ _FOLDER = 'checkpoints'
 
 
 def _is_worth_reading(record: python_logging.LogRecord) -> bool:
-  """False for orbax's own records below WARNING, dozens for each save."""
-  return (record.levelno >= python_logging.WARNING
-          or f'{os.sep}orbax{os.sep}' not in record.pathname)
+  """False for orbax's own records below WARNING, dozens for each save, and
+  for the tracebacks that each of its threads logs of an error that it raises.
+  """
+  return (f'{os.sep}orbax{os.sep}' not in record.pathname
+          or (record.levelno >= python_logging.WARNING
+              and not record.exc_info))
 
 
 python_logging.getLogger('absl').addFilter(_is_worth_reading)
@@ -74,13 +78,18 @@ class Store:
   def __enter__(self) -> 'Store':
     return self
 
-  def __exit__(self, *unused_exception) -> None:
-    self.close()
+  def __exit__(self, unused_kind, error, unused_traceback) -> None:
+    if error is None:
+      self.close()
+    elif not processes.is_lost(error):  # Orbax would wait for who is lost.
+      with contextlib.suppress(OSError):  # Of a save before; `error` counts.
+        self.close()
 
   def latest_step(self) -> int | None:
     """Step of the newest checkpoint, or None where there is none."""
     latest = self._orbax.latest
-    return None if latest is None else latest.step
+    # A shared disk may show it to some processes before others.
+    return processes.gather({'step': latest and latest.step})[0]['step']
 
   def due(self, step: int) -> bool:
     """Whether `step` is one to save after."""
@@ -96,21 +105,21 @@ class Store:
 
     Raises:
       ValueError: `data_state` is not JSON.
-      Exception: whatever kept the checkpoint before this one from being
-        written (a full disk, say).
+      OSError: this checkpoint, or the one before it, could not be written (a
+        full disk, say); those that are complete stay.
     """
     step = int(step)
     if any(known.step == step for known in self._orbax.checkpoints):
       return
     # Keys as numbers: not every orbax reads back the keys that it wrote.
     state = trees.raw_keys(meta.unbox(state))
-    self._orbax.save_checkpointables_async(
-        step,
-        {'params': state.params,
-         'train': state.replace(params=None, frozen=None)},
-        force=True,
-        custom_metadata={'holds': 'state',
-                         'data': processes.gather(data_state)})
+    data = processes.gather(data_state)
+    with _Writing(self._folder):
+      self._orbax.save_checkpointables_async(
+          step,
+          {'params': state.params,
+           'train': state.replace(params=None, frozen=None)},
+          force=True, custom_metadata={'holds': 'state', 'data': data})
 
   def restore(self, abstract_state: Any, step: int | None = None
               ) -> tuple[Any, dict]:
@@ -166,15 +175,17 @@ class Store:
     return state, processes.own(data)
 
   def wait(self) -> None:
-    """Returns once everything saved is on disk; raises if it could not be."""
-    self._orbax.wait()
+    """Returns once everything saved is on disk; OSError if it could not be."""
+    with _Writing(self._folder):
+      self._orbax.wait()
 
   def close(self) -> None:
     """Waits, then releases orbax's threads."""
-    try:
-      self._orbax.wait()
-    finally:
-      self._orbax.close()
+    with _Writing(self._folder):
+      try:
+        self._orbax.wait()
+      finally:
+        self._orbax.close()
 
 
 def load_params(workdir: str | os.PathLike, abstract: Any = None,
@@ -261,6 +272,27 @@ class _Reading:
       raise _UnusableError(f'{kind.__name__}: {reason}') from error
 
 
+class _Writing:
+  """Turns what orbax raises while it writes into OSError, with what is left."""
+
+  def __init__(self, folder: epath.Path):
+    self._folder = folder
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, unused_kind, error, unused_traceback):
+    if not isinstance(error, Exception) or processes.is_lost(error):
+      return
+    reason = ' '.join(str(error).split())[:300]
+    steps = _steps(self._folder)
+    rest = (f'The newest complete one is that of step {steps[-1]}: make room, '
+            'and the same command goes on from there.' if steps else
+            'There is no complete one yet: make room, and start again.')
+    raise OSError(f'A checkpoint could not be written to {self._folder} '
+                  f'({reason}). {rest}') from error
+
+
 def _folder(workdir) -> epath.Path:
   workdir = os.fspath(workdir)
   if '://' not in workdir:
@@ -288,7 +320,8 @@ def _newest_readable(workdir, step, read):
     What `read` returned, and the paths of the newer ones that it failed on.
   """
   folder = _folder(workdir)
-  steps = _steps(folder)
+  # A shared disk may show them to some processes before others.
+  steps = processes.gather({'steps': _steps(folder)})[0]['steps']
   if not steps:
     raise ValueError(_nothing_there(folder))
   if step is not None and step not in steps:

@@ -2,8 +2,9 @@
 
 Importing this file, or asking a command for --help, does not import jax.
 
-Exit codes: 0 done; 2 the user's input is wrong; 3 a number stopped being
-finite; 130 interrupted.
+Exit codes: 0 done; 1 a file could not be read or written, or a fault of ours;
+2 the user's input is wrong; 3 a number stopped being finite; 4 another process
+of the run was lost; 130 interrupted.
 """
 from collections.abc import Callable, Sequence
 import difflib
@@ -12,6 +13,7 @@ import os
 import re
 import sys
 import textwrap
+import time
 import traceback
 from typing import Any
 
@@ -41,6 +43,12 @@ _TRACEBACK = flags.DEFINE_bool(
     'traceback', False, 'Show where in the code an error comes from.')
 
 _HELP = ('help', 'h', '?', 'helpshort')
+# Seconds of silence after which a process counts as lost. Jax waits for 100;
+# threads of its own send the signs of life, so that work delays none.
+_HEARTBEAT = 30
+# Seconds that process 0, without whom jax ends the others, outlives an error,
+# so that they can say theirs.
+_LAST_WORDS = 3.0
 
 
 def run(main: Callable[[], Any], description: str,
@@ -52,7 +60,10 @@ def run(main: Callable[[], Any], description: str,
     description: what the command does, for --help.
     examples: command lines, for --help.
   """
-  sys.exit(_run(main, description, examples))
+  code = _run(main, description, examples)
+  if code:
+    _leave(code)
+  sys.exit(code)
 
 
 def define_workdir(text: str = 'Folder of config, metrics and checkpoints.'
@@ -84,9 +95,15 @@ def start(multihost: bool | None = None) -> None:
   import jax
 
   if _value(_MULTIHOST) if multihost is None else multihost:
+    # Its handler would take every SIGTERM, also where nobody asks for it;
+    # `interrupt` takes them where a run can be stopped.
+    jax.config.update('jax_enable_preemption_service', False)
+    python_logging.getLogger('jax._src.distributed').setLevel(
+        python_logging.WARNING)
     try:
       jax.distributed.initialize(
-          _value(_COORDINATOR), _value(_NUM_PROCESSES), _value(_PROCESS_ID))
+          _value(_COORDINATOR), _value(_NUM_PROCESSES), _value(_PROCESS_ID),
+          heartbeat_timeout_seconds=_HEARTBEAT)
     except (RuntimeError, ValueError) as error:
       raise ValueError(
           '--multihost was asked for, but jax found no run to join '
@@ -127,12 +144,56 @@ def _run(main, description, examples) -> int:
     return 0
   except KeyboardInterrupt:
     return _fail('interrupted', 130)
-  except FloatingPointError as error:
+  except Exception as error:
+    return _failed(error, show)
+
+
+def _failed(error: Exception, show: bool) -> int:
+  """Says what is known of an error; returns the exit code."""
+  if _is_one_of_many():
+    from bst_jax import processes  # Imports jax, which has been used.
+
+    if processes.is_lost(error):
+      reason = ' '.join(str(error).split())[:200]
+      return _fail(
+          'error: another process of this run ended or cannot be reached '
+          f'({reason}). Start all of them again: training goes on from its '
+          'last checkpoint.', 4, show)
+  if isinstance(error, FloatingPointError):
     return _fail(f'error: {error}', 3, show)
-  except UsageError as error:
+  if isinstance(error, UsageError):
     return _fail(f'error: {error}\n--help lists the flags.', 2, show)
-  except ValueError as error:
+  if isinstance(error, ValueError):
     return _fail(f'error: {error}', 2, show)
+  if isinstance(error, OSError):
+    return _fail(f'error: {error}', 1, show)
+  traceback.print_exception(error)
+  return 1
+
+
+def _is_one_of_many() -> bool:
+  jax = sys.modules.get('jax')
+  return jax is not None and jax.distributed.is_initialized()
+
+
+def _leave(code: int) -> None:
+  """Ends a process of several that failed, without waiting for the others.
+
+  At exit jax would wait for minutes for them, and they for this one.
+  """
+  if not _is_one_of_many():
+    return
+  import jax
+
+  sys.stdout.flush()
+  sys.stderr.flush()
+  try:
+    first = jax.process_index() == 0
+  except RuntimeError:  # It never got as far as having devices.
+    first = True
+  if first:
+    time.sleep(_LAST_WORDS)
+  os._exit(code)
 
 
 def _fail(message: str, code: int, show_traceback: bool = False) -> int:

@@ -8,6 +8,7 @@ from bst_jax.elastic import Submodel
 from bst_jax.experiment import Experiment
 import jax
 import jax.numpy as jnp
+from jax.sharding import NamedSharding, PartitionSpec
 import numpy as np
 
 Batch = Mapping[str, np.ndarray]
@@ -29,7 +30,7 @@ def make_runner(exp: Experiment, mesh: Any, read: Callable) -> Runner:
     read: (logits float[B, A], batch, tokens) -> arrays, compiled with the
       model; tokens as of `token_counts.read`.
   """
-  program = functools.cache(lambda sub: make_program(exp, sub, read))
+  program = functools.cache(lambda sub: make_program(exp, sub, mesh, read))
   share = make_share(exp)
 
   def run(params, subs, batches):
@@ -45,7 +46,8 @@ def make_runner(exp: Experiment, mesh: Any, read: Callable) -> Runner:
   return run
 
 
-def make_program(exp: Experiment, sub: Submodel, read: Callable) -> Callable:
+def make_program(exp: Experiment, sub: Submodel, mesh: Any,
+                 read: Callable) -> Callable:
   """The jitted (params, batch with what is shared) -> what `read` makes of it.
   """
   small = exp.model.at(sub)
@@ -57,7 +59,8 @@ def make_program(exp: Experiment, sub: Submodel, read: Callable) -> Callable:
                                mutable=['intermediates'])
     return read(logits, batch, token_counts.read(sown))
 
-  return jax.jit(call)
+  # Whole on every host: it can read no other's part.
+  return jax.jit(call, out_shardings=NamedSharding(mesh, PartitionSpec()))
 
 
 def make_share(exp: Experiment) -> Callable:

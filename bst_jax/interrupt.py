@@ -12,7 +12,7 @@ class Interrupt:
     with interrupt.Interrupt() as stop:
       for batch in batches:
         ...
-        if stop.requested:
+        if stop.agreed():
           break
 
   Outside the main thread no signal can be caught, and `requested` stays False.
@@ -20,6 +20,7 @@ class Interrupt:
 
   def __init__(self):
     self.requested = False
+    self._vote = processes.Vote()
     self._before = {}  # signal -> handler to put back
 
   def __enter__(self) -> 'Interrupt':
@@ -35,12 +36,13 @@ class Interrupt:
     self._before = {}
 
   def agreed(self) -> bool:
-    """Whether any process was asked to stop; every process must call this.
+    """Whether any process was asked to stop; each calls this once a step.
 
     A signal reaches the processes between different steps, and one that leaves
-    the loop alone leaves the others waiting in a collective.
+    the loop alone leaves the others waiting in a collective. So all of them
+    stop at the same step, some steps later (`processes.Vote`).
     """
-    return processes.any_of(self.requested)
+    return self._vote(self.requested)
 
   def _handle(self, number, unused_frame):
     if number == signal.SIGINT and self.requested:

@@ -105,13 +105,14 @@ def check_batch(batch: Mapping[str, Any], mesh: Mesh) -> None:
   if bad:
     raise ValueError(
         f'leading sizes {bad} of the batch do not split over the {local} '
-        f'devices of this host; choose data.batch and '
-        f'data.questions_per_picture so that both questions and pictures are '
-        f'multiples of {local}.')
+        f'devices of this host; choose data.batch (data.eval_batch where it '
+        f'is set) and data.questions_per_picture so that both questions and '
+        f'pictures are multiples of {local}.')
 
 
 def place(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
   """Global arrays, split over all mesh axes, from this host's rows."""
+  check_batch(batch, mesh)
   where = NamedSharding(mesh, PartitionSpec(tuple(mesh.axis_names)))
   return {k: jax.make_array_from_process_local_data(where, np.asarray(v))
           for k, v in batch.items()}

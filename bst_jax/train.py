@@ -9,7 +9,9 @@ from bst_jax import (
   config_flag,
   elastic,
   experiment,
+  feed,
   interrupt,
+  processes,
   profiling,
   program,
   scoring,
@@ -53,7 +55,18 @@ def run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path,
 
   Returns:
     The last state.
+
+  Raises:
+    ValueError, FloatingPointError, Stopped: as `train`; also where the workdir
+      cannot be written to, and where processes differ in config or versions.
   """
+  with processes.together():
+    workdirs.check_writable(workdir)
+    workdirs.check_same(workdir, experiment.chosen(config))
+  processes.check_same(
+      {'--workdir': str(workdir)}
+      | {f'config.{key}': v for key, v in workdirs.flat(config).items()})
+  processes.check_shared(workdir)
   workdir = pathlib.Path(workdir)
   init_from = config.init_from
   if config.get('teacher'):
@@ -83,11 +96,12 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path,
     Stopped: SIGTERM or Ctrl-C; everything is saved.
   """
   config = experiment.chosen(config)
-  workdirs.check_same(workdir, config)
-  mesh = sharding.make_mesh(config.mesh)
-  data = experiment.load_data(config, workdir)
-  exp = experiment.build(config, data.sizes)
-  sharding.check_batch(data.example, mesh)
+  with processes.together():
+    workdirs.check_same(workdir, config)
+    mesh = sharding.make_mesh(config.mesh)
+    data = experiment.load_data(config, workdir)
+    exp = experiment.build(config, data.sizes)
+    sharding.check_batch(data.example, mesh)
 
   total = experiment.total_steps(config, data)
   trace = profiling.Trace(profile_steps, workdir, total)
@@ -108,15 +122,16 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path,
                        f'{total}; raise its steps or use a new --workdir.')
     now = _start(job, exp, init_from, first)
     frozen, now = now.frozen, now.replace(frozen=None)
-    batches = data.train()
+    batches = data.train()  # Global batches, of which each host has a share.
     if first:
       like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(
           x.shape, x.dtype, sharding=x.sharding), now)
       now, position = store.restore(like)
       first = int(now.step)
       batches.set_state(position)
-    experiment.save(workdir, config, exp.sizes)
-    data.save_vocab(workdir / experiment.VOCAB)
+    if jax.process_index() == 0:  # All have read them, or found none.
+      experiment.save(workdir, config, exp.sizes)
+      data.save_vocab(workdir / experiment.VOCAB)
 
     logging.info('%s', _about(exp, mesh, first, total, init_from))
     if first < total:
@@ -133,6 +148,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path,
 
 def _loop(config, workdir, store, job, now, frozen, batches, mesh, first,
           total, watch, trace):
+  source = feed.Feed(batches, mesh)
   window, began, checked = [], time.monotonic(), first
 
   with trace, metrics_lib.Writer(
@@ -140,16 +156,19 @@ def _loop(config, workdir, store, job, now, frozen, batches, mesh, first,
       enabled=jax.process_index() == 0) as writer, interrupt.Interrupt() as stop:
     for n in range(first + 1, total + 1):
       trace.before(n, now)
-      batch = next(batches)
-      now, metrics = job.step(now, frozen, sharding.place(batch, mesh))
+      now, metrics = job.step(now, frozen, source.take())
       trace.after(n, now)
       window.append(metrics)
+      last = n == total
+      if not last:
+        source.load()  # While the step runs.
+      stopping = stop.agreed()
       if n == first + 1:
         jax.block_until_ready(metrics)
         logging.info('compiled the step in %.1f s', time.monotonic() - began)
         began = time.monotonic()
+        source.waited()
 
-      last, stopping = n == total, stop.agreed()
       if n % config.log_every == 0 or store.due(n) or last or stopping:
         window = jax.device_get(window)
         for i, values in enumerate(window):  # A bad state is never saved.
@@ -157,13 +176,14 @@ def _loop(config, workdir, store, job, now, frozen, batches, mesh, first,
         seconds = time.monotonic() - began
         writer.write(n, _mean(window) | {
             'lr': float(job.rate(n - 1)),
-            'examples_per_s': config.data.batch * len(window) / seconds})
+            'examples_per_s': config.data.batch * len(window) / seconds,
+            'wait_share': source.waited() / seconds})
         window, began, checked = [], time.monotonic(), n
       if config.eval_every and n % config.eval_every == 0 and not last:
         writer.write(n, watch(now.params))
         began = time.monotonic()
       if store.due(n) or last or stopping:
-        store.save(n, now, batches.get_state())
+        store.save(n, now, source.position)
       writer.update(n)
       if stopping and not last:
         store.wait()

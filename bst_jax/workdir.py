@@ -3,6 +3,7 @@ import difflib
 import json
 import os
 import pathlib
+import tempfile
 from typing import Any
 
 from bst_jax import files
@@ -11,9 +12,10 @@ import ml_collections
 CONFIG = 'config.json'
 CHOICE = 'choice.json'
 
-# Keys that change what is printed, kept or measured, never what is learnt.
+# Keys that change what is printed, kept or measured, or where it is computed,
+# never what is learnt.
 _HARMLESS = ('log_every', 'save_every', 'eval_every', 'keep', 'keep_every',
-             'profile')
+             'profile', 'rules')
 
 
 def write_config(workdir: str | os.PathLike,
@@ -39,13 +41,13 @@ def check_same(workdir: str | os.PathLike,
                config: ml_collections.ConfigDict) -> None:
   """Raises ValueError if the workdir was made by a config that differs.
 
-  Keys that only say how often to log, save, evaluate or profile may differ, and
-  a key that is None may as well be absent. A workdir without a config.json
-  passes.
+  Keys that only say how often to log, save, evaluate or profile, or which
+  devices hold what, may differ, and a key that is None may as well be absent.
+  A workdir without a config.json passes.
   """
   if not (pathlib.Path(workdir) / CONFIG).exists():
     return
-  old, new = _flat(read_json(workdir, CONFIG)), _flat(_plain(config))
+  old, new = _flat(read_json(workdir, CONFIG)), flat(config)
   none = lambda key: old.get(key) is None and new.get(key) is None
   lines = [f'  {key}: {_text(old, key)} there, {_text(new, key)} now'
            for key in sorted(old.keys() | new.keys())
@@ -58,13 +60,38 @@ def check_same(workdir: str | os.PathLike,
         + '\nUse a new --workdir, or give these keys their values there.')
 
 
+def check_writable(workdir: str | os.PathLike) -> None:
+  """Raises where this process cannot write to the workdir, which it makes.
+
+  Raises:
+    ValueError: it is an address, not a folder; or a file cannot be made there,
+      and why.
+  """
+  if '://' in os.fspath(workdir):
+    raise ValueError(
+        f'{workdir} is the address of a bucket, and a workdir is a folder, to '
+        'whose files lines are added. Mount the bucket (Cloud Storage FUSE, '
+        'for one: gcsfuse BUCKET /mnt/runs) and give --workdir=/mnt/runs/NAME.')
+  try:
+    pathlib.Path(workdir).mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=workdir) as f:
+      f.write(b'1')
+      f.flush()
+  except OSError as error:
+    raise ValueError(
+        f'{workdir} was to be the workdir, but no file can be written there '
+        f'({error}). Give a --workdir that this user may write to, on a disk '
+        'with room.') from error
+
+
 def write_choice(workdir: str | os.PathLike, choice: dict[str, Any]) -> None:
   """Writes `choice`, a plain dict, to the workdir's choice.json."""
   write_json(workdir, CHOICE, choice)
 
 
 def _is_harmless(key: str) -> bool:
-  return key in _HARMLESS or key.startswith(('profile.', 'profile_'))
+  return key in _HARMLESS or key.startswith(
+      ('profile.', 'profile_', 'mesh.', 'rules.'))
 
 
 def _plain(value: Any, key: str = '') -> Any:
@@ -83,6 +110,15 @@ def _plain(value: Any, key: str = '') -> Any:
   raise ValueError(
       f"'{key}' is a {type(value).__name__}, which config.json cannot hold; "
       'use numbers, text, lists, dicts or None.')
+
+
+def flat(config: ml_collections.ConfigDict) -> dict[str, Any]:
+  """{'model.width': 64, ...} of a config, as JSON holds it.
+
+  Raises:
+    ValueError: a value is not JSON; the message names its key.
+  """
+  return _flat(_plain(config))
 
 
 def _flat(tree: Any, key: str = '') -> dict[str, Any]:

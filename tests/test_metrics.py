@@ -127,6 +127,16 @@ def test_a_value_that_is_not_json_is_named_and_keeps_the_old_file(tmp_path):
   assert workdirs.read_config(tmp_path).seed == 0
 
 
+def test_a_workdir_is_a_folder_that_can_be_written(tmp_path):
+  workdirs.check_writable(tmp_path / 'a' / 'b')
+  assert not list((tmp_path / 'a' / 'b').iterdir())
+  (tmp_path / 'file').write_text('')
+  with pytest.raises(ValueError, match='no file can be written there'):
+    workdirs.check_writable(tmp_path / 'file' / 'a')
+  with pytest.raises(ValueError, match='address of a bucket.*gcsfuse'):
+    workdirs.check_writable('gs://bucket/runs/a')
+
+
 def test_check_same_lists_what_differs(tmp_path):
   workdirs.check_same(tmp_path, make_config())  # A new workdir.
   workdirs.write_config(tmp_path, make_config())

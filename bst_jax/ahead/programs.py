@@ -81,8 +81,9 @@ def evaluate(exp: Experiment, mesh: Mesh, examples: int) -> Lowered:
   placed = abstract.split(batch, mesh)
   with jax.set_mesh(mesh):
     shared = jax.eval_shape(forward.make_share(exp), params, placed)
-    lowered = forward.make_program(exp, FULL, scoring.reader(exp, 0)).lower(
-        params, placed | abstract.split(shared, mesh))
+    lowered = forward.make_program(
+        exp, FULL, mesh, scoring.reader(exp, 0)).lower(
+            params, placed | abstract.split(shared, mesh))
   memory = {'parameters': abstract.bytes_on_chip(params),
             'batch': abstract.bytes_on_chip(placed)}
   return Lowered(lowered, memory,

@@ -66,7 +66,8 @@ def train(batches: Batches, seed: int, threads: int) -> grain.DatasetIterator:
   """Endless training batches, made ahead by threads.
 
   `get_state` gives the place reached as a dict of numbers, `set_state` goes
-  there: what follows is what would have followed.
+  there: what follows is what would have followed. A place counts global
+  batches: it is the same on all hosts, and good for any number of them.
   """
   steps = grain.MapDataset.range(_STEPS).map(_Training(batches, seed))
   return iter(steps.to_iter_dataset(_ahead(threads, batches)))
