@@ -99,7 +99,8 @@ def _program(what: str, exp: Experiment, part: chips.Slice, mesh: Mesh,
   memory = _memory(made.memory_analysis(), one.memory)
   said = made.cost_analysis() or {}  # None for GPUs.
   return about | {
-      'fits': memory['total'] <= part.chip.device_hbm, 'hbm': part.chip.device_hbm,
+      'fits': memory['total'] <= part.chip.device_hbm,
+      'hbm': part.chip.device_hbm,
       'memory': memory,
       'flops': {'analytic': one.useful, 'products': found.products,
                 'elementwise': found.elementwise,

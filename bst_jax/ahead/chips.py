@@ -134,8 +134,8 @@ def parse(text: str) -> Slice:
   if shape not in there:
     size = (f'{shape} of them' if colon else 'no shape')
     raise ValueError(
-        f'topology {text!r} names the chip {name} and {size}, which is no slice '
-        f'that exists. There are: '
+        f'topology {text!r} names the chip {name} and {size}, which is no '
+        'slice that exists. There are: '
         f'{", ".join(f"{name}:{known}" for known in there)}.')
   return Slice(name, tuple(map(int, re.findall(r'\d+', shape))))
 

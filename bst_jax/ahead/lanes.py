@@ -45,5 +45,6 @@ def warning(misfit: Mapping[str, Any], of: int) -> str:
   """A line about one of them; `of` is the number of all submodels."""
   subs = misfit['submodels']
   where = 'in all submodels' if len(subs) == of else f'in {", ".join(subs)}'
-  return (f'width {misfit["size"]} of {misfit["axis"]!r} {where} is no multiple '
-          f'of the {LANES} lanes: {misfit["idle"]:.0%} of them idle along it')
+  return (f'width {misfit["size"]} of {misfit["axis"]!r} {where} is no '
+          f'multiple of the {LANES} lanes: {misfit["idle"]:.0%} of them idle '
+          'along it')

@@ -54,8 +54,9 @@ def predict(report: Mapping[str, Any], counts: Sequence[int],
         'compiled training step; compile one that fits.')
   name = chips.parse(report['topology']).name
   alone = _alone(program['time'])
-  exchanged = [Collective(one['kind'], one['group'], one['bytes'] / one['count'],
-                          one['count']) for one in program['collectives']]
+  exchanged = [Collective(one['kind'], one['group'],
+                          one['bytes'] / one['count'], one['count'])
+               for one in program['collectives']]
   rows = []
   for count in counts:
     part, slices = _slices(name, count)

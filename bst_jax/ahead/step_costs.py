@@ -27,7 +27,8 @@ def flops(exp: Experiment, batch: Mapping[str, Any]) -> float | None:
   trunk, whole = _shared(exp, batch)
   learning = (1 + BACKWARD) * trunk['learns'] + trunk['frozen']
   once = lambda sub: _forward(exp, sub, whole)
-  learnt = lambda sub: (1 + BACKWARD) * once(sub)['learns'] + once(sub)['frozen']
+  learnt = lambda sub: (
+      (1 + BACKWARD) * once(sub)['learns'] + once(sub)['frozen'])
   method = dict(exp.config.method)
   if method['name'] == 'plain':
     return 2.0 * (learning + learnt(FULL))
