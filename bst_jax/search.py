@@ -101,6 +101,9 @@ def search(workdir: pathlib.Path, output: pathlib.Path, budget: Budget,
     ValueError: the budget cannot be met, the model cannot sample, or `output`
       is not empty.
   """
+  if jax.process_count() > 1:
+    raise ValueError('search counts the tokens of images in one process, and '
+                     f'{jax.process_count()} are here; leave --multihost out.')
   if output.exists() and any(output.iterdir()):
     raise ValueError(f'{output} is not empty, and nothing is overwritten; '
                      'choose another --output.')
