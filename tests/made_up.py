@@ -118,7 +118,7 @@ def idx(path, array):
 def idx_bytes(array):
   """What such a file holds."""
   head = struct.pack(f'>{1 + array.ndim}I', 0x800 + array.ndim, *array.shape)
-  return gzip.compress(head + array.astype(np.uint8).tobytes(), 1)
+  return gzip.compress(head + array.astype(np.uint8).tobytes(), 1, mtime=0)
 
 
 def fashion_mnist(folder, train=5_040, test=40):
