@@ -12,7 +12,8 @@ os.environ.setdefault('XLA_FLAGS', ' '.join(FLAGS))
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 
 # The files that take longest start first, or one worker ends alone with them.
-LONG = ('test_train.py', 'test_commands.py', 'test_golden_mcan.py')
+LONG = ('test_train.py', 'test_processes.py', 'test_commands.py',
+        'test_golden_mcan.py')
 
 
 def pytest_collection_modifyitems(items):
