@@ -1,13 +1,7 @@
 """One training on 1, 2, 4 and 8 virtual devices, in a process of its own."""
-import json
-import os
-import pathlib
-import subprocess
-import sys
-
 import pytest
+import virtual
 
-ROOT = pathlib.Path(__file__).parents[1]
 # data x fsdp / micro-batches
 RUNS = '1x1', '2x1', '4x1', '8x1', '1x4', '2x4', '1x1/2', '4x1/2'
 
@@ -24,8 +18,8 @@ out = {}
 for name in sys.argv[1:]:
   shape, _, micro = name.partition('/')
   sizes = tuple(map(int, shape.split('x')))
-  mesh = jax.make_mesh(sizes, ('data', 'fsdp'), devices=jax.devices()[
-      :sizes[0] * sizes[1]], axis_types=(jax.sharding.AxisType.Auto,) * 2)
+  mesh = sharding.make_mesh(dict(zip(('data', 'fsdp'), sizes)),
+                            jax.devices()[:sizes[0] * sizes[1]])
   method = methods.create(
       dict(name='bst', sampled=1, teacher='labels'), model=model, task=tasks.TASKS['vqa'],
       tx=optax.adam(3e-3), axes=axes, micro_batches=int(micro or 1),
@@ -58,14 +52,7 @@ print(json.dumps(out | {'size': elastic.size(params)}))
 @pytest.fixture(scope='module')
 def runs():
   """What the program above prints."""
-  flags = os.environ.get('XLA_FLAGS', '')
-  done = subprocess.run(
-      [sys.executable, '-c', EIGHT, *RUNS], capture_output=True, text=True,
-      cwd=ROOT, env=os.environ | {
-          'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': f'{ROOT}:{ROOT / "tests"}',
-          'XLA_FLAGS': f'{flags} --xla_force_host_platform_device_count=8'})
-  assert done.returncode == 0, done.stderr[-3000:]
-  return json.loads(done.stdout.splitlines()[-1])
+  return virtual.run(EIGHT, 8, *RUNS)
 
 
 @pytest.mark.parametrize('run', [run for run in RUNS if run[:3] != '1x1'])

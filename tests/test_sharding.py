@@ -1,17 +1,10 @@
 """Meshes and rules; what needs several devices runs in a process of its own."""
-import json
-import os
-import pathlib
-import subprocess
-import sys
-
 from bst_jax import elastic, sharding
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
 import pytest
-
-ROOT = pathlib.Path(__file__).parents[1]
+import virtual
 
 FOUR = '''
 import json
@@ -94,14 +87,7 @@ print(json.dumps(out | {'many': many, 'one': one}))
 @pytest.fixture(scope='module')
 def four():
   """What the program above prints on four virtual devices."""
-  flags = os.environ.get('XLA_FLAGS', '')
-  done = subprocess.run(
-      [sys.executable, '-c', FOUR], capture_output=True, text=True, cwd=ROOT,
-      env=os.environ | {
-          'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': f'{ROOT}:{ROOT / "tests"}',
-          'XLA_FLAGS': f'{flags} --xla_force_host_platform_device_count=4'})
-  assert done.returncode == 0, done.stderr[-3000:]
-  return json.loads(done.stdout.splitlines()[-1])
+  return virtual.run(FOUR, 4)
 
 
 def test_a_mesh_covers_all_devices_or_says_what_would(four):

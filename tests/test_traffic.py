@@ -1,13 +1,11 @@
 """What compiled programs do, read from their text."""
 import collections
 import json
-import os
 import pathlib
-import subprocess
-import sys
 
 from bst_jax.ahead import compile_report, hlo, summary, traffic
 import pytest
+import virtual
 
 ROOT = pathlib.Path(__file__).parents[1]
 F32 = 4
@@ -154,14 +152,7 @@ print(json.dumps([found.products, found.unknown_loops,
 @pytest.fixture(scope='module')
 def four():
   """What the program above prints on four virtual devices."""
-  flags = os.environ.get('XLA_FLAGS', '')
-  done = subprocess.run(
-      [sys.executable, '-c', FOUR], capture_output=True, text=True, cwd=ROOT,
-      env=os.environ | {
-          'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(ROOT),
-          'XLA_FLAGS': f'{flags} --xla_force_host_platform_device_count=4'})
-  assert done.returncode == 0, done.stderr[-3000:]
-  return json.loads(done.stdout.splitlines()[-1])
+  return virtual.run(FOUR, 4)
 
 
 def test_a_program_of_four_devices(four):

@@ -1,6 +1,5 @@
 """Training as a user meets it: interrupted, resumed, misconfigured."""
 import json
-import os
 import pathlib
 import signal
 import subprocess
@@ -11,6 +10,7 @@ from bst_jax import checkpoint, elastic, metrics
 import jax
 import numpy as np
 import pytest
+import virtual
 
 ROOT = pathlib.Path(__file__).parent.parent
 # The quickstart, shrunk until a start is what takes time. One submodel is
@@ -29,10 +29,8 @@ def command(workdir, *flags, cache):
 
 
 def environment(devices=1):
-  flags = os.environ['XLA_FLAGS']
-  return os.environ | {
-      'XLA_FLAGS': f'{flags} --xla_force_host_platform_device_count={devices}',
-      'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0'}
+  return virtual.environment(
+      devices, JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS='0')
 
 
 def finish(workdir, *flags, devices=1, cache):

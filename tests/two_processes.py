@@ -5,7 +5,6 @@ JOBS is a file of [[workdir, {key of the config: value}], ...], trained in turn.
 A job that is refused or stopped is no reason to leave out the next.
 """
 import json
-import os
 import pathlib
 import socket
 import subprocess
@@ -14,6 +13,7 @@ import time
 
 from bst_jax import cli, processes, train
 from configs import bst_uniter_scenes
+import virtual
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -50,11 +50,8 @@ def start(folder, *jobs, cache, count=2, devices=1):
   with socket.socket() as s:
     s.bind(('localhost', 0))
     port = s.getsockname()[1]
-  flags = os.environ.get('XLA_FLAGS', '')
-  environment = os.environ | {
-      'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(ROOT),
-      'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
-      'XLA_FLAGS': f'{flags} --xla_force_host_platform_device_count={devices}'}
+  environment = virtual.environment(
+      devices, JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS='0')
   runs = []
   for i in range(count):
     path = folder / f'{i}.json'
