@@ -88,6 +88,43 @@ ENTRY %main (x: f32[2,5,3], k: f32[3,3,7]) -> f32[2,5,7] {
   assert traffic.measure(same, 1).products == 2 * 2 * 3 * 7 * (5 * 3 - 2)
 
 
+def test_bytes_of_slices_are_not_those_of_the_whole():
+  moved = lambda text: traffic.measure(one_instruction(text), 1).bytes
+  # Two of the eight, from main memory to the chip's own, or within the first.
+  for place, size in (('{0:S(1)}', 8), ('{0}', 16)):
+    assert moved('((f32[8]{0}), f32[2]' + place + ', s32[]{:S(2)}) '
+                 'slice-start(%p), slice={[0:2]}') == size
+  assert moved('f32[8]{0} custom-call(), '
+               'custom_call_target="AllocateBuffer"') == 0
+
+
+def test_a_fusion_that_updates_slices_moves_these_alone():
+  program = hlo.parse("""
+%fused (a: f32[6,100], b: f32[6,100], x: f32[100], i: s32[]) -> (f32[6,100], f32[6,100]) {
+  %a = f32[6,100]{1,0} parameter(0)
+  %b = f32[6,100]{1,0} parameter(1)
+  %x = f32[100]{0} parameter(2)
+  %i = s32[] parameter(3)
+  %zero = s32[] constant(0)
+  %row = f32[1,100]{1,0} bitcast(%x)
+  %twice = f32[1,100]{1,0} add(%row, %row)
+  %first = f32[6,100]{1,0} dynamic-update-slice(%a, %row, %i, %zero)
+  %second = f32[6,100]{1,0} dynamic-update-slice(%b, %twice, %i, %zero)
+  ROOT %both = (f32[6,100]{1,0}, f32[6,100]{1,0}) tuple(%first, %second)
+}
+
+ENTRY %main (a: f32[6,100], b: f32[6,100], x: f32[100], i: s32[]) -> (f32[6,100], f32[6,100]) {
+  %a = f32[6,100]{1,0} parameter(0)
+  %b = f32[6,100]{1,0} parameter(1)
+  %x = f32[100]{0} parameter(2)
+  %i = s32[] parameter(3)
+  ROOT %r = (f32[6,100]{1,0}, f32[6,100]{1,0}) fusion(%a, %b, %x, %i), kind=kLoop, calls=%fused
+}
+""")
+  # The row and the number are read, two rows are written.
+  assert traffic.measure(program, 1).bytes == F32 * (100 + 1 + 2 * 100)
+
+
 @pytest.mark.parametrize('target, rest, operands, products', [
     ('__cublas$lt$matmul', 'backend_config={"gemm_backend_config":'
      '{"dot_dimension_numbers":{"lhs_contracting_dimensions":["1"]}}}',

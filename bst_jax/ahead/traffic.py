@@ -28,6 +28,9 @@ _FREE = frozenset((
     'conditional', 'call', 'after-all', 'partition-id', 'replica-id',
     'opt-barrier', 'async-start', 'async-update', 'async-done', 'domain',
     'add-dependency'))
+# Of TPUs: they name memory, or a part of it.
+_NOTHING = frozenset(('AllocateBuffer', 'ConcatBitcast', 'SliceBitcast',
+                      'AssumeGatherIndicesInBound'))
 _SLICES = frozenset(('slice', 'dynamic-slice', 'gather'))
 
 
@@ -218,8 +221,14 @@ def _moved(program, one, read):
   """Bytes that an instruction moves to and from main memory."""
   if one.opcode in _FREE or one.opcode.endswith(('-done', '-update')):
     return 0
+  target = re.search(r'custom_call_target="([^"]*)"', one.rest)
+  if target and target[1] in _NOTHING:
+    return 0
   slow = lambda arrays: sum(a.bytes for a in arrays if not a.fast)
   if one.opcode.endswith('-start'):  # Its results name its operands again.
+    if one.opcode.removesuffix('-start') in _SLICES:
+      part = one.results[len(read):][:1]
+      return slow(part) + (0 if read[0].fast else part[0].bytes)
     return slow(one.results[:2] if one.opcode == 'copy-start'
                 else [*read, *one.results[len(read):]])
   if one.opcode == 'fusion':
@@ -235,19 +244,31 @@ def _moved_by_fusion(program, one, read):
   """As `_moved`; slices of an operand count, not the whole of it."""
   inner = program.computations[one.called('calls')]
   root = next(i for i in inner.values() if i.root)
-  updated = (_source(inner, root.operands[0])
-             if root.opcode == 'dynamic-update-slice' else None)
+  made = ([inner[name] for name in root.operands] if root.opcode == 'tuple'
+          else [root])
+  updates = [_update(inner, instruction) for instruction in made]
+  # What is updated changes where it lies.
+  untouched = {_source(inner, u.operands[0]) for u in updates if u}
   moved = 0
   for parameter in inner.values():
-    if parameter.opcode != 'parameter' or parameter.name == updated:
-      continue  # What is updated changes where it lies.
-    number = int(parameter.inside)
-    if number < len(read) and not read[number].fast:
-      moved += _needed(program, inner, parameter)
-  if updated:
-    part = inner[root.operands[1]].results[0]
-    return moved + (0 if one.results[0].fast else part.bytes)
-  return moved + sum(a.bytes for a in one.results if not a.fast)
+    if parameter.opcode == 'parameter' and parameter.name not in untouched:
+      number = int(parameter.inside)
+      if number < len(read) and not read[number].fast:
+        moved += _needed(program, inner, parameter)
+  if len(made) != len(one.results):  # Tuples within tuples.
+    return moved + sum(a.bytes for a in one.results if not a.fast)
+  for update, result in zip(updates, one.results):
+    if not result.fast:
+      moved += (inner[update.operands[1]].results[0] if update
+                else result).bytes
+  return moved
+
+
+def _update(inner, instruction):
+  """The update of a slice that an instruction is, through bitcasts, or None."""
+  while instruction.opcode == 'bitcast':
+    instruction = inner[instruction.operands[0]]
+  return instruction if instruction.opcode == 'dynamic-update-slice' else None
 
 
 def _needed(program, inner, parameter):
