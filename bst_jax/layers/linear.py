@@ -1,5 +1,6 @@
 """Leaves that read a prefix of what they store. WIDTH lives here."""
 from collections.abc import Callable
+import functools
 from typing import Any
 
 from bst_jax.elastic import Axis, FULL, Submodel
@@ -106,6 +107,12 @@ class LayerNorm(nn.Module):
 
 
 def _layer_norm(x, scale, bias, *, form, eps):
+  # The backward pass keeps x alone, as it is, and none of what is float32.
+  return jax.checkpoint(
+      functools.partial(_normalised, form=form, eps=eps))(x, scale, bias)
+
+
+def _normalised(x, scale, bias, form, eps):
   y = x.astype(jnp.float32)
   y -= y.mean(-1, keepdims=True)
   if form == 'standard':

@@ -18,10 +18,14 @@ def masked_softmax(scores: jax.Array, mask: jax.Array | None,
   Returns:
     float[...] in the dtype of scores. A row without a true place is even.
   """
-  wide = scores.astype(jnp.float32)
-  if mask is not None:
-    wide = jnp.where(mask, wide, FILL)
-  return jax.nn.softmax(wide, axis).astype(scores.dtype)
+  def run(scores, mask):
+    wide = scores.astype(jnp.float32)
+    if mask is not None:
+      wide = jnp.where(mask, wide, FILL)
+    return jax.nn.softmax(wide, axis).astype(scores.dtype)
+
+  # The backward pass keeps the scores as they are, not in float32.
+  return jax.checkpoint(run)(scores, mask)
 
 
 def gated_softmax(scores: jax.Array, gate: jax.Array,
