@@ -15,8 +15,12 @@ from bst_jax.ahead import (
   traffic,
 )
 from bst_jax.experiment import Experiment
+import jax
 from jax.sharding import Mesh
 import ml_collections
+
+# Levels at which the compiler takes the first code that works.
+_HASTY = ('O0', 'O1')
 
 
 def report(config: ml_collections.ConfigDict, part: chips.Slice,
@@ -50,6 +54,8 @@ def report(config: ml_collections.ConfigDict, part: chips.Slice,
   result = {
       'topology': str(part), 'chips': part.chips, 'mesh': dict(mesh.shape),
       'rules': config.rules if isinstance(config.rules, str) else 'own',
+      'optimization_level': jax.config.jax_optimization_level,
+      'compute': dict(config.get('compute') or {}),
       'model': config.model.name, 'method': config.method.name,
       'parameters': elastic.size(exp.shapes), 'batch_per_chip': examples,
       'warnings': [lanes.warning(one, len(exp.space))
@@ -96,6 +102,8 @@ def _program(what: str, exp: Experiment, part: chips.Slice, mesh: Mesh,
   about['compile_seconds'] = time.monotonic() - traced
   logging.info('%s: compiled in %.0f s', what, about['compile_seconds'])
   found = traffic.measure(hlo.parse(made.as_text()), mesh.devices.size)
+  if jax.config.jax_optimization_level in _HASTY:
+    found.cycles = 0.0  # Of code that nobody would run.
   memory = _memory(made.memory_analysis(), one.memory)
   said = made.cost_analysis() or {}  # None for GPUs.
   return about | {

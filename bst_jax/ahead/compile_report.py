@@ -38,7 +38,17 @@ def _title(result):
   return (f'{result["config"]}: {result["model"]}, {result["parameters"]:,} '
           f'parameters, method {result["method"]}, rules {result["rules"]}\n'
           f'{result["topology"]}: {part.chips} chips, mesh {mesh}; all numbers '
-          f'are of one {one} and one step')
+          f'are of one {one} and one step{_how(result)}')
+
+
+def _how(result):
+  """How a program is computed and was compiled, where that is not usual."""
+  compute, level = result.get('compute', {}), result.get('optimization_level')
+  said = [f'activations {compute["dtype"]}'] if 'dtype' in compute else []
+  said += [name for name in ('remat', 'scan') if compute.get(name)]
+  if level not in (None, 'UNKNOWN'):
+    said.append(f'compiled at {level}')
+  return f'\n{", ".join(said)}' if said else ''
 
 
 def _verdict(program):
