@@ -90,7 +90,8 @@ def build(config: ml_collections.ConfigDict,
   """The parts of an experiment on data of the given sizes."""
   space = space_of(config)
   model = models.create(
-      config.model, strategy=space.strategy, strategy_seed=space.seed, **sizes)
+      config.model, config.get('compute'), strategy=space.strategy,
+      strategy_seed=space.seed, **sizes)
   for sub in space:  # An impossible ratio fails here.
     model.at(sub)
   wanted = getattr(model, 'feature_size', None)

@@ -1,7 +1,9 @@
 """What every backbone owes: shapes, finite slopes, padding, dtype, dropout."""
-from bst_jax import costs, elastic
+from bst_jax import costs, elastic, experiment
+from bst_jax.layers import linear, tokens
 from bst_jax.layers import stack as stacks
 import chex
+from configs import ats_deit_s, quickstart
 import jax
 import jax.numpy as jnp
 import models
@@ -79,6 +81,33 @@ def test_bfloat16_is_near_float32(name):
   assert rough.dtype == np.float32
   error = np.abs(rough - exact).max() / np.abs(exact).max()
   assert 1e-5 < error < 5e-2  # Zero would be float32 in disguise.
+
+
+def test_a_config_says_how_its_model_is_computed():
+  config = quickstart.get_config('tiny')
+  sizes = {'vocab_size': 9, 'num_answers': 5, 'max_tokens': 4, 'num_regions': 3,
+           'feature_size': 8}
+  config.compute.update(dtype='bfloat16', remat=True, scan=True)
+  model = experiment.build(config, sizes).model
+  assert (model.dtype, model.remat, model.scan) == (jnp.bfloat16, True, True)
+  config.compute.dtype = 'float16'
+  with pytest.raises(ValueError, match="'float16'.*bfloat16, float32"):
+    experiment.build(config, sizes)
+  del config.compute  # As of a workdir from before there was such a key.
+  assert experiment.build(config, sizes).model.dtype == jnp.float32
+  config = ats_deit_s.get_config('small')
+  config.compute.scan = True
+  with pytest.raises(ValueError, match='scan=True.*model vit cannot'):
+    experiment.build(config, config.data.sizes)
+
+
+def test_backward_passes_keep_nothing_wide_of_narrow_activations():
+  x, one = jnp.ones((4, 64), jnp.bfloat16), jnp.ones(64)
+  norm = lambda x: linear.layer_norm(x, one, one, form='standard', eps=1e-6)
+  for run in norm, lambda x: tokens.masked_softmax(x, x > 0):
+    kept = jax.tree.leaves(jax.vjp(run, x)[1])
+    assert not any(a.shape == x.shape and a.dtype == jnp.float32 for a in kept)
+    assert sum(a.shape == x.shape and a.dtype == x.dtype for a in kept) == 1
 
 
 @pytest.mark.parametrize('name', ['mcan_vqa', 'uniter', 'clip_vil'])

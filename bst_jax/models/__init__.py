@@ -7,13 +7,21 @@ from typing import Any
 
 from bst_jax.elastic import check_name
 from flax import linen as nn
+import jax.numpy as jnp
+
+# Of activations; parameters and what the loss is made of are float32.
+DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
+_COMPUTE = ('dtype', 'remat', 'scan')
 
 
-def create(config: Mapping[str, Any], **sizes: Any) -> nn.Module:
+def create(config: Mapping[str, Any],
+           compute: Mapping[str, Any] | None = None, **sizes: Any) -> nn.Module:
   """Builds `Model` of the file that `config['name']` names.
 
   Args:
     config: `name` and keyword arguments of the model.
+    compute: how it is computed, which changes neither its parameters nor, but
+      for rounding, what it is: `dtype` of activations, `remat`, `scan`.
     **sizes: what data and space decide (`num_answers`, `strategy`, …); those
       that the model does not know are left out, those in config win.
 
@@ -29,4 +37,20 @@ def create(config: Mapping[str, Any], **sizes: Any) -> nn.Module:
   known = {f.name for f in dataclasses.fields(model)} - {'parent', 'name'}
   for option in options:
     check_name(option, known, f'argument of model {name}')
-  return model(**{k: v for k, v in sizes.items() if k in known} | options)
+  return model(**{k: v for k, v in sizes.items() if k in known}
+               | _computed(compute or {}, known, name) | options)
+
+
+def _computed(compute, known, name):
+  """Arguments of a model that say how it is computed."""
+  for option, value in compute.items():
+    check_name(option, _COMPUTE, 'key of config.compute')
+    if value and option not in known:
+      raise ValueError(
+          f'config.compute.{option}={value} was asked for, but model {name} '
+          'cannot be computed so; leave it False.')
+  found = {k: v for k, v in compute.items() if k in known}
+  if 'dtype' in found:
+    check_name(found['dtype'], DTYPES, 'config.compute.dtype')
+    found['dtype'] = DTYPES[found['dtype']]
+  return found
