@@ -13,6 +13,7 @@ from typing import Any
 
 from bst_jax.elastic import Axis
 from bst_jax.layers import linear
+from bst_jax.layers.activations import gelu
 from bst_jax.layers.ats import ats_select
 from bst_jax.layers.linear import Dense
 from bst_jax.layers.sampler import significance
@@ -147,8 +148,7 @@ class _Layer:
     z = z.swapaxes(1, 2)[new.image, new.slot]               # [T, h, K]
     x = x + self._apply('attention/out', z)                 # [T, d]
     z = self._apply('ffn/fc1', self._apply('norm2', x))
-    z = jax.nn.gelu(z, approximate=False)
-    return x + self._apply('ffn/fc2', z), new
+    return x + self._apply('ffn/fc2', gelu(z)), new
 
   def _pick(self, h, k, v, rows, stage, length):
     """Rows of the tokens that live, and where they stood: int32[length]."""

@@ -1,6 +1,6 @@
 """What every backbone owes: shapes, finite slopes, padding, dtype, dropout."""
 from bst_jax import costs, elastic, experiment
-from bst_jax.layers import linear, tokens
+from bst_jax.layers import activations, linear, tokens
 from bst_jax.layers import stack as stacks
 import chex
 from configs import ats_deit_s, quickstart
@@ -104,7 +104,8 @@ def test_a_config_says_how_its_model_is_computed():
 def test_backward_passes_keep_nothing_wide_of_narrow_activations():
   x, one = jnp.ones((4, 64), jnp.bfloat16), jnp.ones(64)
   norm = lambda x: linear.layer_norm(x, one, one, form='standard', eps=1e-6)
-  for run in norm, lambda x: tokens.masked_softmax(x, x > 0):
+  for run in (norm, activations.gelu, activations.quick_gelu,
+              lambda x: tokens.masked_softmax(x, x > 0)):
     kept = jax.tree.leaves(jax.vjp(run, x)[1])
     assert not any(a.shape == x.shape and a.dtype == jnp.float32 for a in kept)
     assert sum(a.shape == x.shape and a.dtype == x.dtype for a in kept) == 1

@@ -9,6 +9,7 @@ from typing import Any
 
 from bst_jax.elastic import Axis, FULL, Submodel
 from bst_jax.layers import linear
+from bst_jax.layers.activations import gelu
 from bst_jax.layers.blocks import EncoderLayer
 from bst_jax.layers.dropout import Dropout
 from bst_jax.layers.linear import Dense, Embed
@@ -19,7 +20,6 @@ import jax.numpy as jnp
 NORMAL = nn.initializers.normal(0.02)
 _INIT = dict(kernel_init=NORMAL, bias_init=nn.initializers.zeros)
 
-gelu = functools.partial(jax.nn.gelu, approximate=False)
 Norm = functools.partial(linear.LayerNorm, eps=1e-12)
 Linear = functools.partial(Dense, **_INIT)
 Table = functools.partial(Embed, init=NORMAL)

@@ -10,6 +10,7 @@ from typing import Any
 
 from bst_jax.elastic import Axis, check_name, FULL, Order, Submodel
 from bst_jax.layers import cvt, linear, pixels, token_costs
+from bst_jax.layers.activations import gelu, quick_gelu
 from bst_jax.layers.dropout import Dropout, seed_of
 from bst_jax.layers.linear import Dense, named
 from bst_jax.layers.sampler import Ats
@@ -21,10 +22,7 @@ import jax.numpy as jnp
 
 _INIT = dict(kernel_init=nn.initializers.truncated_normal(0.02),
              bias_init=nn.initializers.zeros)
-ACTIVATIONS = {
-    'quick_gelu': lambda x: x * jax.nn.sigmoid(1.702 * x),
-    'gelu': functools.partial(jax.nn.gelu, approximate=False),
-}
+ACTIVATIONS = {'quick_gelu': quick_gelu, 'gelu': gelu}
 
 
 class Model(nn.Module):

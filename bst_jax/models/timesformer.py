@@ -14,6 +14,7 @@ from typing import Any
 
 from bst_jax.elastic import Axis, check_name, FULL, Order, Submodel
 from bst_jax.layers import linear, pixels, token_costs, vit
+from bst_jax.layers.activations import gelu
 from bst_jax.layers.attention import Attention
 from bst_jax.layers.blocks import FeedForward
 from bst_jax.layers.dropout import Dropout, seed_of
@@ -28,7 +29,6 @@ import jax.numpy as jnp
 _zeros = nn.initializers.zeros
 _INIT = dict(kernel_init=nn.initializers.truncated_normal(0.02),
              bias_init=_zeros)
-_gelu = functools.partial(jax.nn.gelu, approximate=False)
 
 
 class Model(nn.Module):
@@ -169,7 +169,7 @@ class Model(nn.Module):
     norm = functools.partial(linear.LayerNorm, eps=self.eps)
     layer = functools.partial(
         Layer, embed, Axis('heads', self.heads), Axis('mlp', self.mlp), norm,
-        _gelu, dropout=self.dropout, dtype=self.dtype,
+        gelu, dropout=self.dropout, dtype=self.dtype,
         policy_eps=self.ats.policy_eps, soft=self.ats.grad != 'hard',
         fill=self.ats.fill, **_INIT)
     order = self.stacks['encoder']

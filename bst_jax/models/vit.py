@@ -12,6 +12,7 @@ from typing import Any
 
 from bst_jax.elastic import Axis, check_name, FULL, Order, Submodel
 from bst_jax.layers import linear, pixels, token_costs
+from bst_jax.layers.activations import gelu
 from bst_jax.layers.dropout import Dropout, seed_of
 from bst_jax.layers.linear import Dense, named
 from bst_jax.layers.sampler import Ats
@@ -29,7 +30,6 @@ import jax.numpy as jnp
 
 _INIT = dict(kernel_init=nn.initializers.truncated_normal(0.02),
              bias_init=nn.initializers.zeros)
-_gelu = functools.partial(jax.nn.gelu, approximate=False)
 
 
 class Model(nn.Module):
@@ -162,7 +162,7 @@ class Model(nn.Module):
     norm = functools.partial(linear.LayerNorm, eps=self.eps)
     layer = functools.partial(
         Layer, embed, Axis('heads', self.heads), Axis('mlp', self.mlp), norm,
-        _gelu, dropout=self.dropout, dtype=self.dtype,
+        gelu, dropout=self.dropout, dtype=self.dtype,
         policy_eps=self.ats.policy_eps, soft=self.ats.grad != 'hard',
         fill=self.ats.fill, **_INIT)
     order = self.stacks['encoder']

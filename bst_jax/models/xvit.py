@@ -13,6 +13,7 @@ from typing import Any
 
 from bst_jax.elastic import Axis, check_name, FULL, Order, Submodel
 from bst_jax.layers import linear, pixels, token_costs
+from bst_jax.layers.activations import gelu
 from bst_jax.layers.blocks import FeedForward
 from bst_jax.layers.dropout import Dropout, seed_of
 from bst_jax.layers.linear import named
@@ -33,7 +34,6 @@ import numpy as np
 
 _INIT = dict(kernel_init=nn.initializers.truncated_normal(0.02),
              bias_init=nn.initializers.zeros)
-_gelu = functools.partial(jax.nn.gelu, approximate=False)
 SHARES = ('group', 'frame')
 
 
@@ -200,7 +200,7 @@ class Model(nn.Module):
         _mixed, segment=self.segment, share=self.shift,
         slots=self.slots if self.share == 'frame' else None)
     layer = functools.partial(
-        Layer, *axes, norm, _gelu, policy_eps=self.ats.policy_eps,
+        Layer, *axes, norm, gelu, policy_eps=self.ats.policy_eps,
         soft=self.ats.grad != 'hard', fill=self.ats.fill, frames=self.frames,
         mix=mix, **part)
     order = self.stacks['encoder']
@@ -218,14 +218,14 @@ class Model(nn.Module):
 
     first = self.param('temporal_token', named(_INIT['kernel_init'], embed))
     first = jnp.broadcast_to(first[:x.shape[-1]], (len(x), 1, x.shape[-1]))
-    x = Layer(*axes, head_norm, _gelu, qkv_bias=self.head_bias, **part,
+    x = Layer(*axes, head_norm, gelu, qkv_bias=self.head_bias, **part,
               name='temporal')(
         Tokens(jnp.concatenate([first.astype(x.dtype), x], 1)),
         sub=sub, seed=seed).x
     x = head_norm(embed, name='head_norm')(x[:, 0], sub=sub)  # [B, d]
     logits = FeedForward(
         embed, Axis('fused', self.fused), Axis('answers', self.num_answers),
-        _gelu, **part, name='head')(x, sub=sub, seed=seed)
+        gelu, **part, name='head')(x, sub=sub, seed=seed)
     return logits.astype(jnp.float32)                       # [B, A]
 
   def _tokens(self, clip, embed, sub, seed):
