@@ -83,6 +83,18 @@ def test_bfloat16_is_near_float32(name):
   assert 1e-5 < error < 5e-2  # Zero would be float32 in disguise.
 
 
+@pytest.mark.parametrize('name', ['mcan_vqa', 'vit'])
+def test_products_of_tpus_are_the_same_numbers(name, monkeypatch):
+  model, batch, params, _ = models.build(name, num_layers=1)
+  loss = lambda params: (model.apply({'params': params}, batch) ** 2).sum()
+  assert not linear._on_tpu()
+  want, macs = jax.value_and_grad(loss)(params), costs.of(model, params, batch)
+  monkeypatch.setattr(linear, '_on_tpu', lambda: True)
+  chex.assert_trees_all_close(jax.value_and_grad(loss)(params), want,
+                              rtol=1e-4, atol=1e-5)
+  assert costs.of(model, params, batch).macs == macs.macs
+
+
 def test_a_config_says_how_its_model_is_computed():
   config = quickstart.get_config('tiny')
   sizes = {'vocab_size': 9, 'num_answers': 5, 'max_tokens': 4, 'num_regions': 3,

@@ -59,11 +59,22 @@ class Dense(nn.Module):
     x, kernel, bias = nn.dtypes.promote_dtype(
         x, kernel, bias, dtype=self.dtype)
     lead = x.shape[:x.ndim - len(inp)]
-    # One plain matrix product: the fastest form on every backend.
-    y = x.reshape(-1, np.prod(inp)) @ kernel.reshape(np.prod(inp), -1)
+    rows = lead if _on_tpu() else (-1,)
+    y = x.reshape(*rows, np.prod(inp)) @ kernel.reshape(np.prod(inp), -1)
     if bias is not None:
       y += bias.reshape(-1)
     return y.reshape(lead + out)
+
+
+def _on_tpu():
+  """Whether what is traced is to run on TPUs, which need not be here.
+
+  There the rows of an example are padded to whole tiles, so that rows of all
+  examples one below the other are a copy, of the noise of dropout too.
+  Elsewhere they are free, and one plain matrix product is fastest.
+  """
+  device = jax.sharding.get_abstract_mesh().abstract_device
+  return (device.platform if device else jax.default_backend()) == 'tpu'
 
 
 class Embed(nn.Module):
