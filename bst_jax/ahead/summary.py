@@ -27,11 +27,15 @@ _GIB = 2 ** 30
 
 
 def table(reports: Sequence[Mapping[str, Any]], program: str) -> str:
-  """A Markdown table of one program of every report that has it."""
-  lines = [_HEAD, ('---',) * len(_HEAD)]
-  lines += [_line(report, report['programs'][program]) for report in reports
-            if program in report['programs']]
-  return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+  """A Markdown table of one program of every report that has it.
+
+  What no report tells has no column.
+  """
+  lines = [_line(report, report['programs'][program]) for report in reports
+           if program in report['programs']]
+  told = [i for i in range(len(_HEAD)) if any(line[i] for line in lines)]
+  return '\n'.join(f'| {" | ".join(line[i] for i in told)} |' for line in (
+      _HEAD, ('---',) * len(_HEAD), *lines))
 
 
 def _line(report, program):
