@@ -138,10 +138,15 @@ def _dot(one, read):
   return 2 * one.results[0].size * math.prod(sizes)
 
 
+def _target(one):
+  """What a custom call calls; '' of other instructions."""
+  found = re.search(r'custom_call_target="([^"]*)"', one.rest)
+  return found[1] if found else ''
+
+
 def _library(one, read):
   """Products that a GPU's libraries do."""
-  target = re.search(r'custom_call_target="([^"]*)"', one.rest)
-  target = target[1] if target else ''
+  target = _target(one)
   if target.startswith('__cublas'):
     contract = re.search(r'"lhs_contracting_dimensions":\[([^\]]*)\]', one.rest)
     sizes = [read[0].shape[int(i)] for i in re.findall(r'\d+', contract[1])]
@@ -221,8 +226,7 @@ def _moved(program, one, read):
   """Bytes that an instruction moves to and from main memory."""
   if one.opcode in _FREE or one.opcode.endswith(('-done', '-update')):
     return 0
-  target = re.search(r'custom_call_target="([^"]*)"', one.rest)
-  if target and target[1] in _NOTHING:
+  if _target(one) in _NOTHING:
     return 0
   slow = lambda arrays: sum(a.bytes for a in arrays if not a.fast)
   if one.opcode.endswith('-start'):  # Its results name its operands again.
