@@ -3,6 +3,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from bst_jax import sharding
+from bst_jax.elastic import Submodel
 from flax import struct
 import jax
 import jax.numpy as jnp
@@ -28,17 +29,34 @@ class TrainState:
   frozen: Any = None
 
 
+class Pass(NamedTuple):
+  """What a training step runs, by which its work is counted.
+
+  Attributes:
+    sub: a submodel.
+    times: a step runs it, an expected value where it draws.
+    learns: forward and backward, on what submodels share; else it is a teacher,
+      forward alone, which makes what is shared itself.
+  """
+
+  sub: Submodel
+  times: float = 1.0
+  learns: bool = True
+
+
 class Method(NamedTuple):
   """A way of training, as a pair of pure functions.
 
   Attributes:
     init: (rng, params) -> TrainState.
     step: (TrainState, batch) -> (TrainState, metrics).
+    passes: that a step makes of every part of a batch.
     pretrained: it makes no sense from random parameters.
   """
 
   init: Callable[[jax.Array, Any], TrainState]
   step: Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]
+  passes: tuple[Pass, ...]
   pretrained: bool = False
 
 

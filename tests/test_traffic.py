@@ -94,6 +94,8 @@ def test_bytes_of_slices_are_not_those_of_the_whole():
   for place, size in (('{0:S(1)}', 8), ('{0}', 16)):
     assert moved('((f32[8]{0}), f32[2]' + place + ', s32[]{:S(2)}) '
                  'slice-start(%p), slice={[0:2]}') == size
+    # The same whether it starts ahead or not.
+    assert moved('f32[2]' + place + ' slice(%p), slice={[0:2]}') == size
   assert moved('f32[8]{0} custom-call(), '
                'custom_call_target="AllocateBuffer"') == 0
 

@@ -74,12 +74,11 @@ def _memory(program):
 
 def _work(program):
   flops, moved = program['flops'], program['bytes']
-  rows = [('work', ''),
-          ('FLOPs of products, analytic', _si(flops['analytic'])),
-          ('FLOPs of products, compiled', _si(flops['products']))]
-  if flops['ratio']:
-    rows.append(('  analytic / compiled', f'{flops["ratio"]:.3f}'))
-  return rows + [
+  return [
+      ('work', ''),
+      ('FLOPs of products, analytic', _si(flops['analytic'])),
+      ('FLOPs of products, compiled', _si(flops['products'])),
+      ('  analytic / compiled', f'{flops["ratio"]:.3f}'),
       ('FLOPs of other arithmetic, compiled', _si(flops['elementwise'])),
       ('FLOPs as XLA reports them *', _si(flops['xla_raw'])),
       ('bytes to and from HBM, compiled', _si(moved['hbm'])),
@@ -102,9 +101,8 @@ def _time(time):
            for name in roofline.BOUNDS]
   for name, text in _TIMES.items():
     if name in time:
-      share = time['utilisation'].get(name)
       rows.append((f'step {text}', f'{1e3 * time[name]:.3f}',
-                   '' if share is None else f'{share:.1%}'))
+                   f'{time["utilisation"][name]:.1%}'))
   rows.append((f'bound by {time["bound"]}', '', ''))
   return rows
 

@@ -24,13 +24,13 @@ class Lowered:
   Attributes:
     lowered: of jax.
     memory: bytes of a device by what they hold, of all that goes in.
-    useful: operations of a device that the model needs; None: not known.
+    useful: operations of a device that the model needs.
     gradient: bytes of the gradients of all that is trained; 0: none are made.
   """
 
   lowered: Any
   memory: Mapping[str, int]
-  useful: float | None
+  useful: float
   gradient: int = 0
 
 
@@ -46,9 +46,8 @@ def train(exp: Experiment, mesh: Mesh, examples: int) -> Lowered:
             'frozen': on_chip(frozen), 'batch': on_chip(placed)}
   with jax.set_mesh(mesh):
     lowered = job.step.lower(now, frozen, placed)
-  useful = step_costs.flops(exp, batch)
-  return Lowered(lowered, memory, useful and useful / mesh.devices.size,
-                 _trained(exp))
+  useful = step_costs.flops(exp, job.method.passes, batch)
+  return Lowered(lowered, memory, useful / mesh.devices.size, _trained(exp))
 
 
 def _trained(exp):

@@ -24,14 +24,13 @@ def link_seconds(collectives: list[Collective], part: Slice,
              for one in collectives if one.group > 1)
 
 
-def report(found: Traffic, part: Slice, useful: float | None,
-           ) -> dict[str, Any]:
+def report(found: Traffic, part: Slice, useful: float) -> dict[str, Any]:
   """What the peaks say of a program.
 
   Args:
     found: of one device and one run.
     part: the slice that it is for.
-    useful: operations that the model needs, of one device; None: not known.
+    useful: operations that the model needs, of one device.
 
   Returns:
     `seconds` of each bound; the `roofline` (the largest: all overlap) and the
@@ -48,10 +47,8 @@ def report(found: Traffic, part: Slice, useful: float | None,
           'utilisation': utilisation(useful, total, part)}
 
 
-def utilisation(useful: float | None, seconds: Mapping[str, float],
+def utilisation(useful: float, seconds: Mapping[str, float],
                 part: Slice) -> dict[str, float]:
   """Share of the peak that useful operations reach, for each of the times."""
-  if useful is None:
-    return {}
   return {name: useful / (part.chip.device_flops * time)
-          for name, time in seconds.items() if time}
+          for name, time in seconds.items()}

@@ -1,46 +1,37 @@
 """Operations of a whole training step, from exact counts of forward passes."""
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bst_jax import costs
-from bst_jax.elastic import FULL, Submodel
+from bst_jax.elastic import Submodel
 from bst_jax.experiment import Experiment
+from bst_jax.state import Pass
 import jax
-import numpy as np
 
 BACKWARD = 2  # Products of a backward pass for one of the forward pass.
 
 
-def flops(exp: Experiment, batch: Mapping[str, Any]) -> float | None:
+def flops(exp: Experiment, passes: Sequence[Pass],
+          batch: Mapping[str, Any]) -> float:
   """Operations of the products of a step, two a multiply-accumulate.
 
   A part that learns counts three times its forward pass; a teacher and frozen
-  parts once. Of submodels that a step draws the mean counts.
+  parts once.
 
   Args:
     exp: the experiment.
+    passes: that a step makes, from its `Method`.
     batch: arrays or their shapes.
-
-  Returns:
-    The count; None for methods that this file does not know.
   """
   trunk, whole = _shared(exp, batch)
-  learning = (1 + BACKWARD) * trunk['learns'] + trunk['frozen']
-  once = lambda sub: _forward(exp, sub, whole)
-  learnt = lambda sub: (
-      (1 + BACKWARD) * once(sub)['learns'] + once(sub)['frozen'])
-  method = dict(exp.config.method)
-  if method['name'] == 'plain':
-    return 2.0 * (learning + learnt(FULL))
-  if method['name'] == 'bst':
-    smallest, *middle, full = exp.space
-    total = learning + learnt(smallest) + learnt(full)
-    if middle:
-      total += method.get('sampled', 3) * np.mean([*map(learnt, middle)])
-    if method.get('teacher', 'frozen') == 'frozen':
-      total += sum(trunk.values()) + sum(once(FULL).values())
-    return 2.0 * float(total)
-  return None
+  learning = lambda macs: (1 + BACKWARD) * macs['learns'] + macs['frozen']
+  total = learning(trunk)  # Once, for all that learn.
+  for one in passes:
+    macs = _forward(exp, one.sub, whole)
+    total += one.times * (
+        learning(macs) if one.learns
+        else sum(macs.values()) + sum(trunk.values()))
+  return 2.0 * total
 
 
 def forward(exp: Experiment, sub: Submodel, batch: Mapping[str, Any]) -> float:

@@ -44,15 +44,15 @@ def _line(report, program):
   if 'time' not in program:
     return (*first, 'does not fit', *[''] * (len(_HEAD) - 4))
   flops, time = program['flops'], program['time']
+  reduced = program['gradients_reduced']
   share = lambda name: (f'{time["utilisation"][name]:.1%}'
                         if name in time['utilisation'] else '')
-  known = lambda x, form: '' if x is None else format(x, form)
   return (
       *first,
       f'{program["memory"]["total"] / _GIB:.2f} of '
       f'{program["hbm"] / _GIB:.0f} GiB{"" if program["fits"] else ": too much"}',
-      f'{flops["products"] / 1e12:.3g}', known(flops['ratio'], '.3f'),
-      known(program['gradients_reduced'], '.3f'),
+      f'{flops["products"] / 1e12:.3g}', f'{flops["ratio"]:.3f}',
+      '' if reduced is None else f'{reduced:.3f}',
       f'{sum(one["count"] for one in program["collectives"]):g}',
       time['bound'], f'{1e3 * time["roofline"]:.2f}', share('roofline'),
       f'{1e3 * time["compiler"]:.2f}' if 'compiler' in time else '',

@@ -231,17 +231,21 @@ def _moved(program, one, read):
   slow = lambda arrays: sum(a.bytes for a in arrays if not a.fast)
   if one.opcode.endswith('-start'):  # Its results name its operands again.
     if one.opcode.removesuffix('-start') in _SLICES:
-      part = one.results[len(read):][:1]
-      return slow(part) + (0 if read[0].fast else part[0].bytes)
+      return _moved_by_slice(read[0], one.results[len(read)])
     return slow(one.results[:2] if one.opcode == 'copy-start'
                 else [*read, *one.results[len(read):]])
   if one.opcode == 'fusion':
     return _moved_by_fusion(program, one, read)
   if one.opcode in _SLICES:
-    return slow(one.results) * (1 if read and read[0].fast else 2)
+    return _moved_by_slice(read[0], one.results[0])
   if one.opcode == 'dynamic-update-slice':
     return 2 * slow(read[1:2])
   return slow(read) + slow(one.results)
+
+
+def _moved_by_slice(source, part):
+  """Reading the part where the source lies, and writing it."""
+  return part.bytes * ((not source.fast) + (not part.fast))
 
 
 def _moved_by_fusion(program, one, read):

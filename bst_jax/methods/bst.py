@@ -4,7 +4,7 @@ Reference: BST, arXiv 2203.12814, and its released code.
 """
 from bst_jax import elastic
 from bst_jax import state as states
-from bst_jax.state import Method
+from bst_jax.state import Method, Pass
 import jax
 import jax.numpy as jnp
 
@@ -131,4 +131,8 @@ def make(model, task, tx, *, axes, space, micro_batches, sampled=3,
         grads_of, state, batch, micro_batches, mean=task.reduction != 'sum')
     return states.update(state, grads, tx, metrics)
 
-  return Method(init, step, pretrained=teacher == 'frozen')
+  passes = [Pass(smallest), Pass(full),
+            *(Pass(sub, sampled / len(middle)) for sub in middle)]
+  if teacher == 'frozen':
+    passes.append(Pass(full, learns=False))
+  return Method(init, step, tuple(passes), pretrained=teacher == 'frozen')

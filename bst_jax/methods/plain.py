@@ -1,6 +1,7 @@
 """Ordinary training of the full model on labels: a teacher, or a model alone."""
 from bst_jax import state as states
-from bst_jax.state import Method
+from bst_jax.elastic import FULL
+from bst_jax.state import Method, Pass
 import jax
 
 
@@ -33,4 +34,4 @@ def make(model, task, tx, *, axes, space, micro_batches) -> Method:
         grads_of, state, batch, micro_batches, mean=task.reduction != 'sum')
     return states.update(state, grads, tx, metrics)
 
-  return Method(init, step)
+  return Method(init, step, (Pass(FULL),))

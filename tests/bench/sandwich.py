@@ -4,14 +4,16 @@
 
 Full-size MCAN-BST, 58.08 M parameters, random VQA-v2-shaped input, float32.
 Prints examples/s, GFLOP/s of the products that the step needs (teacher forward
-once, forward and backward of the five drawn submodels, counted by
-bst_jax.costs), and their share of the rate of a plain matrix product measured
+once, forward and backward of the five drawn submodels, counted as by
+bst_jax.compile), and their share of the rate of a plain matrix product measured
 between the steps of the same process.
 """
 import argparse
 import time
 
-from bst_jax import costs, elastic, experiment, latency, methods, optimizers
+from bst_jax import elastic, experiment, latency, program, sharding
+from bst_jax.ahead import step_costs
+from bst_jax.state import Pass
 from configs import bst_mcan_vqa
 import jax
 import jax.numpy as jnp
@@ -28,12 +30,11 @@ def main():
 
   config = bst_mcan_vqa.get_config()
   config.model.dropout, config.optimizer.lr = args.dropout, 1e-6
+  config.micro_batches = 1
   exp = experiment.build(config, dict(config.data.sizes))
-  method = methods.create(
-      config.method, model=exp.model, task=exp.task,
-      tx=optimizers.create(config.optimizer, dict(name='constant'), exp.shapes,
-                           1, 1),
-      axes=exp.axes, space=exp.space, micro_batches=1)
+  mesh = sharding.make_mesh({'data': -1})
+  jax.set_mesh(mesh)
+  job = program.make(exp, mesh, 1, 1)
 
   rng = np.random.default_rng(0)
   batch = {
@@ -44,22 +45,13 @@ def main():
   batch = jax.tree.map(jnp.asarray, batch)
   params = jax.jit(lambda k: elastic.unbox(exp.model.init(
       k, experiment.example(exp.sizes))['params']))(jax.random.key(0))
-  now = jax.jit(method.init)(jax.random.key(1), params)
+  now = jax.jit(job.method.init)(jax.random.key(1), params)
   frozen, now = jax.tree.map(jnp.copy, now.frozen), now.replace(frozen=None)
-
-  def run(now, frozen, batch):
-    now, metrics = method.step(now.replace(frozen=frozen), batch)
-    return now.replace(frozen=None), metrics
-
-  step = jax.jit(run, donate_argnums=0)
   began = time.perf_counter()
-  now, metrics = step(now, frozen, batch)
+  now, metrics = job.step(now, frozen, batch)
   jax.block_until_ready(metrics)
   print(f'compiled in {time.perf_counter() - began:.1f} s', flush=True)
 
-  macs = {sub: costs.of(exp.model.at(sub), exp.shapes_at(sub),
-                        experiment.example(exp.sizes, args.batch, args.batch)
-                        ).macs for sub in exp.space}
   smallest, *middle, full = exp.space
   if args.trace:
     jax.profiler.start_trace(args.trace)
@@ -68,10 +60,11 @@ def main():
     draw, _ = jax.random.split(jax.random.fold_in(now.rng, now.step))
     picks = jax.random.choice(draw, len(middle), (3,), replace=False)
     drawn = [smallest, full, *(middle[int(i)] for i in picks)]
-    needed = 2 * (macs[full] + 3 * sum(macs[sub] for sub in drawn))
+    needed = step_costs.flops(
+        exp, [*map(Pass, drawn), Pass(full, learns=False)], batch)
     before = latency.product_rate(runs=3)
     began = time.perf_counter()
-    now, metrics = step(now, frozen, batch)
+    now, metrics = job.step(now, frozen, batch)
     jax.block_until_ready((now, metrics))
     seconds = time.perf_counter() - began
     peak = before + latency.product_rate(runs=3)  # 2 x the mean of MAC/s
