@@ -12,6 +12,7 @@ from bst_jax import (
   scoring,
   sharding,
   token_pictures,
+  token_ways,
 )
 import jax
 import jax.numpy as jnp
@@ -40,6 +41,11 @@ _SHOW = flags.DEFINE_integer(
     'show', 0, 'Also draws so many images with the tokens that live behind each '
     'sampling layer, and histograms of their numbers; of the first submodel.',
     lower_bound=0, allow_override=True)
+_WAYS = flags.DEFINE_integer(
+    'ways', 0, 'Also runs so many images in each way that sampled tokens can be '
+    'run, and tells images/s and accuracy: dense, mask, capacity, sorted into '
+    'buckets, ragged; of the first submodel.', lower_bound=0,
+    allow_override=True)
 
 DESCRIPTION = """Evaluates every submodel of a workdir.
 
@@ -54,7 +60,7 @@ EXAMPLES = """python -m bst_jax.evaluate --workdir runs/quickstart
 python -m bst_jax.evaluate --workdir runs/quickstart --split val
 python -m bst_jax.evaluate --workdir runs/quickstart --submodel 1/2x1/2,1x1
 python -m bst_jax.evaluate --workdir runs/quickstart --budget 'macs<=1M' --budget 'params<=100K'
-python -m bst_jax.evaluate --workdir runs/vit_ats --show 16
+python -m bst_jax.evaluate --workdir runs/vit_ats --show 16 --ways 1000
 python -m bst_jax.evaluate --workdir runs/mcan_vqa --split test --results"""
 
 
@@ -77,6 +83,8 @@ def main() -> None:
   mesh, result = sharding.make_mesh({'data': -1}), None
   if _SHOW.value:
     _check_shown(exp)
+  if _WAYS.value:
+    token_ways.check(exp)
   with jax.set_mesh(mesh):
     if _RESULTS.value:
       for path in predictions.write(exp, data, params, subs, split, mesh,
@@ -93,6 +101,9 @@ def main() -> None:
     if _SHOW.value:
       _show(exp, data, params, subs[0], split, _SHOW.value, workdir,
             result['rows'][0])
+    if _WAYS.value:
+      token_ways.report(workdir, split, subs[0], token_ways.compare(
+          exp, data, params, subs[0], split, _WAYS.value, result['rows'][0]))
     if budgets:
       print(_choice(workdir, budgets, budget.best(result['rows'], budgets)))
 

@@ -16,7 +16,7 @@ from bst_jax.layers import linear
 from bst_jax.layers.activations import gelu
 from bst_jax.layers.ats import ats_select
 from bst_jax.layers.linear import Dense
-from bst_jax.layers.sampler import significance
+from bst_jax.layers.sampler import Ats, significance
 from bst_jax.layers.tokens import masked_softmax
 from bst_jax.layers.vit import Tokens
 import jax
@@ -38,6 +38,12 @@ def lengths(means: Sequence[float], batch: int, lead: int,
                for mean in means)
 
 
+def runs(ats: Ats) -> bool:
+  """Whether a network that samples so has a ragged run."""
+  return bool(ats.blocks) and not ats.policy_eps and (
+      ats.grad == 'hard' and ats.attention == 'select_first')
+
+
 def make(model: Any, buffers: Sequence[int]) -> Callable:
   """A function (params, batch) -> (logits float[B, A], fits bool[]).
 
@@ -50,8 +56,7 @@ def make(model: Any, buffers: Sequence[int]) -> Callable:
     ValueError: the model samples in a way that has no such form.
   """
   ats = model.ats
-  if not ats.blocks or ats.policy_eps or ats.grad != 'hard' or (
-      ats.attention != 'select_first'):
+  if not runs(ats):
     raise ValueError(
         'a ragged run needs a model that samples tokens with hard selection, '
         "attention 'select_first' and no policy_eps.")

@@ -17,6 +17,7 @@ from bst_jax import (
   search,
   sharding,
   token_counts,
+  token_ways,
   train,
 )
 from bst_jax import workdir as workdirs
@@ -143,6 +144,34 @@ def test_pictures_of_tokens(sampled, monkeypatch):
     assert drawn.std() > 10
   with pytest.raises(ValueError, match='samples none'):
     evaluate._check_shown(experiment.build(vit_fashion.get_config(), exp.sizes))
+
+
+def test_ways_of_running_a_searched_network(sampled, capsys):
+  output, found = sampled
+  exp = experiment.load(output)
+  data = experiment.load_data(exp.config, output)
+  params = checkpoint.load_params(output, exp.shapes)
+  row = evaluated(output, [elastic.FULL])['rows'][0]
+  told = token_ways.compare(
+      exp, data, params, elastic.FULL, 'test', 40, row)
+  by_way = {one['way']: one for one in told}
+  assert [*by_way] == ['dense', 'mask', 'capacity', 'sorted', 'ragged']
+  # All test pictures: what evaluation itself says of this program.
+  assert by_way['capacity']['accuracy'] == pytest.approx(
+      row['accuracy']['overall'])
+  assert by_way['sorted']['accuracy'] == by_way['mask']['accuracy']
+  assert by_way['capacity']['macs'] == found.macs
+  token_ways.report(output, 'test', elastic.FULL, told)
+  assert 'images/s' in capsys.readouterr().out
+  saved = json.loads((output / 'ways_test_w1_d1.json').read_text())
+  assert saved['ways'] == told
+
+  with pytest.raises(ValueError, match='samples none'):
+    token_ways.check(experiment.build(vit_fashion.get_config(), exp.sizes))
+  config = motion.get_config('tiny')
+  with pytest.raises(ValueError, match='this is model timesformer'):
+    token_ways.check(experiment.build(
+        config, dict(num_answers=8, clip_size=(8, 48, 48))))
 
 
 @pytest.mark.parametrize('model', ['timesformer', 'xvit'])

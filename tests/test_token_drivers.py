@@ -1,7 +1,7 @@
 """Runs that shrink with the tokens give what the mask gives."""
 import dataclasses
 
-from bst_jax import bucketed, ragged
+from bst_jax import bucketed, ragged, token_ways
 from bst_jax.models.vit import Model
 import jax
 import jax.numpy as jnp
@@ -92,3 +92,37 @@ def test_what_cannot_be_ragged(vit):
   soft = model.clone(ats=dataclasses.replace(model.ats, grad='ste'))
   with pytest.raises(ValueError, match='hard selection'):
     ragged.make(soft, (10, 10))
+
+
+def test_all_ways_say_the_same(vit):
+  model, params, batch, want, counts = vit
+  images = np.asarray(batch['image'])
+  roomy = model.clone(ats=dataclasses.replace(
+      model.ats, capacity=tuple(counts.max(1).tolist()), grad='ste', fill=True))
+  ways = token_ways.make(roomy, params, 5, counts.mean(1), margin=0.5)
+  assert [*ways] == ['dense', 'mask', 'capacity', 'sorted', 'ragged']
+  for name, run in ways.items():
+    if name != 'dense':
+      same(run(images), want)
+  assert [bool(fit) for fit in ways['ragged'].fits] == [True, True]
+  whole = np.asarray(ways['dense'](images))
+  assert np.abs(whole - want).max() > 1e-3 * np.abs(want).max()
+
+  # Without capacities, and with a softmax that leaks, some are not there.
+  leaky = model.clone(ats=dataclasses.replace(model.ats, policy_eps=1e-6))
+  assert [*token_ways.make(leaky, params, 5, counts.mean(1))] == [
+      'dense', 'mask', 'sorted']
+
+
+def test_ways_take_turns(vit):
+  model, *_, counts = vit
+  order = []
+  run = lambda name: lambda images: order.append(name) or images
+  found = token_ways.rates({'a': run('a'), 'b': run('b')}, np.zeros(7), 3)
+  assert order == ['a', 'b'] * 3
+  assert all(len(speeds) == 3 and speeds.min() > 0 for speeds in found.values())
+  tight = model.clone(ats=dataclasses.replace(model.ats, capacity=9))
+  paid = token_ways.macs(tight, 123.0)
+  assert paid['dense'] == paid['mask'] > paid['capacity']
+  assert paid['capacity'] == tight.token_macs((9, 9))
+  assert paid['sorted'] == paid['ragged'] == 123.0

@@ -18,22 +18,19 @@ range), and which share of the saved multiply-accumulates became saved time.
 """
 import argparse
 import dataclasses
-import time
 
 from bst_jax import (
-  bucketed,
   calibration,
   elastic,
   experiment,
   portable,
-  ragged,
   scoring,
   sharding,
+  token_ways,
 )
 from bst_jax.budget import Budget
 from configs import ats_deit_s
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 PUBLISHED = 3.10e9
@@ -122,54 +119,29 @@ def main():
         counts.std(0).round(1), 'slots', found.ats.capacity)
 
   model = exp.model.clone(ats=found.ats)
-  mask = model.clone(ats=dataclasses.replace(found.ats, capacity=None))
-  dense = model.clone(ats=None)
-  plain = lambda network: jax.jit(
-      lambda params, image: network.apply({'params': params}, {'image': image}))
-  one = lambda run: lambda: [run(params, jnp.asarray(g)) for g in groups]
-  flat = ragged.make(model, ragged.lengths(
-      np.minimum(counts, found.ats.capacity).mean(0), args.batch, model.lead,
-      args.margin))
-  fits = []
-
-  def ragged_run():
-    out = [flat(params, {'image': jnp.asarray(g)}) for g in groups]
-    fits.extend(bool(fit) for _, fit in out)
-    return [logits for logits, _ in out]
-
-  sort = bucketed.Bucketed(mask, params, args.batch)
-  macs = {'dense': dense.token_macs(), 'mask': dense.token_macs(),
-          'capacity': found.macs, 'sorted': found.mean_macs,
-          'ragged': found.mean_macs}
-  ways = {'dense': one(plain(dense)), 'mask': one(plain(mask)),
-          'capacity': one(plain(model)),
-          'sorted': lambda: sort({'image': images}), 'ragged': ragged_run}
+  ways = token_ways.make(model, params, args.batch, np.minimum(
+      counts, found.ats.capacity).mean(0), args.margin)
+  macs = token_ways.macs(model, found.mean_macs)
   if args.peer:
-    hugging = peer(args.batch, args.threads)
-    ways['Hugging Face'] = lambda: hugging(images)
+    ways['Hugging Face'] = peer(args.batch, args.threads)
   if args.exported:
-    for name, network in (('dense', dense), ('capacity', model)):
-      run = exported(network, params, args.batch, args.threads)
-      ways[f'{name}, exported'] = lambda run=run: run(images)
+    for name, network in (('dense', model.clone(ats=None)),
+                          ('capacity', model)):
+      ways[f'{name}, exported'] = exported(network, params, args.batch,
+                                           args.threads)
       macs[f'{name}, exported'] = macs[name]
   if args.ways:
     ways = {name: run for name, run in ways.items()
             if name.startswith(('dense', *args.ways))}
   for run in ways.values():  # Compiles.
-    jax.block_until_ready(run())
-
-  speeds = {name: [] for name in ways}
-  for _ in range(args.rounds):
-    for name, run in ways.items():
-      began = time.perf_counter()
-      jax.block_until_ready(run())
-      speeds[name].append(len(images) / (time.perf_counter() - began))
+    jax.block_until_ready(run(images))
+  speeds = token_ways.rates(ways, images, args.rounds)
   # Of an exported way the dense one is exported too.
   lines = [('way', 'images/s', 'to dense', 'range', 'MACs', 'saved MACs',
             'saved time', 'share')]
   for name, rates in speeds.items():
     _, comma, how = name.partition(',')
-    ratio = np.array(rates) / speeds[f'dense{comma}{how}']
+    ratio = rates / speeds[f'dense{comma}{how}']
     line = [name, f'{np.median(rates):.2f}', f'{np.median(ratio):.2f}x',
             f'{ratio.min():.2f}-{ratio.max():.2f}']
     if name in macs:
@@ -180,8 +152,8 @@ def main():
     lines.append((*line, *('-' for _ in range(8 - len(line)))))
   print(f'\nDeiT-S at 224, batches of {args.batch}, {jax.devices()[0]}\n'
         f'{scoring.aligned(lines)}')
-  if fits:
-    print(f'ragged batches that fitted: {np.mean(fits):.0%}')
+  if 'ragged' in ways:
+    print(f'ragged batches that fitted: {np.mean(ways["ragged"].fits):.0%}')
 
 
 if __name__ == '__main__':
