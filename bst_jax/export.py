@@ -98,11 +98,11 @@ def export(exp: experiment.Experiment, params: Any, submodel: str,
 
   asked = _questions(exp, example, data, split)
   want = np.asarray(run(asked))
-  model = None
+  model, blobs = None, {}
   for name in FORMATS:
     if name not in formats:
       continue
-    logging.info('writing %s', NAMES[name])
+    logging.info('making %s', NAMES[name])
     if name == 'stablehlo':
       blob = portable.stablehlo(run, example)
       call = lambda batch, blob=blob: portable.run_stablehlo(blob, batch)
@@ -122,9 +122,10 @@ def export(exp: experiment.Experiment, params: Any, submodel: str,
           lambda call=call, one=one: call(one), runs=30)
       if data is not None:
         about['accuracy'] = _accuracy(call, example, exp, data, split)
-    with files.beside(output / NAMES[name]) as place:
+    blobs[NAMES[name]], card['files'][NAMES[name]] = blob, about
+  for name, blob in blobs.items():  # None is left behind by one that fails.
+    with files.beside(output / name) as place:
       place.write_bytes(blob)
-    card['files'][NAMES[name]] = about
   return card
 
 
@@ -142,9 +143,12 @@ def _questions(exp, names, data, split):
 
 
 def _flat(batch, names):
-  """The named inputs with a picture a question, as the files want them."""
+  """The named inputs with a picture a question, as the files want them.
+
+  Of a video all views stay, one below the other.
+  """
   count = len(batch['mask'])
-  return {name: np.repeat(batch[name], count // len(batch[name]), axis=0)
+  return {name: np.repeat(batch[name], max(1, count // len(batch[name])), axis=0)
           for name in names}
 
 

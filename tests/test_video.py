@@ -6,7 +6,7 @@ import struct
 import sys
 import warnings
 
-from bst_jax import tasks
+from bst_jax import export, tasks
 from bst_jax.data import augment, clips, labels, records, single, source, video
 from bst_jax.data.frame_sampling import Sampling
 import jax
@@ -224,6 +224,12 @@ def test_views_of_an_example_are_averaged():
   assert float(found['examples']) == 2
   with pytest.raises(ValueError, match='6 rows .* views of 4 examples'):
     metrics(logits, {'label': np.zeros(4, int), 'mask': np.ones(4, bool)})
+
+
+def test_exported_files_are_scored_on_all_views():
+  batch = {'clip': np.arange(6), 'mask': np.ones(2, bool)}
+  np.testing.assert_array_equal(
+      export._flat(batch, ['clip'])['clip'], batch['clip'])
 
 
 @needs_av

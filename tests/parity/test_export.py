@@ -57,7 +57,8 @@ def test_a_difference_stops_the_export(exp, tmp_path, monkeypatch):
   monkeypatch.setattr(portable.Session, '__call__',
                       lambda self, batch: real(self, batch) + 1)
   with pytest.raises(ArithmeticError, match='it was not written'):
-    export.export(exp, latency.random_params(exp), '1x1', ['onnx'], tmp_path)
+    export.export(exp, latency.random_params(exp), '1x1',
+                  ['stablehlo', 'onnx'], tmp_path)
   assert not list(tmp_path.iterdir())
 
 
