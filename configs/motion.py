@@ -28,17 +28,19 @@ def get_config(arg=''):
   config.task = dict(name='classify')
   config.model = dict(
       name=model, patch=12, width=48, heads=3, mlp=192, num_layers=4,
-      mean=(0.1, 0.1, 0.1), std=(0.25, 0.25, 0.25),
+      mean=(0.1, 0.1, 0.1), std=(0.25, 0.25, 0.25), init_std=0.14,
       ats=dict(blocks=(), num_points=None, capacity=None, grad='hard',
                method='its'))
   if model == 'xvit':
     config.model.fused = 48
+  else:  # The order of frames is to matter from the start.
+    config.model.places_std = (0.3, 0.7)
   config.method = dict(name='plain')
 
   config.optimizer = dict(name='adamw', lr=2e-3, weight_decay=0.05, clip=1.0)
   config.schedule = dict(name='cosine', warmup=0.1)
-  config.steps = 1200
-  config.eval_every = 400
+  config.steps = 2400
+  config.eval_every = 800
   if 'tiny' in parts:
     config.data.update(name='motion8/tiny', batch=8, eval_batch=20)
     config.steps, config.log_every, config.save_every = 4, 2, 4

@@ -14,6 +14,7 @@ from bst_jax.ahead import (
   chip_report,
   chips,
   gpus,
+  hlo,
   interconnect,
   lanes,
   programs,
@@ -21,6 +22,7 @@ from bst_jax.ahead import (
   scale_out,
   step_costs,
   topology,
+  traffic,
 )
 from bst_jax.ahead.traffic import Collective, Traffic
 from bst_jax.elastic import FULL
@@ -199,6 +201,13 @@ def test_operations_of_a_step_are_those_of_its_program(module, sizes):
   assert 0 <= told / counted - 1 < 0.12
   once = costs.of(exp.model, exp.shapes, batch).macs
   assert step_costs.forward(exp, FULL, batch) == 2 * once
+
+  # What submodels share is in the program of evaluation, as it is in its count,
+  # in which taps of a small picture's convolutions beyond its edge are too.
+  scored = programs.evaluate(exp, mesh, 8)
+  found = traffic.measure(hlo.parse(
+      programs.compiled(scored.lowered).as_text()), mesh.devices.size)
+  assert 0 <= scored.useful / found.products - 1 < 0.12
 
 
 def test_of_what_is_frozen_no_gradient_counts():

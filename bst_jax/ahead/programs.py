@@ -60,6 +60,9 @@ def _trained(exp):
 def evaluate(exp: Experiment, mesh: Mesh, examples: int) -> Lowered:
   """Scoring of the full submodel, the dearest, on a batch of evaluation.
 
+  What submodels share runs before, as a program of its own; here it is one with
+  the submodel's.
+
   Args:
     exp: the experiment.
     mesh: devices.
@@ -78,11 +81,11 @@ def evaluate(exp: Experiment, mesh: Mesh, examples: int) -> Lowered:
   where = sharding.shardings(exp.boxed, mesh, exp.config.rules)
   params = abstract.placed(exp.shapes, where)
   placed = abstract.split(batch, mesh)
+  share = forward.make_share(exp)
+  call = forward.make_program(exp, FULL, mesh, scoring.reader(exp, 0))
   with jax.set_mesh(mesh):
-    shared = jax.eval_shape(forward.make_share(exp), params, placed)
-    lowered = forward.make_program(
-        exp, FULL, mesh, scoring.reader(exp, 0)).lower(
-            params, placed | abstract.split(shared, mesh))
+    lowered = jax.jit(lambda params, batch: call(
+        params, batch | share(params, batch))).lower(params, placed)
   memory = {'parameters': abstract.bytes_on_chip(params),
             'batch': abstract.bytes_on_chip(placed)}
   return Lowered(lowered, memory,

@@ -49,6 +49,11 @@ class Model(nn.Module):
     width, heads, mlp: of the transformer; a submodel keeps a prefix of each.
     num_layers: of the transformer.
     eps: of every normalisation.
+    init_std: deviation of the random kernels of the layers; the published one
+      is small for a small width, for which its inverse root is better.
+    places_std: deviations of the random tables of sites and of frames. Frames
+      begin without one as published: fine-tuning brings their order in slowly,
+      and a small network trained from nothing may never find it.
     mean, std: that uint8 clips are brought to.
     ats: an `Ats`, or its arguments, whose tokens are sites; None samples
       nothing. Sampling has no parameters: the same ones serve any.
@@ -71,6 +76,8 @@ class Model(nn.Module):
   mlp: int = 3072
   num_layers: int = 12
   eps: float = 1e-6
+  init_std: float = 0.02
+  places_std: tuple[float, float] = (0.02, 0.0)
   mean: tuple[float, ...] = (0.45, 0.45, 0.45)
   std: tuple[float, ...] = (0.225, 0.225, 0.225)
   ats: Ats | Mapping[str, Any] | None = None
@@ -171,7 +178,8 @@ class Model(nn.Module):
         Layer, embed, Axis('heads', self.heads), Axis('mlp', self.mlp), norm,
         gelu, dropout=self.dropout, dtype=self.dtype,
         policy_eps=self.ats.policy_eps, soft=self.ats.grad != 'hard',
-        fill=self.ats.fill, **_INIT)
+        fill=self.ats.fill, bias_init=_zeros,
+        kernel_init=nn.initializers.truncated_normal(self.init_std))
     order = self.stacks['encoder']
     layers = sub.layers(order)
     options = layer_options(
@@ -196,8 +204,9 @@ class Model(nn.Module):
     normal = _INIT['kernel_init']
     table = lambda name, init, *axes: self.param(
         name, named(init, *axes, embed))[..., :size].astype(x.dtype)
-    places = table('positions', normal, Axis('position', 1 + self.slots))
-    times = table('times', _zeros, Axis('position', self.frames))
+    site, frame = map(nn.initializers.truncated_normal, self.places_std)
+    places = table('positions', site, Axis('position', 1 + self.slots))
+    times = table('times', frame, Axis('position', self.frames))
     x = x.reshape(batch, self.frames, self.slots, size).swapaxes(1, 2)
     drop = lambda z: Dropout(self.dropout)(z, seed)
     x = drop(x + places[1:, None] + times)                  # [B, n, T, d]

@@ -58,6 +58,8 @@ class Model(nn.Module):
     fused: hidden units of the classifier behind the layer over the frames; a
       submodel keeps a prefix.
     eps: of every normalisation of the transformer.
+    init_std: deviation of the random kernels of the layers; the published one
+      is small for a small width, for which its inverse root is better.
     head_eps: of those of the layer over the frames and behind it.
     head_bias: whether that layer's queries, keys and values have biases.
     mean, std: that uint8 clips are brought to.
@@ -87,6 +89,7 @@ class Model(nn.Module):
   num_layers: int = 12
   fused: int = 768
   eps: float = 1e-6
+  init_std: float = 0.02
   head_eps: float = 1e-5
   head_bias: bool = False
   mean: tuple[float, ...] = (0.5, 0.5, 0.5)
@@ -194,7 +197,9 @@ class Model(nn.Module):
     seed = seed_of(self.make_rng('dropout')) if train else None
     norm = functools.partial(linear.LayerNorm, eps=self.eps)
     head_norm = functools.partial(linear.LayerNorm, eps=self.head_eps)
-    part = dict(dropout=self.dropout, dtype=self.dtype, **_INIT)
+    part = dict(dropout=self.dropout, dtype=self.dtype)
+    drawn = _INIT | dict(
+        kernel_init=nn.initializers.truncated_normal(self.init_std))
     axes = embed, Axis('heads', self.heads), Axis('mlp', self.mlp)
     mix = functools.partial(
         _mixed, segment=self.segment, share=self.shift,
@@ -202,7 +207,7 @@ class Model(nn.Module):
     layer = functools.partial(
         Layer, *axes, norm, gelu, policy_eps=self.ats.policy_eps,
         soft=self.ats.grad != 'hard', fill=self.ats.fill, frames=self.frames,
-        mix=mix, **part)
+        mix=mix, **part, **drawn)
     order = self.stacks['encoder']
     layers = sub.layers(order)
     options = layer_options(
@@ -218,14 +223,14 @@ class Model(nn.Module):
 
     first = self.param('temporal_token', named(_INIT['kernel_init'], embed))
     first = jnp.broadcast_to(first[:x.shape[-1]], (len(x), 1, x.shape[-1]))
-    x = Layer(*axes, head_norm, gelu, qkv_bias=self.head_bias, **part,
+    x = Layer(*axes, head_norm, gelu, qkv_bias=self.head_bias, **part, **drawn,
               name='temporal')(
         Tokens(jnp.concatenate([first.astype(x.dtype), x], 1)),
         sub=sub, seed=seed).x
     x = head_norm(embed, name='head_norm')(x[:, 0], sub=sub)  # [B, d]
     logits = FeedForward(
         embed, Axis('fused', self.fused), Axis('answers', self.num_answers),
-        gelu, **part, name='head')(x, sub=sub, seed=seed)
+        gelu, **part, **_INIT, name='head')(x, sub=sub, seed=seed)
     return logits.astype(jnp.float32)                       # [B, A]
 
   def _tokens(self, clip, embed, sub, seed):
