@@ -71,6 +71,22 @@ def test_where_nothing_is_dropped_it_is_the_plain_network():
   np.testing.assert_allclose(got, models.run(model, params, batch), atol=1e-5)
 
 
+def test_what_a_network_starts_from():
+  _, batch, _ = tiny()
+  begin = lambda **options: elastic.unbox(Model(**SIZES | options).init(
+      jax.random.key(0), batch)['params'])
+  published, asked = begin(), begin(init_std=0.3, places_std=(0.5, 0.7))
+  assert not published['times'].any()
+  deviations = lambda params: [float(np.std(x)) for x in (
+      params['encoder']['layer_0']['ffn']['fc1']['kernel'],
+      params['positions'], params['patches']['proj']['kernel'])]
+  # The normal distribution is cut at two deviations, which leaves 0.88 of one.
+  np.testing.assert_allclose(deviations(published), 0.88 * 0.02, rtol=0.15)
+  np.testing.assert_allclose(
+      deviations(asked), np.multiply(0.88, (0.3, 0.5, 0.02)), rtol=0.15)
+  assert np.std(asked['times']) == pytest.approx(0.88 * 0.7, rel=0.3)
+
+
 def test_a_new_network_looks_at_frames_one_by_one():
   model, batch, _ = tiny()
   params = elastic.unbox(jax.jit(model.init)(jax.random.key(0), batch))
