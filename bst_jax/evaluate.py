@@ -86,12 +86,17 @@ def main() -> None:
   if _WAYS.value:
     token_ways.check(exp)
   with jax.set_mesh(mesh):
-    if _RESULTS.value:
-      for path in predictions.write(exp, data, params, subs, split, mesh,
-                                    workdir):
-        print(f'Saved {path}', flush=True)
-    if not _RESULTS.value or data.has_answers(split):
+    if not _RESULTS.value:
       result = scoring.evaluate(exp, data, params, subs, split, mesh)
+    else:
+      predictions.check()
+      picks = []
+      if data.has_answers(split):
+        result = scoring.evaluate(exp, data, params, subs, split, mesh, picks)
+      else:
+        picks = predictions.pick(exp, data, params, subs, split, mesh)
+      for path in predictions.write(exp, data, picks, subs, split, workdir):
+        print(f'Saved {path}', flush=True)
   if result and any(b.key == 'latency_ms' for b in budgets):
     times = latency.measure(exp, params, subs, batch=1, runs=30)
     for row, time in zip(result['rows'], times, strict=True):

@@ -11,36 +11,47 @@ import numpy as np
 import tqdm
 
 
-def predict(exp: Experiment, data: Any, params: Any, subs: Sequence[Submodel],
-            split: str, mesh: Any) -> Iterator[dict[str, str]]:
-  """{question id: answer} of each submodel for every question of a split."""
+def check() -> None:
+  """Raises a ValueError where no process knows all answers."""
   if jax.process_count() > 1:
     raise ValueError(
         f'Answers were to be written by {jax.process_count()} processes, but '
         'each knows only its own. Evaluate with --results in one process.')
+
+
+def pick(exp: Experiment, data: Any, params: Any, subs: Sequence[Submodel],
+         split: str, mesh: Any) -> list[np.ndarray]:
+  """Answers int[len(subs), B] to each batch of a split that nobody scores."""
   run = forward.make_runner(exp, mesh, lambda logits, *_: logits.argmax(-1))
-  ids, written = data.ids(split), data.written()
-  batches = data.evaluation(split)
-  picked = np.concatenate([*run(params, subs, tqdm.tqdm(
-      batches, f'{len(subs)} submodels', unit='batch', disable=None))], 1)
-  rows = np.concatenate(list(batches.rows()))  # [n], picked is [subs, n].
-  for picks in picked.tolist():
-    answers = [data.answers[pick] for pick in picks]
-    yield {ids[row]: written.get(answer, answer)
-           for row, answer in zip(rows.tolist(), answers) if row >= 0}
+  return [np.stack(picks) for picks in run(params, subs, tqdm.tqdm(
+      data.evaluation(split), f'{len(subs)} submodels', unit='batch',
+      disable=None))]
 
 
-def write(exp: Experiment, data: Any, params: Any, subs: Sequence[Submodel],
-          split: str, mesh: Any,
+def write(exp: Experiment, data: Any, picks: Sequence[np.ndarray],
+          subs: Sequence[Submodel], split: str,
           workdir: str | pathlib.Path) -> Iterator[pathlib.Path]:
-  """Writes a file for each submodel, see `results.name`; yields the paths."""
+  """Writes a file for each submodel, see `results.name`; yields the paths.
+
+  Args:
+    exp: the experiment.
+    data: of it.
+    picks: answers int[len(subs), B] to each batch of the split, in their order.
+    subs: submodels.
+    split: of the data.
+    workdir: folder of the files.
+  """
   from bst_jax.data import results  # Not everything that has a model has data.
 
   form = 'gqa' if data.rule.startswith('gqa') else 'vqa'
-  found = predict(exp, data, params, subs, split, mesh)
-  for sub, answers in zip(subs, found):
+  ids, written = data.ids(split), data.written()
+  rows = np.concatenate(list(data.evaluation(split).rows()))
+  for sub, answers in zip(subs, np.concatenate(picks, 1), strict=True):
+    answers = [data.answers[answer] for answer in answers.tolist()]
+    said = {ids[row]: written.get(answer, answer)
+            for row, answer in zip(rows.tolist(), answers) if row >= 0}
     small = exp.model.at(sub)
     path = pathlib.Path(workdir) / results.name(
         split, sub.path, small.width, small.num_layers)
-    results.write(path, form, answers)
+    results.write(path, form, said)
     yield path

@@ -12,13 +12,18 @@ import numpy as np
 import tqdm
 
 
-def make_scorer(exp: Experiment, data: Any, mesh: Any) -> Callable:
+def make_scorer(exp: Experiment, data: Any, mesh: Any,
+                picks: list[np.ndarray] | None = None) -> Callable:
   """A function (params, subs, batches) -> [{'accuracy': …, 'loss': …}, …].
 
   One dict a submodel. The submodels run as `forward.make_runner` says; where
-  tokens are sampled, `token_counts.Tally` says how many.
+  tokens are sampled, `token_counts.Tally` says how many. If `picks` is given,
+  the answers of each batch are put there, int[len(subs), B].
   """
-  run = forward.make_runner(exp, mesh, reader(exp, len(data.types)))
+  read = reader(exp, len(data.types))
+  if picks is not None:
+    read = lambda *args, score=read: (*score(*args), args[0].argmax(-1))
+  run = forward.make_runner(exp, mesh, read)
 
   def scores(total):
     correct, count = total['correct'], total['count']
@@ -35,9 +40,11 @@ def make_scorer(exp: Experiment, data: Any, mesh: Any) -> Callable:
   def score(params, subs, batches):
     totals, tallies = None, [token_counts.Tally(exp.model.at(s)) for s in subs]
     for found in run(params, subs, batches):
-      sums = [metrics for metrics, _, _ in found]
+      sums = [metrics for metrics, *_ in found]
+      if picks is not None:
+        picks.append(np.stack([picked for *_, picked in found]))
       totals = sums if totals is None else jax.tree.map(np.add, totals, sums)
-      for tally, (_, tokens, mask) in zip(tallies, found):
+      for tally, (_, tokens, mask, *_) in zip(tallies, found):
         if tokens:
           tally.add(tokens['count'], tokens['overflow'], mask)
     return [scores(total) | tally.report()
@@ -65,9 +72,13 @@ def row(exp: Experiment, sub: Submodel) -> dict[str, Any]:
 
 
 def evaluate(exp: Experiment, data: Any, params: Any,
-             subs: Sequence[Submodel], split: str, mesh: Any) -> dict[str, Any]:
-  """Scores the submodels on a split; the dict that evaluation_*.json holds."""
-  score, prior = make_scorer(exp, data, mesh), data.prior(split)
+             subs: Sequence[Submodel], split: str, mesh: Any,
+             picks: list[np.ndarray] | None = None) -> dict[str, Any]:
+  """Scores the submodels on a split; the dict that evaluation_*.json holds.
+
+  If `picks` is given, the answers are put there as of `make_scorer`.
+  """
+  score, prior = make_scorer(exp, data, mesh, picks), data.prior(split)
   rows = [row(exp, sub) for sub in subs]
   batches = tqdm.tqdm(data.evaluation(split), f'{len(subs)} submodels',
                       unit='batch', disable=None)

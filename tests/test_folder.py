@@ -16,6 +16,7 @@ from bst_jax.data import results, single, source, vqa_scores
 from configs import bst_mcan_vqa
 import jax
 import made_up
+import numpy as np
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -66,9 +67,13 @@ def test_it_is_evaluated_and_predicted(trained):
   params = checkpoint.load_params(trained / 'run', exp.shapes)
   mesh, subs = sharding.make_mesh({'data': -1}), list(exp.space)
   with jax.set_mesh(mesh):
-    table = scoring.evaluate(exp, data, params, subs, 'val', mesh)
-    paths = list(predictions.write(exp, data, params, subs, 'val', mesh,
-                                   trained / 'run'))
+    picks = []
+    table = scoring.evaluate(exp, data, params, subs, 'val', mesh, picks)
+    alone = predictions.pick(exp, data, params, subs, 'val', mesh)
+  for one, other in zip(picks, alone, strict=True):
+    np.testing.assert_array_equal(one, other)
+  paths = list(predictions.write(exp, data, picks, subs, 'val',
+                                 trained / 'run'))
   assert [p.name for p in paths] == [
       'results_val_w1-2_d1_hidden8_layers1.json',
       'results_val_w1_d1_hidden16_layers1.json']
