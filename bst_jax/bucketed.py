@@ -45,6 +45,11 @@ class Bucketed:
       raise ValueError(
           f'tensors were to shrink behind the layers {list(cuts)}, but those '
           f'that sample are {list(blocks)}; choose some of them.')
+    if model.ats.policy_eps:
+      raise ValueError(
+          f'a softmax of which {model.ats.policy_eps} leaks to tokens that are '
+          'gone (ats.policy_eps) needs them, and buckets cut them off; run it as '
+          'it is, or set ats.policy_eps=0.')
     self._params, self._batch, self._multiple = params, batch, multiple
     self._sort = sort
     model = model.clone(ats=dataclasses.replace(model.ats, capacity=None))

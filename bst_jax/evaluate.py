@@ -11,6 +11,7 @@ from bst_jax import (
   predictions,
   scoring,
   sharding,
+  token_counts,
   token_pictures,
   token_ways,
 )
@@ -20,10 +21,12 @@ import numpy as np
 
 _WORKDIR = cli.define_workdir()
 _SPLIT = flags.DEFINE_string(
-    'split', None, 'Split of the data; config.data.eval if left out.', allow_override=True)
+    'split', None, 'Split of the data; config.data.eval if left out.',
+    allow_override=True)
 _SUBMODEL = flags.DEFINE_string(
     'submodel', 'all', 'Submodels as 1/2x1/3, comma-separated, or all of the '
-    "space. Pairs outside of the space are allowed: they weren't trained.", allow_override=True)
+    "space. Pairs outside of the space are allowed: they weren't trained.",
+    allow_override=True)
 _STEP = flags.DEFINE_integer(
     'step', None, 'Checkpoint; the newest if left out.', allow_override=True)
 _BUDGET = flags.DEFINE_multi_string(
@@ -82,43 +85,41 @@ def main() -> None:
   data = experiment.load_data(exp.config, workdir)
   mesh, result = sharding.make_mesh({'data': -1}), None
   if _SHOW.value:
-    _check_shown(exp)
+    _check_shown(exp, subs[0])
   if _WAYS.value:
-    token_ways.check(exp)
+    token_ways.check(exp, subs[0])
+  ids, picks = None, None
+  if _RESULTS.value:
+    ids, picks = predictions.ids(data, split), []
   with jax.set_mesh(mesh):
-    if not _RESULTS.value:
-      result = scoring.evaluate(exp, data, params, subs, split, mesh)
+    if not _RESULTS.value or data.has_answers(split):
+      result = scoring.evaluate(exp, data, params, subs, split, mesh, picks)
     else:
-      predictions.check()
-      picks = []
-      if data.has_answers(split):
-        result = scoring.evaluate(exp, data, params, subs, split, mesh, picks)
-      else:
-        picks = predictions.pick(exp, data, params, subs, split, mesh)
-      for path in predictions.write(exp, data, picks, subs, split, workdir):
-        print(f'Saved {path}', flush=True)
+      picks = predictions.pick(exp, data, params, subs, split, mesh)
   if result and any(b.key == 'latency_ms' for b in budgets):
     times = latency.measure(exp, params, subs, batch=1, runs=30)
     for row, time in zip(result['rows'], times, strict=True):
       row['latency_ms'] = time['latency_ms']
-  if result and jax.process_index() == 0:
+  if jax.process_index():
+    return
+  if result:
     scoring.report(workdir, result)
-    if _SHOW.value:
-      _show(exp, data, params, subs[0], split, _SHOW.value, workdir,
-            result['rows'][0])
-    if _WAYS.value:
-      token_ways.report(workdir, split, subs[0], token_ways.compare(
-          exp, data, params, subs[0], split, _WAYS.value, result['rows'][0]))
-    if budgets:
-      print(_choice(workdir, budgets, budget.best(result['rows'], budgets)))
+  if _RESULTS.value:
+    for path in predictions.write(exp, data, ids, picks, subs, split, workdir):
+      print(f'Saved {path}', flush=True)
+  if result and _SHOW.value:
+    _show(exp, data, params, subs[0], split, _SHOW.value, workdir,
+          result['rows'][0])
+  if result and _WAYS.value:
+    token_ways.report(workdir, subs[0], token_ways.compare(
+        exp, data, params, subs[0], split, _WAYS.value, result['rows'][0]))
+  if result and budgets:
+    print(_choice(workdir, budgets, budget.best(result['rows'], budgets)))
 
 
-def _check_shown(exp):
+def _check_shown(exp, sub):
   """Raises where there are no sampled patches to draw."""
-  if not getattr(getattr(exp.model, 'ats', None), 'blocks', ()):
-    raise ValueError(
-        '--show draws the tokens that sampling keeps, but the model samples '
-        'none; make a workdir that does with bst_jax.search.')
+  token_counts.check(exp, sub, '--show draws the tokens that sampling keeps')
   if not hasattr(exp.model, 'token_grid'):
     raise ValueError(f'--show draws patches of a grid, but the tokens of model '
                      f'{exp.config.model.name} lie on none.')

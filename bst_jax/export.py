@@ -115,7 +115,7 @@ def export(exp: experiment.Experiment, params: Any, submodel: str,
       raise ArithmeticError(
           f'{NAMES[name]} differs from the JAX model by '
           f'{about["difference"]:.1e} of its greatest logit, more than '
-          f'{TOLERANCE:.0e}; it was not written. Please report this.')
+          f'{TOLERANCE:.0e}; nothing was written. Please report this.')
     if name != 'stablehlo':
       one = {k: x[:1] for k, x in asked.items()}
       about['latency_ms'] = 1e3 * latency.median_seconds(
@@ -148,7 +148,8 @@ def _flat(batch, names):
   Of a video all views stay, one below the other.
   """
   count = len(batch['mask'])
-  return {name: np.repeat(batch[name], max(1, count // len(batch[name])), axis=0)
+  times = lambda x: max(1, count // len(x))
+  return {name: np.repeat(batch[name], times(batch[name]), axis=0)
           for name in names}
 
 

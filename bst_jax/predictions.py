@@ -11,12 +11,17 @@ import numpy as np
 import tqdm
 
 
-def check() -> None:
-  """Raises a ValueError where no process knows all answers."""
+def ids(data: Any, split: str) -> list[str]:
+  """Ids of a split's questions, by which servers know them.
+
+  Raises:
+    ValueError: they have none, or no process knows all answers.
+  """
   if jax.process_count() > 1:
     raise ValueError(
         f'Answers were to be written by {jax.process_count()} processes, but '
         'each knows only its own. Evaluate with --results in one process.')
+  return data.ids(split)
 
 
 def pick(exp: Experiment, data: Any, params: Any, subs: Sequence[Submodel],
@@ -28,14 +33,15 @@ def pick(exp: Experiment, data: Any, params: Any, subs: Sequence[Submodel],
       disable=None))]
 
 
-def write(exp: Experiment, data: Any, picks: Sequence[np.ndarray],
-          subs: Sequence[Submodel], split: str,
+def write(exp: Experiment, data: Any, ids: Sequence[str],
+          picks: Sequence[np.ndarray], subs: Sequence[Submodel], split: str,
           workdir: str | pathlib.Path) -> Iterator[pathlib.Path]:
   """Writes a file for each submodel, see `results.name`; yields the paths.
 
   Args:
     exp: the experiment.
     data: of it.
+    ids: of the split's questions.
     picks: answers int[len(subs), B] to each batch of the split, in their order.
     subs: submodels.
     split: of the data.
@@ -44,7 +50,7 @@ def write(exp: Experiment, data: Any, picks: Sequence[np.ndarray],
   from bst_jax.data import results  # Not everything that has a model has data.
 
   form = 'gqa' if data.rule.startswith('gqa') else 'vqa'
-  ids, written = data.ids(split), data.written()
+  written = data.written()
   rows = np.concatenate(list(data.evaluation(split).rows()))
   for sub, answers in zip(subs, np.concatenate(picks, 1), strict=True):
     answers = [data.answers[answer] for answer in answers.tolist()]

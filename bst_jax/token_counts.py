@@ -8,9 +8,22 @@ from collections.abc import Mapping, Sequence
 import re
 from typing import Any
 
+from bst_jax.elastic import Submodel
+from bst_jax.experiment import Experiment
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+
+def check(exp: Experiment, sub: Submodel, what: str) -> None:
+  """Raises a ValueError that begins with `what` if a submodel samples nothing."""
+  if not getattr(getattr(exp.model, 'ats', None), 'blocks', ()):
+    raise ValueError(f'{what}, but the model samples none; make a workdir that '
+                     'does with bst_jax.search.')
+  if not exp.model.at(sub).ats.blocks:
+    raise ValueError(f'{what}, but submodel {sub} has none of the layers '
+                     f'{list(exp.model.ats.blocks)} that sample; choose another '
+                     'one, as --submodel 1x1.')
 
 
 def read(intermediates: Any) -> dict[str, jax.Array]:

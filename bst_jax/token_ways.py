@@ -11,7 +11,7 @@ import pathlib
 import time
 from typing import Any
 
-from bst_jax import bucketed, ragged, scoring
+from bst_jax import bucketed, ragged, scoring, token_counts
 from bst_jax import workdir as workdirs
 from bst_jax.elastic import Submodel
 from bst_jax.experiment import Experiment
@@ -25,16 +25,13 @@ _TOGETHER = 4  # Batches that are sorted by their counts.
 _ROUNDS = 3
 
 
-def check(exp: Experiment) -> None:
+def check(exp: Experiment, sub: Submodel) -> None:
   """Raises a ValueError where there is nothing to compare."""
   if not isinstance(exp.model, vit.Model):
     raise ValueError(
         '--ways compares runs whose tensors shrink on the way, which model vit '
         f'alone has; this is model {exp.config.model.name}.')
-  if not exp.model.ats.blocks:
-    raise ValueError('--ways compares what sampled tokens save, but the model '
-                     'samples none; make a workdir that does with '
-                     'bst_jax.search.')
+  token_counts.check(exp, sub, '--ways compares what sampled tokens save')
   if jax.process_count() > 1:
     raise ValueError('--ways measures one process, and there are '
                      f'{jax.process_count()}; evaluate with it in one.')
@@ -46,7 +43,8 @@ def make(model: vit.Model, params: Any, batch: int, means: Sequence[float],
 
   Args:
     model: samples tokens; its capacities bound the ragged run, and where it has
-      none there is no run of that name.
+      none there is no run of that name. A softmax that leaks has no run whose
+      tensors shrink otherwise.
     params: of it.
     batch: pictures that run together.
     means: tokens of a picture behind each sampling layer, the lead not counted.
@@ -56,16 +54,14 @@ def make(model: vit.Model, params: Any, batch: int, means: Sequence[float],
   ats = dataclasses.replace(model.ats, grad='hard', fill=False)
   model = model.clone(ats=ats)
   mask = model.clone(ats=dataclasses.replace(ats, capacity=None))
-  together = _TOGETHER * batch
-  sort = bucketed.Bucketed(mask, params, batch)
-  found = {
-      'dense': _plain(model.clone(ats=None), params, batch),
-      'mask': _plain(mask, params, batch),
-      'capacity': _plain(model, params, batch),
-      'sorted': lambda images: jnp.concatenate([
-          sort({'image': part}) for part in _parts(images, together)])}
-  if ats.capacity is None:
-    del found['capacity']
+  found = {'dense': _plain(model.clone(ats=None), params, batch),
+           'mask': _plain(mask, params, batch)}
+  if ats.capacity is not None:
+    found['capacity'] = _plain(model, params, batch)
+  if not ats.policy_eps:
+    sort = bucketed.Bucketed(mask, params, batch)
+    found['sorted'] = lambda images: np.concatenate([
+        sort({'image': part}) for part in _parts(images, _TOGETHER * batch)])
   if ragged.runs(ats):
     found['ragged'] = _Ragged(model, params, batch, ragged.lengths(
         means, batch, model.lead, margin))
@@ -79,8 +75,9 @@ def _parts(images, size):
 def _plain(model, params, batch):
   call = jax.jit(lambda params, image: model.apply(
       {'params': params}, {'image': image}))
-  return lambda images: jnp.concatenate([
-      call(params, jnp.asarray(part)) for part in _parts(images, batch)])
+  # Batch by batch: a long queue of them would hold all pictures.
+  return lambda images: np.concatenate([
+      np.asarray(call(params, part)) for part in _parts(images, batch)])
 
 
 class _Ragged:
@@ -93,34 +90,36 @@ class _Ragged:
     self._params, self._batch, self.fits = params, batch, []
 
   def __call__(self, images):
-    made = [self._call(self._params, {'image': jnp.asarray(part)})
+    made = [jax.device_get(self._call(self._params, {'image': part}))
             for part in _parts(images, self._batch)]
-    self.fits = [fit for _, fit in made]
-    return jnp.concatenate([logits for logits, _ in made])
+    self.fits = [bool(fit) for _, fit in made]
+    return np.concatenate([logits for logits, _ in made])
 
 
 def rates(ways: Mapping[str, Callable], images: np.ndarray,
           rounds: int) -> dict[str, np.ndarray]:
   """Pictures a second of every way, float64[rounds]; the ways take turns.
 
-  Each has run before: what they compile depends on the pictures.
+  Each returns arrays of the host, and has run before: what they compile depends
+  on the pictures.
   """
   found = {name: [] for name in ways}
   for _, (name, run) in tqdm.tqdm(
       [*itertools.product(range(rounds), ways.items())], 'ways', unit='run',
       disable=None):
     began = time.perf_counter()
-    jax.block_until_ready(run(images))
+    run(images)
     found[name].append(len(images) / (time.perf_counter() - began))
   return {name: np.array(speeds) for name, speeds in found.items()}
 
 
 def macs(model: vit.Model, mean_macs: float) -> dict[str, float]:
-  """Multiply-accumulates of a picture by way: those that the way pays for.
+  """Multiply-accumulates of a picture by way.
 
   Args:
     model: samples tokens.
-    mean_macs: of a picture for its own tokens.
+    mean_macs: of a picture for its own tokens, within the capacities: the least
+      that the ways pay whose tensors follow the tokens.
   """
   dense = model.clone(ats=None).token_macs()
   slots = model.ats.widths(model.slots)
@@ -129,8 +128,10 @@ def macs(model: vit.Model, mean_macs: float) -> dict[str, float]:
 
 
 def compare(exp: Experiment, data: Any, params: Any, sub: Submodel, split: str,
-            count: int, row: Mapping[str, Any]) -> list[dict[str, Any]]:
-  """Runs the first pictures of a split in all ways.
+            count: int, row: Mapping[str, Any]) -> dict[str, Any]:
+  """Runs pictures of a split, taken at equal distances, in all ways.
+
+  They run on one device, in the batches that it has of evaluation's.
 
   Args:
     exp: the experiment.
@@ -138,60 +139,63 @@ def compare(exp: Experiment, data: Any, params: Any, sub: Submodel, split: str,
     params: of the full model.
     sub: the submodel.
     split: of the data.
-    count: pictures, rounded up to whole batches.
+    count: pictures, cut to whole batches.
     row: what evaluation says of the submodel.
 
   Returns:
-    For each way `way`, `accuracy` in percent, `images_per_s` and `to_dense`,
-    medians of the rounds, `macs` of a picture, and `fits`, the share of the
-    batches that a ragged buffer held.
+    `split`, `submodel`, `images` and `batch`, their numbers, and a list `ways`,
+    of each its `name`, `accuracy` in percent, `images_per_s` and `to_dense`,
+    medians of the rounds, `macs` of a picture, and of ragged `fits`, the share
+    of the batches that its buffers held.
   """
-  check(exp)
-  model, batches = exp.model.at(sub), []
-  for batch in data.evaluation(split):
-    batches.append(batch)
-    if sum(b['mask'].sum() for b in batches) >= count:
-      break
-  images = np.concatenate([batch['image'] for batch in batches])
+  check(exp, sub)
+  images, labels = [], []
+  for batch in data.calibration(split, limit=count):
+    size = len(batch['mask']) // jax.local_device_count()
+    images.append(batch['image'][batch['mask']])
+    labels.append(batch[exp.task.key][batch['mask']])
+  images, labels = np.concatenate(images), np.concatenate(labels)
+  size = max(1, min(size, len(images)))
+  whole = len(images) // size * size
+  images, labels = images[:whole], labels[:whole]
+
+  model = exp.model.at(sub)
   means = [layer['mean'] - layer['lost'] for layer in row['tokens']]
   params = jax.tree.map(jnp.asarray, exp.extract(params, sub))
-  ways = make(model, params, len(batches[0]['mask']), means)
-  scores = {name: _accuracy(exp, run(images), batches)
-            for name, run in ways.items()}
+  ways = make(model, params, size, means)
+  scores = {}
+  for name, run in ways.items():
+    told = exp.task.metrics(
+        run(images), {exp.task.key: labels, 'mask': np.ones(whole)}, 0)
+    scores[name] = 100 * float(told['correct'][-1] / told['count'][-1])
   speeds = rates(ways, images, _ROUNDS)
   paid = macs(model, row['mean_macs'])
-  return [{
-      'way': name, 'accuracy': scores[name],
-      'images_per_s': float(np.median(speeds[name])),
-      'to_dense': float(np.median(speeds[name] / speeds['dense'])),
-      'macs': float(paid[name])} | (
-          {'fits': float(np.mean(run.fits))} if name == 'ragged' else {})
-      for name, run in ways.items()]
+  return {'split': split, 'submodel': str(sub), 'images': whole, 'batch': size,
+          'ways': [{
+              'name': name, 'accuracy': scores[name],
+              'images_per_s': float(np.median(speeds[name])),
+              'to_dense': float(np.median(speeds[name] / speeds['dense'])),
+              'macs': float(paid[name])} | (
+                  {'fits': float(np.mean(run.fits))} if name == 'ragged' else {})
+                   for name, run in ways.items()]}
 
 
-def _accuracy(exp, logits, batches):
-  """Percent of the true examples of batches."""
-  parts = np.split(np.asarray(logits), len(batches))
-  told = [exp.task.metrics(part, batch, 0)
-          for part, batch in zip(parts, batches)]
-  total = lambda key: sum(float(one[key][-1]) for one in told)
-  return 100 * total('correct') / total('count')
-
-
-def report(workdir: str | pathlib.Path, split: str, sub: Submodel,
-           found: Sequence[Mapping[str, Any]]) -> None:
+def report(workdir: str | pathlib.Path, sub: Submodel,
+           found: Mapping[str, Any]) -> None:
   """Prints what `compare` found as a table and saves it in the workdir."""
-  dense = found[0]
-  lines = [('way', 'images/s', 'to dense', 'MACs', 'to dense', 'accuracy')]
-  lines += [(one['way'], f'{one["images_per_s"]:,.1f}',
+  ways = found['ways']
+  lines = [('way', 'images/s', 'to dense', 'MACs *', 'to dense', 'accuracy')]
+  lines += [(one['name'], f'{one["images_per_s"]:,.1f}',
              f'{one["to_dense"]:.2f}x', f'{one["macs"]:,.0f}',
-             f'{one["macs"] / dense["macs"]:.2f}', f'{one["accuracy"]:.1f}')
-            for one in found]
-  name = f'ways_{split}_{sub.path}.json'
-  workdirs.write_json(workdir, name, {'split': split, 'ways': list(found)})
-  print(f'\nSubmodel {sub} on {jax.devices()[0]}, split {split}; accuracy in '
-        f'percent\n{scoring.aligned(lines)}')
-  for one in found:
+             f'{one["macs"] / ways[0]["macs"]:.2f}', f'{one["accuracy"]:.1f}')
+            for one in ways]
+  name = f'ways_{found["split"]}_{sub.path}.json'
+  workdirs.write_json(workdir, name, dict(found))
+  print(f'\nSubmodel {sub} on {jax.devices()[0]}, {found["images"]:,} images of '
+        f'split {found["split"]} in batches of {found["batch"]}, accuracy in '
+        f'percent\n{scoring.aligned(lines)}\n'
+        '* of a picture; of sorted and ragged the least, for its own tokens')
+  for one in ways:
     if one.get('fits', 1) < 1:
       print(f'{1 - one["fits"]:.0%} of the batches did not fit into the ragged '
             'buffers and ran in the capacities.')

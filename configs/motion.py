@@ -2,7 +2,7 @@
 
   apt-get install dataset-fashion-mnist    # Or config.data.manual_dir.
   python -m bst_jax.train --config configs/motion.py --workdir runs/motion
-  python -m bst_jax.search --budget 'mean_macs<=14M' --workdir runs/motion \
+  python -m bst_jax.search --budget 'mean_macs<=16M' --workdir runs/motion \
       --output runs/motion_ats
 
 Eight kinds of motion in pairs, of which each is the other backwards: one frame

@@ -72,7 +72,8 @@ def test_it_is_evaluated_and_predicted(trained):
     alone = predictions.pick(exp, data, params, subs, 'val', mesh)
   for one, other in zip(picks, alone, strict=True):
     np.testing.assert_array_equal(one, other)
-  paths = list(predictions.write(exp, data, picks, subs, 'val',
+  ids = predictions.ids(data, 'val')
+  paths = list(predictions.write(exp, data, ids, picks, subs, 'val',
                                  trained / 'run'))
   assert [p.name for p in paths] == [
       'results_val_w1-2_d1_hidden8_layers1.json',
@@ -120,14 +121,25 @@ def test_two_folders_of_one_name_are_two_data_sets(tmp_path):
                      data_dir=str(tmp_path / 'again'), batch=2))
 
 
-def test_a_split_that_nobody_annotated_is_predicted_alone(trained):
+def command(workdir, split):
   run = subprocess.run(
-      [sys.executable, '-m', 'bst_jax.evaluate', '--workdir',
-       str(trained / 'run'), '--results', '--submodel', '1x1', '--split',
-       'test'], cwd=ROOT, text=True, stdout=subprocess.PIPE,
-      stderr=subprocess.STDOUT, check=False)
+      [sys.executable, '-m', 'bst_jax.evaluate', '--workdir', str(workdir),
+       '--results', '--submodel', '1x1', '--split', split], cwd=ROOT, text=True,
+      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
   assert run.returncode == 0, run.stdout
-  assert 'question only' not in run.stdout
+  return run.stdout
+
+
+def test_results_of_a_split_with_answers_come_with_its_table(trained):
+  for path in (made := [trained / 'run' / name for name in (
+      'results_val_w1_d1_hidden16_layers1.json', 'evaluation_val.json')]):
+    path.unlink(missing_ok=True)
+  assert 'question only' in command(trained / 'run', 'val')
+  assert all(path.exists() for path in made)
+
+
+def test_a_split_that_nobody_annotated_is_predicted_alone(trained):
+  assert 'question only' not in command(trained / 'run', 'test')
   found = results.read(trained / 'run' / 'results_test_w1_d1_hidden16_layers1.json')
   assert sorted(found) == ['160', '161', '170', '171']
   assert set(found.values()) <= {'no', 'yes', *made_up.COLORS}

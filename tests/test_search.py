@@ -143,7 +143,8 @@ def test_pictures_of_tokens(sampled, monkeypatch):
         output / f'{name}_test_w1_d1.png').convert('L'))
     assert drawn.std() > 10
   with pytest.raises(ValueError, match='samples none'):
-    evaluate._check_shown(experiment.build(vit_fashion.get_config(), exp.sizes))
+    evaluate._check_shown(
+        experiment.build(vit_fashion.get_config(), exp.sizes), elastic.FULL)
 
 
 def test_ways_of_running_a_searched_network(sampled, capsys):
@@ -154,24 +155,35 @@ def test_ways_of_running_a_searched_network(sampled, capsys):
   row = evaluated(output, [elastic.FULL])['rows'][0]
   told = token_ways.compare(
       exp, data, params, elastic.FULL, 'test', 40, row)
-  by_way = {one['way']: one for one in told}
+  assert told['images'] == told['batch'] == 40  # And no padding.
+  by_way = {one['name']: one for one in told['ways']}
   assert [*by_way] == ['dense', 'mask', 'capacity', 'sorted', 'ragged']
   # All test pictures: what evaluation itself says of this program.
   assert by_way['capacity']['accuracy'] == pytest.approx(
       row['accuracy']['overall'])
   assert by_way['sorted']['accuracy'] == by_way['mask']['accuracy']
   assert by_way['capacity']['macs'] == found.macs
-  token_ways.report(output, 'test', elastic.FULL, told)
-  assert 'images/s' in capsys.readouterr().out
+  token_ways.report(output, elastic.FULL, told)
+  assert '40 images of split test in batches of 40' in capsys.readouterr().out
   saved = json.loads((output / 'ways_test_w1_d1.json').read_text())
-  assert saved['ways'] == told
+  assert saved == told
+  few = token_ways.compare(exp, data, params, elastic.FULL, 'test', 7, row)
+  assert few['images'] == few['batch'] == 7
 
-  with pytest.raises(ValueError, match='samples none'):
-    token_ways.check(experiment.build(vit_fashion.get_config(), exp.sizes))
+
+def test_ways_that_cannot_be_compared(sampled):
+  exp = experiment.load(sampled[0])
+  check = lambda exp: token_ways.check(exp, elastic.FULL)
+  with pytest.raises(ValueError, match='but the model samples none'):
+    check(experiment.build(vit_fashion.get_config(), exp.sizes))
   config = motion.get_config('tiny')
   with pytest.raises(ValueError, match='this is model timesformer'):
-    token_ways.check(experiment.build(
-        config, dict(num_answers=8, clip_size=(8, 48, 48))))
+    check(experiment.build(config, dict(num_answers=8, clip_size=(8, 48, 48))))
+  # One of the two layers is left, and it is the other that samples.
+  last = dataclasses.replace(exp, model=exp.model.clone(
+      ats=dict(blocks=(1,), capacity=None)))
+  with pytest.raises(ValueError, match=r'1/2x1/2 has none .*\[1\] that sample'):
+    token_ways.check(last, HALF)
 
 
 @pytest.mark.parametrize('model', ['timesformer', 'xvit'])

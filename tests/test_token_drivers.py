@@ -104,14 +104,19 @@ def test_all_ways_say_the_same(vit):
   for name, run in ways.items():
     if name != 'dense':
       same(run(images), want)
-  assert [bool(fit) for fit in ways['ragged'].fits] == [True, True]
+  assert ways['ragged'].fits == [True, True]
   whole = np.asarray(ways['dense'](images))
   assert np.abs(whole - want).max() > 1e-3 * np.abs(want).max()
 
-  # Without capacities, and with a softmax that leaks, some are not there.
+  # Without capacities one is not there. A softmax that leaks reads tokens that
+  # are gone.
+  assert [*token_ways.make(model, params, 5, counts.mean(1))] == [
+      'dense', 'mask', 'sorted', 'ragged']
   leaky = model.clone(ats=dataclasses.replace(model.ats, policy_eps=1e-6))
   assert [*token_ways.make(leaky, params, 5, counts.mean(1))] == [
-      'dense', 'mask', 'sorted']
+      'dense', 'mask']
+  with pytest.raises(ValueError, match='1e-06 leaks to tokens that are gone'):
+    bucketed.Bucketed(leaky, params, batch=5)
 
 
 def test_ways_take_turns(vit):

@@ -159,7 +159,7 @@ import jax, jax.numpy as jnp
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from bst_jax import experiment
 from bst_jax.ahead import chip_report, chips, hlo, traffic
-from configs import ats_deit_s
+from configs import ats_deit_s, vit_fashion
 
 mesh = jax.make_mesh((4,), ('data',), axis_types=(AxisType.Auto,))
 arg = lambda spec, *shape, dtype=jnp.float32: jax.ShapeDtypeStruct(
@@ -182,9 +182,14 @@ config = ats_deit_s.get_config('small')
 config.model.num_layers = 2
 config.model.ats.update(blocks=(), capacity=None)
 report = chip_report.report(config, chips.parse('v5e:2x2'), jax.devices(), 8)
+try:
+  chip_report.report(vit_fashion.get_config(), chips.parse('v5e:2x2'),
+                     jax.devices(), 8)
+except ValueError as error:
+  refused = str(error)
 print(json.dumps([found.products, found.unknown_loops,
                   [[c.kind, c.group, c.bytes, c.count]
-                   for c in found.collectives], report]))
+                   for c in found.collectives], report, refused]))
 """
 
 
@@ -195,7 +200,7 @@ def four():
 
 
 def test_a_program_of_four_devices(four):
-  products, unknown, collectives, _ = four
+  products, unknown, collectives, *_ = four
   assert unknown == 0
   reduced = collections.Counter()
   for kind, group, size, count in collectives:
@@ -224,6 +229,7 @@ def test_a_report_of_four_devices(four):
   assert scored['flops']['ratio'] == pytest.approx(1, abs=0.01)
   assert scored['memory']['batch'] == 4 * step['memory']['batch']
   assert any("width 48 of 'embed'" in line for line in report['warnings'])
+  assert 'eval_batch is 250, which 4 devices do not divide' in four[4]
 
 
 def test_a_report_as_tables_and_pictures(four, tmp_path):

@@ -30,6 +30,19 @@ def outputs(share='group', **ats):
       for name, layer in kept['intermediates']['encoder'].items()}
 
 
+def test_layers_start_from_the_deviation_that_is_asked_for():
+  _, batch, _ = tiny()
+  params = elastic.unbox(Model(**SIZES, init_std=0.3).init(
+      jax.random.key(0), batch)['params'])
+  # The normal distribution is cut at two deviations, which leaves 0.88 of one.
+  for layer, name, deviation in (
+      (params['encoder']['layer_0']['ffn'], 'fc1', 0.3),
+      (params['temporal']['ffn'], 'fc1', 0.3), (params['head'], 'fc1', 0.02),
+      (params['patches'], 'proj', 0.02)):
+    assert np.std(layer[name]['kernel']) == pytest.approx(
+        0.88 * deviation, rel=0.15)
+
+
 @pytest.mark.parametrize('share', ['group', 'frame'])
 def test_who_shares_a_selection(share):
   _, said = outputs(share, blocks=(0, 1), num_points=12)

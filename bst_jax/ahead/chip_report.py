@@ -49,6 +49,12 @@ def report(config: ml_collections.ConfigDict, part: chips.Slice,
     elastic.check_name(what, programs.PROGRAMS, 'program')
   examples, step = _batch(config, batch_per_chip)
   mesh = sharding.make_mesh(config.mesh, devices)
+  many = config.data.get('eval_batch') or 0
+  if 'evaluate' in which and many % mesh.devices.size:
+    raise ValueError(
+        f'config.data.eval_batch is {many}, which {mesh.devices.size} devices '
+        'do not divide; set it to a multiple of them, or ask for --programs '
+        'train alone.')
   config = experiment.chosen(config)
   exp = experiment.build(config, abstract.sizes(config))
   result = {

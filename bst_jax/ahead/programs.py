@@ -67,13 +67,13 @@ def evaluate(exp: Experiment, mesh: Mesh, examples: int) -> Lowered:
     exp: the experiment.
     mesh: devices.
     examples: of a global batch of training; evaluation's is a multiple, or
-      config.data.eval_batch on every chip.
+      config.data.eval_batch.
   """
   data = exp.config.data
   clips = data.get('views', 1) * data.get('crops', 1)
   many = max(1, _EVAL_BATCHES // clips) * examples
   if data.get('eval_batch'):
-    many = data.eval_batch * mesh.devices.size
+    many = data.eval_batch
   batch = abstract.batch(
       exp, many,
       data.get('eval_questions_per_picture')
