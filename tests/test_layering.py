@@ -78,7 +78,7 @@ FLOORS = {
     'bst_jax.losses': (),
     'bst_jax.tasks': ('bst_jax.losses', 'bst_jax.elastic'),
     'bst_jax.costs': ('bst_jax.elastic',),
-    'bst_jax.state': ('bst_jax.sharding',),
+    'bst_jax.state': ('bst_jax.sharding', 'bst_jax.elastic'),
     'bst_jax.schedules': ('bst_jax.elastic',),
     'bst_jax.optimizers': ('bst_jax.elastic', 'bst_jax.schedules'),
     'bst_jax.sharding': ('bst_jax.elastic',),
