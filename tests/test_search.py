@@ -57,10 +57,15 @@ def sampled(trained):
   return output, search.search(trained, output, BUDGET, '0-1', images=30)
 
 
-def evaluated(workdir, subs):
+def opened(workdir):
+  """Experiment, data and parameters of a workdir."""
   exp = experiment.load(workdir)
-  params = checkpoint.load_params(workdir, exp.shapes)
-  data = experiment.load_data(exp.config, workdir)
+  return (exp, experiment.load_data(exp.config, workdir),
+          checkpoint.load_params(workdir, exp.shapes))
+
+
+def evaluated(workdir, subs):
+  exp, data, params = opened(workdir)
   mesh = sharding.make_mesh({'data': -1})
   with jax.set_mesh(mesh):
     return scoring.evaluate(exp, data, params, subs, 'test', mesh)
@@ -133,9 +138,7 @@ def test_extraction_keeps_the_sampling(sampled, tmp_path):
 
 def test_pictures_of_tokens(sampled, monkeypatch):
   output, _ = sampled
-  exp = experiment.load(output)
-  data = experiment.load_data(exp.config, output)
-  params = checkpoint.load_params(output, exp.shapes)
+  exp, data, params = opened(output)
   row = evaluated(output, [elastic.FULL])['rows'][0]
   evaluate._show(exp, data, params, elastic.FULL, 'test', 3, output, row)
   for name in ('tokens', 'token_counts'):
@@ -149,9 +152,7 @@ def test_pictures_of_tokens(sampled, monkeypatch):
 
 def test_ways_of_running_a_searched_network(sampled, capsys):
   output, found = sampled
-  exp = experiment.load(output)
-  data = experiment.load_data(exp.config, output)
-  params = checkpoint.load_params(output, exp.shapes)
+  exp, data, params = opened(output)
   row = evaluated(output, [elastic.FULL])['rows'][0]
   told = token_ways.compare(
       exp, data, params, elastic.FULL, 'test', 40, row)
@@ -200,10 +201,8 @@ def test_videos_train_and_are_sampled(trained, model, tmp_path):
   row = evaluated(tmp_path / 'b', [elastic.FULL])['rows'][0]
   assert row['mean_macs'] <= row['macs'] == found.macs <= limit
 
-  exp = experiment.load(tmp_path / 'b')
-  evaluate._show(exp, experiment.load_data(exp.config, tmp_path / 'b'),
-                 checkpoint.load_params(tmp_path / 'b', exp.shapes),
-                 elastic.FULL, 'test', 2, tmp_path / 'b', row)
+  evaluate._show(*opened(tmp_path / 'b'), elastic.FULL, 'test', 2,
+                 tmp_path / 'b', row)
   assert (tmp_path / 'b' / 'tokens_test_w1_d1.png').exists()
 
 

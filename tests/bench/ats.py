@@ -134,7 +134,7 @@ def main():
     ways = {name: run for name, run in ways.items()
             if name.startswith(('dense', *args.ways))}
   for run in ways.values():  # Compiles.
-    jax.block_until_ready(run(images))
+    run(images)
   speeds = token_ways.rates(ways, images, args.rounds)
   # Of an exported way the dense one is exported too.
   lines = [('way', 'images/s', 'to dense', 'range', 'MACs', 'saved MACs',
