@@ -3,7 +3,7 @@ import pathlib
 import sys
 
 from absl import flags
-from bst_jax import cli, config_flag
+from bst_jax.host import cli, config_flag
 
 _CONFIG = config_flag.define()
 _TOPOLOGY = flags.DEFINE_string(
@@ -48,8 +48,8 @@ def main() -> None:
   cli.start()
   config, text = cli.required(_CONFIG), cli.required(_TOPOLOGY)
   part = topology.check(text)
-  from bst_jax import workdir as workdirs
   from bst_jax.ahead import chip_report, compile_report
+  from bst_jax.store import workdir as workdirs
   import jax
 
   if _LEVEL.value:

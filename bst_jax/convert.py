@@ -5,9 +5,12 @@ import pkgutil
 import shutil
 
 from absl import flags, logging
-from bst_jax import checkpoint, cli, config_flag, elastic, experiment, interop
-from bst_jax import workdir as workdirs
+from bst_jax import elastic, interop
+from bst_jax.host import cli, config_flag
 from bst_jax.interop import core, files
+from bst_jax.run import experiment
+from bst_jax.store import checkpoint
+from bst_jax.store import workdir as workdirs
 import jax
 import numpy as np
 

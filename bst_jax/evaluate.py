@@ -2,19 +2,14 @@
 import pathlib
 
 from absl import flags, logging
-from bst_jax import (
-  budget,
-  checkpoint,
-  cli,
-  experiment,
-  latency,
-  predictions,
-  scoring,
-  sharding,
-  token_counts,
-  token_pictures,
-  token_ways,
-)
+from bst_jax.host import cli
+from bst_jax.learn import sharding
+from bst_jax.report import budget, latency, predictions, scoring
+from bst_jax.run import experiment
+from bst_jax.sampling import pictures as token_pictures
+from bst_jax.sampling import ways as token_ways
+from bst_jax.scores import tokens as token_counts
+from bst_jax.store import checkpoint
 import jax
 import jax.numpy as jnp
 import numpy as np

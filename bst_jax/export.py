@@ -5,18 +5,11 @@ import shutil
 from typing import Any
 
 from absl import flags, logging
-from bst_jax import (
-  checkpoint,
-  cli,
-  config_flag,
-  elastic,
-  experiment,
-  files,
-  inputs,
-  latency,
-  portable,
-  scoring,
-)
+from bst_jax import elastic, inputs
+from bst_jax.host import cli, config_flag, files
+from bst_jax.report import latency, portable, scoring
+from bst_jax.run import experiment
+from bst_jax.store import checkpoint
 import jax
 import numpy as np
 

@@ -5,9 +5,12 @@ import pathlib
 import shutil
 
 from absl import flags, logging
-from bst_jax import checkpoint, cli, elastic, experiment
-from bst_jax import workdir as workdirs
+from bst_jax import elastic
 from bst_jax.elastic import Choice, Submodel
+from bst_jax.host import cli
+from bst_jax.run import experiment
+from bst_jax.store import checkpoint
+from bst_jax.store import workdir as workdirs
 import ml_collections
 
 _WORKDIR = cli.define_workdir()

@@ -3,7 +3,10 @@ import pathlib
 import time
 
 from absl import flags
-from bst_jax import checkpoint, cli, experiment, latency, scoring
+from bst_jax.host import cli
+from bst_jax.report import latency, scoring
+from bst_jax.run import experiment
+from bst_jax.store import checkpoint
 import jax
 import jax.numpy as jnp
 

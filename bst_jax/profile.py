@@ -4,19 +4,13 @@ import pathlib
 from typing import Any
 
 from absl import flags
-from bst_jax import (
-  checkpoint,
-  cli,
-  config_flag,
-  costs,
-  elastic,
-  experiment,
-  latency,
-  portable,
-  scoring,
-  token_counts,
-)
-from bst_jax import workdir as workdirs
+from bst_jax import elastic
+from bst_jax.host import cli, config_flag
+from bst_jax.report import costs, latency, portable, scoring
+from bst_jax.run import experiment
+from bst_jax.scores import tokens as token_counts
+from bst_jax.store import checkpoint
+from bst_jax.store import workdir as workdirs
 import jax
 import numpy as np
 

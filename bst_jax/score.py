@@ -2,9 +2,9 @@
 import json
 
 from absl import flags
-from bst_jax import cli
 from bst_jax.data import gqa_scores, results, vqa_scores
 from bst_jax.data.builders import json_stream
+from bst_jax.host import cli
 
 _RESULTS = flags.DEFINE_string(
     'results_file', None, 'Answers, as evaluate --results writes them.',

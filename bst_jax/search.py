@@ -6,17 +6,15 @@ import shutil
 from typing import Any
 
 from absl import flags
-from bst_jax import (
-  calibration,
-  checkpoint,
-  cli,
-  experiment,
-  sharding,
-)
-from bst_jax import workdir as workdirs
-from bst_jax.budget import Budget
 from bst_jax.elastic import Choice
+from bst_jax.host import cli
 from bst_jax.layers.sampler import Ats
+from bst_jax.learn import sharding
+from bst_jax.report.budget import Budget
+from bst_jax.run import experiment
+from bst_jax.sampling import calibration
+from bst_jax.store import checkpoint
+from bst_jax.store import workdir as workdirs
 import jax
 import tqdm
 

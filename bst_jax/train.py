@@ -3,22 +3,14 @@ import pathlib
 import time
 
 from absl import flags, logging
-from bst_jax import (
-  checkpoint,
-  cli,
-  config_flag,
-  elastic,
-  experiment,
-  feed,
-  interrupt,
-  processes,
-  profiling,
-  program,
-  scoring,
-  sharding,
-)
-from bst_jax import metrics as metrics_lib
-from bst_jax import workdir as workdirs
+from bst_jax import elastic
+from bst_jax.host import cli, config_flag, interrupt, processes
+from bst_jax.learn import sharding
+from bst_jax.report import scoring
+from bst_jax.run import experiment, feed, profiling, program
+from bst_jax.run import progress as metrics_lib
+from bst_jax.store import checkpoint
+from bst_jax.store import workdir as workdirs
 import jax
 import jax.numpy as jnp
 import ml_collections

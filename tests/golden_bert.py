@@ -2,9 +2,10 @@
 import ast
 import pathlib
 
-from bst_jax import elastic, losses
+from bst_jax import elastic
 from bst_jax.elastic import Submodel
 from bst_jax.interop import core
+from bst_jax.tasks import losses
 import jax
 import numpy as np
 

@@ -1,6 +1,6 @@
 """A budget names the best submodel that fits."""
-from bst_jax import budget
-from bst_jax.budget import Budget
+from bst_jax.report import budget
+from bst_jax.report.budget import Budget
 import pytest
 
 

@@ -7,7 +7,7 @@ import textwrap
 import time
 from typing import Any
 
-from bst_jax import checkpoint
+from bst_jax.store import checkpoint
 import chex
 import flax
 import jax

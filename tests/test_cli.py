@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 
-from bst_jax import interrupt
+from bst_jax.host import interrupt
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]

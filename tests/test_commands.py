@@ -5,20 +5,12 @@ import shutil
 import subprocess
 import sys
 
-from bst_jax import (
-  checkpoint,
-  elastic,
-  experiment,
-  export,
-  extract,
-  latency,
-  predict,
-  profile,
-  scoring,
-  sharding,
-  train,
-)
+from bst_jax import elastic, export, extract, predict, profile, train
 from bst_jax.data.builders.digit_scenes import find
+from bst_jax.learn import sharding
+from bst_jax.report import latency, scoring
+from bst_jax.run import experiment
+from bst_jax.store import checkpoint
 from configs import (
   bst_clip_vil_vqa,
   bst_mcan_gqa,

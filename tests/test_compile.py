@@ -8,7 +8,6 @@ import subprocess
 import sys
 import types
 
-from bst_jax import costs, experiment, program, sharding
 from bst_jax.ahead import (
   abstract,
   chip_report,
@@ -26,7 +25,10 @@ from bst_jax.ahead import (
 )
 from bst_jax.ahead.traffic import Collective, Traffic
 from bst_jax.elastic import FULL
-from bst_jax.state import Pass
+from bst_jax.learn import sharding
+from bst_jax.learn.state import Pass
+from bst_jax.report import costs
+from bst_jax.run import experiment, program
 from configs import bst_clip_vil_vqa, bst_mcan_vqa, bst_uniter_vqa
 import jax
 import pytest

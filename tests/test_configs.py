@@ -2,14 +2,9 @@
 import importlib
 import pathlib
 
-from bst_jax import (
-  elastic,
-  experiment,
-  methods,
-  optimizers,
-  schedules,
-  sharding,
-)
+from bst_jax import elastic, methods
+from bst_jax.learn import optimizers, schedules, sharding
+from bst_jax.run import experiment
 import jax
 import jax.numpy as jnp
 import numpy as np

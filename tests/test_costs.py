@@ -1,11 +1,13 @@
 """Costs against the published arithmetic, to the unit."""
 import functools
 
-from bst_jax import costs, elastic, experiment, scoring
+from bst_jax import elastic
 from bst_jax.elastic import Axis, Submodel
 from bst_jax.interop import core, mcan_bst
 from bst_jax.layers.blocks import FeedForward
 from bst_jax.layers.linear import LayerNorm
+from bst_jax.report import costs, scoring
+from bst_jax.run import experiment
 from configs import bst_mcan_gqa, bst_mcan_vqa
 import jax
 import jax.numpy as jnp

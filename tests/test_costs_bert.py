@@ -1,8 +1,10 @@
 """Costs of UNITER and CLIP-ViL against the table of their slicing rules."""
 import functools
 
-from bst_jax import costs, elastic, experiment
+from bst_jax import elastic
 from bst_jax.elastic import Submodel
+from bst_jax.report import costs
+from bst_jax.run import experiment
 from configs import bst_clip_vil_vqa, bst_mcan_clip_vqa, bst_uniter_vqa
 import jax
 import jax.numpy as jnp

@@ -1,7 +1,9 @@
 """Costs of CvT, plain and sampled, against the published arithmetic."""
 import functools
 
-from bst_jax import costs, elastic, experiment, models
+from bst_jax import elastic, models
+from bst_jax.report import costs
+from bst_jax.run import experiment
 from configs import ats_cvt
 import numpy as np
 import pytest

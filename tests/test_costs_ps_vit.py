@@ -1,8 +1,10 @@
 """Costs of PS-ViT, plain and sampled, against the published arithmetic."""
 import functools
 
-from bst_jax import costs, elastic, experiment, models
+from bst_jax import elastic, models
 from bst_jax.interop import core, ps_vit
+from bst_jax.report import costs
+from bst_jax.run import experiment
 from configs import ats_ps_vit
 import numpy as np
 import pytest

@@ -1,8 +1,10 @@
 """Costs of video networks, plain and sampled, against published arithmetic."""
 import functools
 
-from bst_jax import costs, experiment, models
+from bst_jax import models
 from bst_jax.elastic import Submodel
+from bst_jax.report import costs
+from bst_jax.run import experiment
 from configs import ats_timesformer, ats_xvit
 import jax
 import numpy as np

@@ -1,9 +1,11 @@
 """Costs of DeiT, plain and sampled, against the published arithmetic."""
 import functools
 
-from bst_jax import costs, elastic, experiment
+from bst_jax import elastic
 from bst_jax.elastic import FULL, Submodel
 from bst_jax.models.vit import Model
+from bst_jax.report import costs
+from bst_jax.run import experiment
 from configs import ats_deit_s
 import jax
 import numpy as np

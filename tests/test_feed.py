@@ -1,7 +1,8 @@
 """The next batch is placed while a step runs, and nobody loses his place."""
 import time
 
-from bst_jax import feed, sharding
+from bst_jax.learn import sharding
+from bst_jax.run import feed
 import numpy as np
 import pytest
 

@@ -1,5 +1,5 @@
 """A file is whole or not there."""
-from bst_jax import files
+from bst_jax.host import files
 import pytest
 
 

@@ -4,15 +4,12 @@ import pathlib
 import subprocess
 import sys
 
-from bst_jax import (
-  checkpoint,
-  experiment,
-  predictions,
-  scoring,
-  sharding,
-  train,
-)
+from bst_jax import train
 from bst_jax.data import results, single, source, vqa_scores
+from bst_jax.learn import sharding
+from bst_jax.report import predictions, scoring
+from bst_jax.run import experiment
+from bst_jax.store import checkpoint
 from configs import bst_mcan_vqa
 import jax
 import made_up

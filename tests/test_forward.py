@@ -1,7 +1,10 @@
 """Submodels that run side by side: what they share, and what they score."""
-from bst_jax import experiment, forward, scoring, sharding, tasks
+from bst_jax import tasks
 from bst_jax.elastic import Space
 from bst_jax.layers import clip_resnet
+from bst_jax.learn import sharding
+from bst_jax.report import scoring
+from bst_jax.run import experiment, forward
 import jax
 import models
 import numpy as np

@@ -2,9 +2,11 @@
 import gzip
 import zipfile
 
-from bst_jax import checkpoint, convert, elastic, experiment
+from bst_jax import convert, elastic
 from bst_jax.data import source
 from bst_jax.interop import glove
+from bst_jax.run import experiment
+from bst_jax.store import checkpoint
 from configs import bst_mcan_vqa
 import jax
 import made_up

@@ -1,7 +1,8 @@
 """MCAN-BST against the outputs and gradients of the released code."""
 
-from bst_jax import elastic, losses
+from bst_jax import elastic
 from bst_jax.interop import core, mcan_bst
+from bst_jax.tasks import losses
 import golden_mcan
 import jax
 import numpy as np

@@ -1,8 +1,9 @@
 """Foreign checkpoints in and out, strictly, without torch."""
 import re
 
-from bst_jax import convert, elastic, experiment
+from bst_jax import convert, elastic
 from bst_jax.interop import core, files, mcan_bst
+from bst_jax.run import experiment
 from configs import bst_mcan_gqa, bst_mcan_vqa
 import golden_mcan
 import jax

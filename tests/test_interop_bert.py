@@ -5,20 +5,21 @@ Names are those of the golden files, which the released classes wrote.
 import functools
 import re
 
-from bst_jax import checkpoint, convert, elastic
+from bst_jax import convert, elastic
 from bst_jax.interop import (
-    bert,
-    clip_vil,
-    clip_vil_encoder,
-    clip_visual,
-    core,
-    files,
-    openvqa_mcan,
-    uniter,
-    uniter_pretrained,
+  bert,
+  clip_vil,
+  clip_vil_encoder,
+  clip_visual,
+  core,
+  files,
+  openvqa_mcan,
+  uniter,
+  uniter_pretrained,
 )
 from bst_jax.models import clip_vil as clip_vil_model
 from bst_jax.models import uniter as uniter_model
+from bst_jax.store import checkpoint
 from configs import bst_clip_vil_vqa
 import golden_bert
 import golden_mcan

@@ -1,6 +1,7 @@
 """Checkpoint families of video networks: strict, and there and back."""
-from bst_jax import convert, elastic, experiment
+from bst_jax import convert, elastic
 from bst_jax.interop import core, timesformer
+from bst_jax.run import experiment
 from configs import ats_timesformer
 import models
 import numpy as np

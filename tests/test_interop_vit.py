@@ -1,6 +1,8 @@
 """Checkpoint families of vision transformers: strict, and there and back."""
-from bst_jax import checkpoint, convert, elastic, experiment
+from bst_jax import convert, elastic
 from bst_jax.interop import core, files, timm_vit
+from bst_jax.run import experiment
+from bst_jax.store import checkpoint
 from configs import ats_deit_s
 import golden_ats
 import golden_bert

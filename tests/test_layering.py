@@ -59,9 +59,9 @@ def ours(module):
 
 def test_the_imports_were_read():
   assert 'bst_jax.elastic' in IMPORTS['bst_jax.layers.linear']
-  assert 'bst_jax.checkpoint' in IMPORTS['bst_jax.convert']
+  assert 'bst_jax.store.checkpoint' in IMPORTS['bst_jax.convert']
   assert any(within(name, 'bst_jax.data')  # In a function.
-             for name in IMPORTS['bst_jax.experiment'])
+             for name in IMPORTS['bst_jax.run.experiment'])
   assert 'flax' in {n.split('.')[0] for n in IMPORTS['bst_jax.models.mcan']}
   assert {'bst_jax.train', 'bst_jax.evaluate', 'bst_jax.extract',
           'bst_jax.convert', 'bst_jax.profile'} <= COMMANDS
@@ -73,15 +73,15 @@ FLOORS = {
     'bst_jax.layers': ('bst_jax.layers', 'bst_jax.elastic'),
     'bst_jax.models': ('bst_jax.models', 'bst_jax.layers', 'bst_jax.elastic'),
     'bst_jax.methods': (
-        'bst_jax.methods', 'bst_jax.elastic', 'bst_jax.state', 'bst_jax.losses',
+        'bst_jax.methods', 'bst_jax.elastic', 'bst_jax.learn.state', 'bst_jax.tasks.losses',
         'bst_jax.layers'),
-    'bst_jax.losses': (),
-    'bst_jax.tasks': ('bst_jax.losses', 'bst_jax.elastic'),
-    'bst_jax.costs': ('bst_jax.elastic',),
-    'bst_jax.state': ('bst_jax.sharding', 'bst_jax.elastic'),
-    'bst_jax.schedules': ('bst_jax.elastic',),
-    'bst_jax.optimizers': ('bst_jax.elastic', 'bst_jax.schedules'),
-    'bst_jax.sharding': ('bst_jax.elastic',),
+    'bst_jax.tasks.losses': (),
+    'bst_jax.tasks': ('bst_jax.tasks.losses', 'bst_jax.elastic'),
+    'bst_jax.report.costs': ('bst_jax.elastic',),
+    'bst_jax.learn.state': ('bst_jax.learn.sharding', 'bst_jax.elastic'),
+    'bst_jax.learn.schedules': ('bst_jax.elastic',),
+    'bst_jax.learn.optimizers': ('bst_jax.elastic', 'bst_jax.learn.schedules'),
+    'bst_jax.learn.sharding': ('bst_jax.elastic',),
 }
 
 
@@ -115,7 +115,7 @@ def test_foreign_names_stay_in_interop():
 
 
 def test_one_file_for_checkpoints_one_folder_for_datasets():
-  assert importers('orbax') == {'bst_jax.checkpoint'}
+  assert importers('orbax') == {'bst_jax.store.checkpoint'}
   for module in importers('tensorflow_datasets', 'grain', 'array_record'):
     assert within(module, 'bst_jax.data'), module
   assert not importers('tensorflow')

@@ -4,8 +4,8 @@ import math
 import time
 
 from absl import logging
-from bst_jax import metrics
-from bst_jax import workdir as workdirs
+from bst_jax.run import progress as metrics
+from bst_jax.store import workdir as workdirs
 import ml_collections
 import numpy as np
 import pytest

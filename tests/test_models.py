@@ -1,7 +1,9 @@
 """What every backbone owes: shapes, finite slopes, padding, dtype, dropout."""
-from bst_jax import costs, elastic, experiment
+from bst_jax import elastic
 from bst_jax.layers import activations, linear, tokens
 from bst_jax.layers import stack as stacks
+from bst_jax.report import costs
+from bst_jax.run import experiment
 import chex
 from configs import ats_deit_s, quickstart
 import jax

@@ -2,15 +2,9 @@
 import functools
 import operator
 
-from bst_jax import (
-  checkpoint,
-  elastic,
-  methods,
-  optimizers,
-  schedules,
-  sharding,
-  tasks,
-)
+from bst_jax import elastic, methods, tasks
+from bst_jax.learn import optimizers, schedules, sharding
+from bst_jax.store import checkpoint
 import chex
 import jax
 import jax.numpy as jnp

@@ -6,8 +6,10 @@ import shutil
 import signal
 import time
 
-from bst_jax import checkpoint, elastic, metrics, train
+from bst_jax import elastic, train
 from bst_jax.data import source
+from bst_jax.run import progress as metrics
+from bst_jax.store import checkpoint
 import numpy as np
 import pytest
 import two_processes as two

@@ -3,7 +3,7 @@ import json
 import re
 
 from absl import logging
-from bst_jax import profiling
+from bst_jax.run import profiling
 import jax
 import jax.numpy as jnp
 import pytest

@@ -2,29 +2,19 @@
 import dataclasses
 import json
 
-from bst_jax import (
-  budget,
-  calibration,
-  checkpoint,
-  costs,
-  elastic,
-  evaluate,
-  experiment,
-  extract,
-  predict,
-  profile,
-  scoring,
-  search,
-  sharding,
-  token_counts,
-  token_ways,
-  train,
-)
-from bst_jax import workdir as workdirs
+from bst_jax import elastic, evaluate, extract, predict, profile, search, train
 from bst_jax.data import single
 from bst_jax.elastic import Submodel
 from bst_jax.layers.sampler import Ats
+from bst_jax.learn import sharding
 from bst_jax.models.vit import Model
+from bst_jax.report import budget, costs, scoring
+from bst_jax.run import experiment
+from bst_jax.sampling import calibration
+from bst_jax.sampling import ways as token_ways
+from bst_jax.scores import tokens as token_counts
+from bst_jax.store import checkpoint
+from bst_jax.store import workdir as workdirs
 from configs import motion, vit_fashion
 import jax
 import made_up

@@ -1,5 +1,6 @@
 """Meshes and rules; what needs several devices runs in a process of its own."""
-from bst_jax import elastic, sharding
+from bst_jax import elastic
+from bst_jax.learn import sharding
 from flax import linen as nn
 import jax
 import jax.numpy as jnp

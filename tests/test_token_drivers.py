@@ -1,8 +1,9 @@
 """Runs that shrink with the tokens give what the mask gives."""
 import dataclasses
 
-from bst_jax import bucketed, ragged, token_ways
 from bst_jax.models.vit import Model
+from bst_jax.sampling import bucketed, ragged
+from bst_jax.sampling import ways as token_ways
 import jax
 import jax.numpy as jnp
 import models

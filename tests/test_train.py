@@ -6,7 +6,9 @@ import subprocess
 import sys
 import time
 
-from bst_jax import checkpoint, elastic, metrics
+from bst_jax import elastic
+from bst_jax.run import progress as metrics
+from bst_jax.store import checkpoint
 import jax
 import numpy as np
 import pytest

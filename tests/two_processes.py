@@ -11,7 +11,8 @@ import subprocess
 import sys
 import time
 
-from bst_jax import cli, processes, train
+from bst_jax import train
+from bst_jax.host import cli, processes
 from configs import bst_uniter_scenes
 import virtual
 

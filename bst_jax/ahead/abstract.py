@@ -2,9 +2,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from bst_jax import elastic, experiment
-from bst_jax.experiment import Experiment
-from bst_jax.program import Program
+from bst_jax import elastic
+from bst_jax.run import experiment
+from bst_jax.run.experiment import Experiment
+from bst_jax.run.program import Program
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec

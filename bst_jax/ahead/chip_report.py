@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from absl import logging
-from bst_jax import elastic, experiment, sharding
+from bst_jax import elastic
 from bst_jax.ahead import (
   abstract,
   chips,
@@ -14,7 +14,9 @@ from bst_jax.ahead import (
   roofline,
   traffic,
 )
-from bst_jax.experiment import Experiment
+from bst_jax.learn import sharding
+from bst_jax.run import experiment
+from bst_jax.run.experiment import Experiment
 import jax
 from jax.sharding import Mesh
 import ml_collections

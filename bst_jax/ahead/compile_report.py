@@ -3,8 +3,9 @@ from collections.abc import Mapping
 import pathlib
 from typing import Any
 
-from bst_jax import files, scoring
 from bst_jax.ahead import chips, roofline
+from bst_jax.host import files
+from bst_jax.report import scoring
 
 _GIB, _MIB = 2 ** 30, 2 ** 20
 _TITLES = {'train': 'training step', 'evaluate': 'evaluation, full submodel'}

@@ -4,7 +4,7 @@ from typing import Any
 
 from bst_jax import elastic
 from bst_jax.elastic import Axis
-from bst_jax.experiment import Experiment
+from bst_jax.run.experiment import Experiment
 
 LANES = 128
 # Axes that a product runs along. Heads lie beside each other with theirs.

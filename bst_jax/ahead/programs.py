@@ -4,10 +4,13 @@ import dataclasses
 import re
 from typing import Any
 
-from bst_jax import elastic, forward, program, scoring, sharding
+from bst_jax import elastic
 from bst_jax.ahead import abstract, step_costs
 from bst_jax.elastic import FULL
-from bst_jax.experiment import Experiment
+from bst_jax.learn import sharding
+from bst_jax.report import scoring
+from bst_jax.run import forward, program
+from bst_jax.run.experiment import Experiment
 import jax
 from jax.sharding import Mesh
 

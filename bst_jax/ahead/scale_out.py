@@ -4,11 +4,11 @@ import pathlib
 from typing import Any
 
 from absl import flags
-from bst_jax import cli, files
-from bst_jax import workdir as workdirs
 from bst_jax.ahead import chips, interconnect, roofline
 from bst_jax.ahead.traffic import Collective
-from bst_jax.scoring import aligned
+from bst_jax.host import cli, files
+from bst_jax.report.scoring import aligned
+from bst_jax.store import workdir as workdirs
 
 _REPORTS = flags.DEFINE_list(
     'reports', None, 'Folders of bst_jax.compile --output, comma-separated.',

@@ -2,10 +2,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bst_jax import costs
 from bst_jax.elastic import Submodel
-from bst_jax.experiment import Experiment
-from bst_jax.state import Pass
+from bst_jax.learn.state import Pass
+from bst_jax.report import costs
+from bst_jax.run.experiment import Experiment
 import jax
 
 BACKWARD = 2  # Products of a backward pass for one of the forward pass.

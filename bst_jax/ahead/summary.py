@@ -4,8 +4,8 @@ import pathlib
 from typing import Any
 
 from absl import flags
-from bst_jax import cli
-from bst_jax import workdir as workdirs
+from bst_jax.host import cli
+from bst_jax.store import workdir as workdirs
 
 _FOLDER = flags.DEFINE_string(
     'folder', None, 'All reports in it and below are told.',

@@ -10,10 +10,10 @@ import pathlib
 import shutil
 
 from absl import logging
-from bst_jax import files
 from bst_jax.data import manual
 from bst_jax.data.builders import found
 from bst_jax.elastic import check_name
+from bst_jax.host import files
 import numpy as np
 import tensorflow_datasets as tfds
 import tqdm

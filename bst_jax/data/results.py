@@ -5,8 +5,8 @@ import os
 import pathlib
 from typing import Any
 
-from bst_jax import files
 from bst_jax.elastic import check_name
+from bst_jax.host import files
 
 # Names of a row's id and answer.
 FORMS = {'vqa': ('question_id', 'answer'), 'gqa': ('questionId', 'prediction')}

@@ -5,7 +5,7 @@ import json
 import os
 import pathlib
 
-from bst_jax import files
+from bst_jax.host import files
 import numpy as np
 
 PAD, UNK, CLS = 0, 1, 2

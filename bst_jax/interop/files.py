@@ -3,7 +3,7 @@ from collections.abc import Mapping
 import pathlib
 import pickle
 
-from bst_jax import files
+from bst_jax.host import files
 import numpy as np
 import safetensors
 import safetensors.numpy

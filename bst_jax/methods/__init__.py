@@ -5,7 +5,7 @@ import pkgutil
 from typing import Any
 
 from bst_jax.elastic import check_name
-from bst_jax.state import Method
+from bst_jax.learn.state import Method
 
 
 def create(config: Mapping[str, Any], **parts: Any) -> Method:

@@ -3,8 +3,8 @@
 Reference: BST, arXiv 2203.12814, and its released code.
 """
 from bst_jax import elastic
-from bst_jax import state as states
-from bst_jax.state import Method, Pass
+from bst_jax.learn import state as states
+from bst_jax.learn.state import Method, Pass
 import jax
 import jax.numpy as jnp
 

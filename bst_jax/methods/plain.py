@@ -1,7 +1,7 @@
 """Ordinary training of the full model on labels: a teacher, or a model alone."""
-from bst_jax import state as states
 from bst_jax.elastic import FULL
-from bst_jax.state import Method, Pass
+from bst_jax.learn import state as states
+from bst_jax.learn.state import Method, Pass
 import jax
 
 

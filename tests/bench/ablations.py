@@ -16,8 +16,10 @@ import argparse
 import json
 import pathlib
 
-from bst_jax import experiment, scoring, train
-from bst_jax import workdir as workdirs
+from bst_jax import train
+from bst_jax.report import scoring
+from bst_jax.run import experiment
+from bst_jax.store import workdir as workdirs
 import jax
 import ml_collections
 import numpy as np

@@ -4,8 +4,8 @@
   pip install -e '.[parity,export]' && python tests/bench/ats.py --peer --exported
 
 Ways to run the same weights: dense; mask (all widths stay); capacity (static
-widths, the 99th percentile of the counts); sorted (bst_jax.bucketed over four
-batches); ragged (bst_jax.ragged). Weights are random, with queries sharpened so
+widths, the 99th percentile of the counts); sorted (bst_jax.sampling.bucketed over four
+batches); ragged (bst_jax.sampling.ragged). Weights are random, with queries sharpened so
 that attention is uneven, and pictures are noise within frames of many sizes; a
 search finds the grid points with which images keep as many tokens on average as
 is published (3.10 G multiply-accumulates an image). What is timed does not
@@ -19,16 +19,13 @@ range), and which share of the saved multiply-accumulates became saved time.
 import argparse
 import dataclasses
 
-from bst_jax import (
-  calibration,
-  elastic,
-  experiment,
-  portable,
-  scoring,
-  sharding,
-  token_ways,
-)
-from bst_jax.budget import Budget
+from bst_jax import elastic
+from bst_jax.learn import sharding
+from bst_jax.report import portable, scoring
+from bst_jax.report.budget import Budget
+from bst_jax.run import experiment
+from bst_jax.sampling import calibration
+from bst_jax.sampling import ways as token_ways
 from configs import ats_deit_s
 import jax
 import numpy as np

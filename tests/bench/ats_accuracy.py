@@ -19,17 +19,13 @@ import argparse
 import json
 import pathlib
 
-from bst_jax import (
-  checkpoint,
-  elastic,
-  experiment,
-  scoring,
-  search,
-  sharding,
-  train,
-)
-from bst_jax import workdir as workdirs
-from bst_jax.budget import Budget
+from bst_jax import elastic, search, train
+from bst_jax.learn import sharding
+from bst_jax.report import scoring
+from bst_jax.report.budget import Budget
+from bst_jax.run import experiment
+from bst_jax.store import checkpoint
+from bst_jax.store import workdir as workdirs
 import jax
 import numpy as np
 

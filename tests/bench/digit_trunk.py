@@ -12,12 +12,13 @@ and prints the accuracy on pictures with test digits.
 """
 import argparse
 
-from bst_jax import elastic, optimizers
+from bst_jax import elastic
 from bst_jax.data.builders.digit_scenes import drawing, scenes
 from bst_jax.data.builders.digit_scenes.draws import Draws
 from bst_jax.data.builders.digit_scenes.make_features import ATTRIBUTES
 from bst_jax.interop import clip_visual, core, files
 from bst_jax.layers.clip_resnet import ClipResNet
+from bst_jax.learn import optimizers
 from configs import bst_clip_vil_scenes
 import jax
 import jax.numpy as jnp

@@ -13,8 +13,8 @@ example.
 import argparse
 import time
 
-from bst_jax import scoring
 from bst_jax.data import source
+from bst_jax.report import scoring
 
 
 def rate(data, batch, seconds):

@@ -11,9 +11,12 @@ between the steps of the same process.
 import argparse
 import time
 
-from bst_jax import elastic, experiment, latency, program, sharding
+from bst_jax import elastic
 from bst_jax.ahead import step_costs
-from bst_jax.state import Pass
+from bst_jax.learn import sharding
+from bst_jax.learn.state import Pass
+from bst_jax.report import latency
+from bst_jax.run import experiment, program
 from configs import bst_mcan_vqa
 import jax
 import jax.numpy as jnp

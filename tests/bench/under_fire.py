@@ -14,7 +14,9 @@ import pathlib
 import sys
 import time
 
-from bst_jax import checkpoint, elastic, metrics
+from bst_jax import elastic
+from bst_jax.run import progress as metrics
+from bst_jax.store import checkpoint
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))

@@ -2,8 +2,10 @@
 import json
 import pathlib
 
-from bst_jax import elastic, experiment, export, latency, portable, profile
+from bst_jax import elastic, export, profile
 from bst_jax.models import vit
+from bst_jax.report import latency, portable
+from bst_jax.run import experiment
 from configs import bst_mcan_gqa, bst_mcan_vqa
 import jax
 import numpy as np

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from absl import logging
-from bst_jax import workdir as workdirs
+from bst_jax.store import workdir as workdirs
 import jax
 
 FOLDER = 'profile'

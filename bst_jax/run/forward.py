@@ -3,9 +3,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import functools
 from typing import Any
 
-from bst_jax import sharding, token_counts
 from bst_jax.elastic import Submodel
-from bst_jax.experiment import Experiment
+from bst_jax.learn import sharding
+from bst_jax.run.experiment import Experiment
+from bst_jax.scores import tokens as token_counts
 import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec

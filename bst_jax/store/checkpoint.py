@@ -13,7 +13,8 @@ import os
 from typing import Any
 
 from absl import logging
-from bst_jax import processes, trees
+from bst_jax.host import processes
+from bst_jax.store import trees
 from etils import epath
 from flax.core import meta
 import jax

@@ -6,7 +6,7 @@ import pathlib
 import tempfile
 from typing import Any
 
-from bst_jax import files
+from bst_jax.host import files
 import ml_collections
 
 CONFIG = 'config.json'

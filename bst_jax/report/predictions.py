@@ -3,9 +3,9 @@ from collections.abc import Iterator, Sequence
 import pathlib
 from typing import Any
 
-from bst_jax import forward
 from bst_jax.elastic import Submodel
-from bst_jax.experiment import Experiment
+from bst_jax.run import forward
+from bst_jax.run.experiment import Experiment
 import jax
 import numpy as np
 import tqdm

@@ -2,8 +2,8 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from bst_jax import sharding
 from bst_jax.elastic import Submodel
+from bst_jax.learn import sharding
 from flax import struct
 import jax
 import jax.numpy as jnp

@@ -2,9 +2,10 @@
 import dataclasses
 from typing import Any
 
-from bst_jax import methods, optimizers, schedules, sharding
-from bst_jax.experiment import Experiment
-from bst_jax.state import Method
+from bst_jax import methods
+from bst_jax.learn import optimizers, schedules, sharding
+from bst_jax.learn.state import Method
+from bst_jax.run.experiment import Experiment
 import jax
 import optax
 

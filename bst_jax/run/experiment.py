@@ -8,8 +8,8 @@ import pathlib
 from typing import Any
 
 from bst_jax import elastic, inputs, models, tasks
-from bst_jax import workdir as workdirs
 from bst_jax.elastic import Space, Submodel
+from bst_jax.store import workdir as workdirs
 from flax import linen as nn
 import jax
 import jax.numpy as jnp

@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from bst_jax.elastic import Submodel
-from bst_jax.experiment import Experiment
+from bst_jax.run.experiment import Experiment
 import jax
 import jax.numpy as jnp
 import numpy as np

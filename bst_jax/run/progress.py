@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from absl import logging
-from bst_jax import files
+from bst_jax.host import files
 import tqdm
 
 FILE = 'metrics.jsonl'

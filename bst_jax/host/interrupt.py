@@ -3,7 +3,7 @@ import os
 import signal
 import threading
 
-from bst_jax import processes
+from bst_jax.host import processes
 
 
 class Interrupt:

@@ -2,8 +2,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from bst_jax import losses
 from bst_jax.elastic import check_name
+from bst_jax.tasks import losses
 import jax
 import jax.numpy as jnp
 

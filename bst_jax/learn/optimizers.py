@@ -3,7 +3,8 @@ from collections.abc import Iterable, Mapping
 import inspect
 from typing import Any
 
-from bst_jax import elastic, schedules
+from bst_jax import elastic
+from bst_jax.learn import schedules
 import jax
 import optax
 

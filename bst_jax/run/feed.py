@@ -3,7 +3,7 @@ from collections.abc import Mapping
 import time
 from typing import Any
 
-from bst_jax import sharding
+from bst_jax.learn import sharding
 import jax
 
 

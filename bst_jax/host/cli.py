@@ -18,8 +18,8 @@ import traceback
 from typing import Any
 
 from absl import flags, logging
-from bst_jax import config_flag
-from bst_jax.config_flag import UsageError
+from bst_jax.host import config_flag
+from bst_jax.host.config_flag import UsageError
 from ml_collections import config_flags
 
 FLAGS = flags.FLAGS
@@ -151,7 +151,7 @@ def _run(main, description, examples) -> int:
 def _failed(error: Exception, show: bool) -> int:
   """Says what is known of an error; returns the exit code."""
   if _is_one_of_many():
-    from bst_jax import processes  # Imports jax, which has been used.
+    from bst_jax.host import processes
 
     if processes.is_lost(error):
       reason = ' '.join(str(error).split())[:200]

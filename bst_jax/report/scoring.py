@@ -3,10 +3,14 @@ from collections.abc import Callable, Mapping, Sequence
 import pathlib
 from typing import Any
 
-from bst_jax import costs, elastic, experiment, files, forward, token_counts
-from bst_jax import workdir as workdirs
+from bst_jax import elastic
 from bst_jax.elastic import Submodel
-from bst_jax.experiment import Experiment
+from bst_jax.host import files
+from bst_jax.report import costs
+from bst_jax.run import experiment, forward
+from bst_jax.run.experiment import Experiment
+from bst_jax.scores import tokens as token_counts
+from bst_jax.store import workdir as workdirs
 import jax
 import numpy as np
 import tqdm

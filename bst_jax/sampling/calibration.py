@@ -12,10 +12,12 @@ import dataclasses
 import functools
 from typing import Any
 
-from bst_jax import elastic, inputs, sharding, token_counts
-from bst_jax.budget import Budget
-from bst_jax.experiment import Experiment
+from bst_jax import elastic, inputs
 from bst_jax.layers.sampler import Ats
+from bst_jax.learn import sharding
+from bst_jax.report.budget import Budget
+from bst_jax.run.experiment import Experiment
+from bst_jax.scores import tokens as token_counts
 import jax
 import numpy as np
 

@@ -11,11 +11,13 @@ import pathlib
 import time
 from typing import Any
 
-from bst_jax import bucketed, ragged, scoring, token_counts
-from bst_jax import workdir as workdirs
 from bst_jax.elastic import Submodel
-from bst_jax.experiment import Experiment
 from bst_jax.models import vit
+from bst_jax.report import scoring
+from bst_jax.run.experiment import Experiment
+from bst_jax.sampling import bucketed, ragged
+from bst_jax.scores import tokens as token_counts
+from bst_jax.store import workdir as workdirs
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -3,7 +3,8 @@ from collections.abc import Mapping, Sequence
 import pathlib
 from typing import Any
 
-from bst_jax import files, token_counts
+from bst_jax.host import files
+from bst_jax.scores import tokens as token_counts
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -3,8 +3,10 @@ from collections.abc import Callable, Sequence
 import time
 from typing import Any
 
-from bst_jax import costs, elastic, experiment
+from bst_jax import elastic
 from bst_jax.elastic import Submodel
+from bst_jax.report import costs
+from bst_jax.run import experiment
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -1,0 +1,1 @@
+"""This process and its machine: flags, files, signals, other processes."""

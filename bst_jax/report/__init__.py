@@ -1,0 +1,1 @@
+"""What a model is worth and costs, and tables of it."""

@@ -1,0 +1,1 @@
+"""Networks that sample tokens: budgets, ways to run them, pictures."""
