@@ -17,7 +17,7 @@ def test_adapters_keep_the_embeddings_whole(name):
   model, batch, params, axes = models.build(
       name, num_layers=2, embed_mode='adapter', word=12)
   sliced = models.run(model, params, batch, HALF)
-  small = elastic.extract(params, axes, HALF, model.stacks)
+  small = elastic.Slices(axes, model.stacks).cut(params, HALF)
   for path in ('text/words/table', 'types/table', 'feature/kernel'):
     assert elastic.flatten(small)[path].shape == elastic.flatten(
         params)[path].shape

@@ -2,7 +2,7 @@
 from fractions import Fraction
 
 from bst_jax import elastic
-from bst_jax.elastic import Axis, Choice, FULL, Order, Space, Submodel
+from bst_jax.elastic import Axis, Choice, FULL, Order, Slices, Space, Submodel
 import chex
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ AXES = {
 }
 SIZES = dict(vocab=5, word=3, embed=8, heads=4, head_dim=2, mlp=12)
 STACKS = {'encoder': Order(6), 'decoder': Order(6, tie='last')}
+SLICES = Slices(AXES, STACKS)
 SUBS = [Submodel(w, d) for w in ('1/4', '1/2', '3/4', '1')
         for d in ('1/6', '1/3', '2/3', '1')]
 
@@ -212,9 +213,9 @@ def test_an_unknown_key_of_a_choice_is_an_error():
 
 # --- parameters ---------------------------------------------------------------
 
-def test_extract_cuts_prefixes_and_numbers_layers_anew():
+def test_slices_are_prefixes_and_numbers_layers_anew():
   params = make_params()
-  small = elastic.extract(params, AXES, Submodel('1/2', '1/3'), STACKS)
+  small = SLICES.cut(params, Submodel('1/2', '1/3'))
   assert list(small['encoder']) == ['layer_0', 'layer_1']
   np.testing.assert_array_equal(small['words'], params['words'])
   np.testing.assert_array_equal(
@@ -222,79 +223,58 @@ def test_extract_cuts_prefixes_and_numbers_layers_anew():
   np.testing.assert_array_equal(  # Layer 5, renamed; 2 of 4 heads.
       small['encoder']['layer_1']['kernel'],
       params['encoder']['layer_5']['kernel'][:4, :2])
-  lone = elastic.extract(params, AXES, Submodel(1, '1/6'), STACKS)
+  lone = SLICES.cut(params, Submodel(1, '1/6'))
   np.testing.assert_array_equal(lone['decoder']['layer_0']['kernel'],
                                 params['decoder']['layer_5']['kernel'])
-  chex.assert_trees_all_equal(
-      elastic.extract(params, AXES, FULL, STACKS), params)
+  chex.assert_trees_all_equal(SLICES.cut(params, FULL), params)
 
 
 @pytest.mark.parametrize('sub', SUBS, ids=str)
-def test_add_is_the_transpose_of_extract(sub):
+def test_adding_is_the_transpose_of_cutting(sub):
   params = jax.tree.map(jnp.asarray, make_params())
   zeros = jax.tree.map(jnp.zeros_like, params)
-  small = elastic.extract(params, AXES, sub, STACKS)
-  g = elastic.extract(make_params(1), AXES, sub, STACKS)
-  back = elastic.add(zeros, g, AXES, sub, STACKS)
+  small = SLICES.cut(params, sub)
+  g = SLICES.cut(make_params(1), sub)
+  back = SLICES.add_into(zeros, g, sub)
   assert dot(small, g) == pytest.approx(dot(params, back), rel=1e-5)
   # And it adds: what was there stays.
-  both = elastic.add(params, g, AXES, sub, STACKS)
+  both = SLICES.add_into(params, g, sub)
   chex.assert_trees_all_close(
       both, jax.tree.map(np.add, params, back), rtol=1e-6)
 
 
-def test_add_is_what_autodiff_gives_through_extract():
+def test_adding_is_what_autodiff_gives_through_cutting():
   params, sub = make_params(), Submodel('1/4', '1/3')
   energy = lambda small: sum(
       (jnp.sin(x) ** 2).sum() for x in jax.tree.leaves(small))
-  cut = lambda p: elastic.extract(p, AXES, sub, STACKS)
+  cut = lambda p: SLICES.cut(p, sub)
   want = jax.grad(lambda p: energy(cut(p)))(params)
-  got = elastic.add(jax.tree.map(jnp.zeros_like, params),
-                    jax.grad(energy)(cut(params)), AXES, sub, STACKS)
+  got = SLICES.add_into(jax.tree.map(jnp.zeros_like, params),
+                        jax.grad(energy)(cut(params)), sub)
   chex.assert_trees_all_close(got, want, rtol=1e-6)
 
 
-def test_take_reads_the_longest_scope():
-  params = make_params()
-  few = elastic.take(params, AXES, {
-      ':mlp': [0, 3], 'encoder/layer_1:mlp': [5],
-      'decoder/layer_2:embed': [7, 0, 1]})
-  kernel = lambda i: few['encoder'][f'layer_{i}']['mlp']
+def test_parts_of_a_tree_are_cut_and_added_alike():
+  sub, params = Submodel('1/2', '1/3'), make_params()
+  part = {'inp': params['inp'], 'encoder': {
+      'layer_2': params['encoder']['layer_2'],
+      'layer_5': {'mlp': params['encoder']['layer_5']['mlp']}}}
+  small, whole = SLICES.cut(part, sub), SLICES.cut(params, sub)
+  assert small.keys() == {'inp', 'encoder'}
+  # Layer 2 does not live; layer 5 has the number that it has in the whole.
+  assert elastic.flatten(small['encoder']).keys() == {'layer_1/mlp'}
   np.testing.assert_array_equal(
-      kernel(0), params['encoder']['layer_0']['mlp'][:, [0, 3]])
-  np.testing.assert_array_equal(
-      kernel(1), params['encoder']['layer_1']['mlp'][:, [5]])
-  # Both axes of that name, and nothing outside of the scope.
-  index = [7, 0, 1]
-  np.testing.assert_array_equal(
-      few['decoder']['layer_2']['kernel'],
-      params['decoder']['layer_2']['kernel'][np.ix_(index, index)])
-  np.testing.assert_array_equal(few['inp']['kernel'], params['inp']['kernel'])
+      small['encoder']['layer_1']['mlp'], whole['encoder']['layer_1']['mlp'])
 
-
-def test_a_scope_ends_at_a_whole_name():
-  axes = {f'layer_{i}': {'mlp': ('embed', 'mlp')} for i in (1, 10)}
-  params = {key: {'mlp': np.ones((2, 4))} for key in axes}
-  few = elastic.take(params, axes, {'layer_1:mlp': [0]})
-  assert [few[key]['mlp'].shape for key in axes] == [(2, 1), (2, 4)]
-
-
-@pytest.mark.parametrize('key', [':mpl', 'encoder/layer_9:mlp', 'inp:mlp',
-                                 'mlp:'])
-def test_take_has_no_unused_keys(key):
-  with pytest.raises(ValueError, match=rf"\['{key}'\]; a key reads scope:axis"):
-    elastic.take(make_params(), AXES, {key: [0]})
-
-
-def test_take_of_traced_indices():
-  params = make_params()
-  run = jax.jit(lambda p, i: elastic.take(p, AXES, {'encoder:heads': i}))
-  for index in ([0, 1], [3, 1]):
-    got = run(params, jnp.asarray(index))
-    np.testing.assert_array_equal(
-        got['encoder']['layer_3']['kernel'],
-        params['encoder']['layer_3']['kernel'][:, index])
-  assert run._cache_size() == 1
+  ones = jax.tree.map(np.ones_like, small)
+  for total in (part, params):  # What has no gradient is passed on.
+    total = jax.tree.map(jnp.asarray, total)
+    got = elastic.flatten(SLICES.add_into(total, ones, sub))
+    want = elastic.flatten(SLICES.add_into(
+        total, SLICES.cut(jax.tree.map(jnp.zeros_like, total), sub), sub))
+    moved = {path for path in got if (got[path] != want[path]).any()}
+    assert moved == {'inp/kernel', 'inp/bias', 'encoder/layer_5/mlp'}
+    assert got.keys() == elastic.flatten(total).keys()
 
 
 def test_a_parameter_without_names_is_an_error():

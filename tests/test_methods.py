@@ -299,10 +299,10 @@ def test_tensors_that_the_smallest_submodel_reaches():
       assert grad.any(), name
 
   # What is left is zero too, outside of the prefix.
-  ones = jax.tree.map(
-      jnp.ones_like, elastic.extract(params, axes, smallest, model.stacks))
-  inside = elastic.add(jax.tree.map(jnp.zeros_like, params), ones, axes,
-                       smallest, model.stacks)
+  slices = elastic.Slices(axes, model.stacks)
+  ones = jax.tree.map(jnp.ones_like, slices.cut(params, smallest))
+  inside = slices.add_into(
+      jax.tree.map(jnp.zeros_like, params), ones, smallest)
   outside = jax.tree.map(lambda g, i: jnp.where(i == 0, g, 0), grads, inside)
   assert all(not leaf.any() for leaf in jax.tree.leaves(outside))
   assert elastic.size(ones) < 0.5 * elastic.size(params)

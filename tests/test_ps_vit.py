@@ -81,8 +81,8 @@ def test_what_is_left_of_the_stem(stem):
   boxed = jax.eval_shape(model.init, jax.random.key(0), batch)['params']
   params = elastic.unbox(boxed)
   assert ('shortcut' in params['stem']['block_1']) == (stem[1] == 8)
-  small = jax.eval_shape(lambda p: elastic.extract(
-      p, elastic.names(boxed), sub, model.stacks), params)
+  slices = elastic.Slices(elastic.names(boxed), model.stacks)
+  small = jax.eval_shape(lambda p: slices.cut(p, sub), params)
   alone = jax.eval_shape(model.at(sub).init, jax.random.key(0), batch)
   chex.assert_trees_all_equal_shapes(small, elastic.unbox(alone['params']))
 

@@ -20,7 +20,7 @@ def test_slicing_then_running_equals_running_sliced(name, sub):
 
   sliced = models.run(model, params, batch, sub)
 
-  small = elastic.extract(params, axes, sub, model.stacks)
+  small = elastic.Slices(axes, model.stacks).cut(params, sub)
   alone = models.run(model.at(sub), small, batch)
   assert sliced.shape == (4, 7)
   np.testing.assert_allclose(sliced, alone, atol=1e-5)
@@ -31,7 +31,7 @@ def test_slicing_then_running_equals_running_sliced(name, sub):
 @pytest.mark.parametrize('name', models.TINY)
 def test_what_is_extracted_has_the_shapes_of_the_smaller_model(name, sub):
   model, batch, params, axes = models.build(name)
-  small = elastic.extract(params, axes, sub, model.stacks)
+  small = elastic.Slices(axes, model.stacks).cut(params, sub)
   boxed = jax.eval_shape(model.at(sub).init, jax.random.key(0), batch)
   chex.assert_trees_all_equal_shapes(small, elastic.unbox(boxed['params']))
 

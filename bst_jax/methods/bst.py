@@ -52,7 +52,7 @@ def make(model, task, tx, *, axes, space, micro_batches, sampled=3,
         f'sampled={sampled} submodels cannot be drawn without repetition from '
         f'the {len(middle)} between the smallest and the full one; choose 0 to '
         f'{len(middle)}.')
-  stacks = model.stacks
+  slices = elastic.Slices(axes, model.stacks)
 
   def init(rng, params):
     frozen = {'teacher': params} if teacher == 'frozen' else None
@@ -81,7 +81,7 @@ def make(model, task, tx, *, axes, space, micro_batches, sampled=3,
       total = task.loss(logits, soft, batch['mask'])
       return total + gt_weight * hard() if gt_weight else total, logits
 
-    part = elastic.extract(params, axes, sub, stacks)
+    part = slices.cut(params, sub)
     (loss, logits), grads = jax.value_and_grad(
         loss, argnums=(0, 1), has_aux=True)(part, once)
     return loss, logits, grads
@@ -106,7 +106,7 @@ def make(model, task, tx, *, axes, space, micro_batches, sampled=3,
 
       def add(total, sub, key):
         loss, _, (grads, cotangent) = run(sub, key)
-        return (elastic.add(total[0], grads, axes, sub, stacks),
+        return (slices.add_into(total[0], grads, sub),
                 jax.tree.map(jnp.add, total[1], cotangent)), loss
 
       total, loss_small = add((grads, cotangent), smallest, key(1))

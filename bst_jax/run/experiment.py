@@ -54,9 +54,14 @@ class Experiment:
     """Prefixes of the parameters that the model keeps as they are."""
     return getattr(self.model, 'frozen_parts', ())
 
+  @property
+  def slices(self) -> elastic.Slices:
+    """Where every submodel's parameters lie in those of the full model."""
+    return elastic.Slices(self.axes, self.model.stacks)
+
   def extract(self, params: Any, sub: Submodel) -> Any:
     """Parameters of the ordinary smaller model that `sub` is."""
-    return elastic.extract(params, self.axes, sub, self.model.stacks)
+    return self.slices.cut(params, sub)
 
   def shapes_at(self, sub: Submodel) -> Any:
     """Shapes of the parameters of the model that `sub` is."""
