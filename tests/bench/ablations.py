@@ -102,9 +102,10 @@ def main():
       place = (args.output / pathlib.Path(home).name /
                name.replace(' ', '_').replace(',', ''))
       config = variant(exp.config, VARIANTS[name], args.steps)
+      config.init_from = str(pathlib.Path(home) / 'teacher')
       workdirs.check_same(place, config)
       if not (place / f'evaluation_{split}.json').exists():
-        train.train(config, place, pathlib.Path(home) / 'teacher')
+        train.run(config, place)
       scores.setdefault(name, []).append(
           accuracies(place, split, exp.space.submodels))
   (args.output / 'ablations.json').write_text(json.dumps(scores, indent=2))

@@ -1,0 +1,40 @@
+"""What a training tells of its parameters: on the way, and at its end."""
+from collections.abc import Callable
+from typing import Any
+
+from bst_jax.report import scoring
+from bst_jax.run.training import Job, Reports
+import jax
+
+
+def watch(job: Job) -> Callable[[Any], dict[str, float]]:
+  """Scores of the two ends of the space, for the log during training."""
+  score = scoring.make_scorer(job.exp, job.data, job.mesh)
+  options = job.config.data
+  split = options.get('watch', options.eval)
+  submodels = job.exp.space.submodels
+  ends = [*dict.fromkeys((submodels[0], submodels[-1]))]
+
+  def measure(params):
+    scores = score(params, ends, job.data.evaluation(split))
+    return {f'eval/{split}/{sub.path}/{name}': value
+            for sub, found in zip(ends, scores)
+            for name, value in found['accuracy'].items()}
+
+  return measure
+
+
+def finish(job: Job, params: Any) -> None:
+  """Evaluates every submodel; table, JSON and picture go to the workdir."""
+  result = scoring.evaluate(job.exp, job.data, params, job.exp.space.submodels,
+                            job.config.data.eval, job.mesh)
+  if jax.process_index() == 0:
+    scoring.report(job.workdir, result)
+
+
+def finished(job: Job) -> bool:
+  """Whether the last file that `finish` writes is there."""
+  return (job.workdir / f'evaluation_{job.config.data.eval}.png').exists()
+
+
+REPORTS = Reports(watch, finish, finished)

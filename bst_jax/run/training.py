@@ -1,0 +1,291 @@
+"""Training: from a config to the last checkpoint of its workdir."""
+from collections.abc import Callable
+import dataclasses
+import pathlib
+import time
+from typing import Any, NamedTuple
+
+from absl import logging
+from bst_jax import elastic
+from bst_jax.host import interrupt, processes
+from bst_jax.learn import sharding
+from bst_jax.learn.state import TrainState
+from bst_jax.run import experiment, feed, profiling, program, progress
+from bst_jax.run.experiment import Experiment
+from bst_jax.run.program import Program
+from bst_jax.store import checkpoint
+from bst_jax.store import workdir as workdirs
+import jax
+import jax.numpy as jnp
+import ml_collections
+
+
+class Stopped(Exception):
+  """The run was asked to stop, and has saved."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+  """One training whose settings fit together; nothing is compiled yet.
+
+  Attributes:
+    config: the whole experiment.
+    workdir: home of everything that the run leaves behind.
+    exp: model, task and space.
+    data: what is trained on.
+    mesh: the devices.
+    program: the training step.
+    total: the last step, counted from 1.
+    start: workdir whose parameters are the first ones; random if None.
+    trace: of the steps that are profiled.
+  """
+
+  config: ml_collections.ConfigDict
+  workdir: pathlib.Path
+  exp: Experiment
+  data: Any
+  mesh: jax.sharding.Mesh
+  program: Program
+  total: int
+  start: str | pathlib.Path | None
+  trace: profiling.Trace
+
+
+class Reports(NamedTuple):
+  """What is measured of parameters while they train, and when they have.
+
+  Attributes:
+    watch: job -> (params -> {name: number}), the numbers that go into the
+      metrics every `config.eval_every` steps.
+    finish: (job, params) -> None, after the last step.
+    finished: job -> whether `finish` was done by an earlier run.
+  """
+
+  watch: Callable[[Job], Callable[[Any], dict[str, float]]]
+  finish: Callable[[Job, Any], None]
+  finished: Callable[[Job], bool]
+
+
+def run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path,
+        reports: Reports, profile_steps: range | None = None) -> TrainState:
+  """Trains the config's teacher, if it has one of its own, then the config.
+
+  Args:
+    config: the whole experiment.
+    workdir: home of everything that the run leaves behind; training goes on
+      from its newest checkpoint.
+    reports: what is measured on the way and at the end.
+    profile_steps: steps of the config, not of its teacher, to trace.
+
+  Returns:
+    The last state.
+
+  Raises:
+    ValueError: anything in config, workdir, data or checkpoints that cannot
+      be, before anything compiles; also where processes differ in config or
+      versions.
+    FloatingPointError: a loss stopped being finite.
+    Stopped: SIGTERM or Ctrl-C; everything is saved.
+  """
+  with processes.together():
+    workdirs.check_writable(workdir)
+    workdirs.check_same(workdir, experiment.chosen(config))
+  processes.check_same(
+      {'--workdir': str(workdir)}
+      | {f'config.{key}': v for key, v in workdirs.flat(config).items()})
+  processes.check_shared(workdir)
+  workdir = pathlib.Path(workdir)
+  start = config.init_from
+  if config.get('teacher'):
+    start = workdir / 'teacher'
+    run(config.teacher, start, reports)
+  return train(prepare(config, workdir, start, profile_steps), reports)
+
+
+def prepare(config: ml_collections.ConfigDict, workdir: pathlib.Path,
+            start: str | pathlib.Path | None = None,
+            profile_steps: range | None = None) -> Job:
+  """Checks that a config, its data and what it starts from fit together.
+
+  Args:
+    config: the whole experiment.
+    workdir: home of everything that the run leaves behind.
+    start: workdir whose parameters are the first ones; random if None.
+    profile_steps: steps to trace, see `profiling.Trace`; none if None.
+
+  Raises:
+    ValueError: they do not.
+  """
+  config = experiment.chosen(config)
+  with processes.together():
+    workdirs.check_same(workdir, config)
+    mesh = sharding.make_mesh(config.mesh)
+    data = experiment.load_data(config, workdir)
+    exp = experiment.build(config, data.sizes)
+    sharding.check_batch(data.example, mesh)
+
+  total = experiment.total_steps(config, data)
+  trace = profiling.Trace(profile_steps, workdir, total)
+  made = program.make(exp, mesh, data.epoch, total)
+  if made.method.pretrained and start is None:
+    raise ValueError(
+        f'method {config.method.name} learns from a frozen teacher, but there '
+        'is none: set config.init_from to the workdir of a trained full model, '
+        'or config.method.teacher to inplace.')
+  if start is not None:
+    experiment.check_start(data, start, made.method.pretrained)
+  return Job(config, workdir, exp, data, mesh, made, total, start, trace)
+
+
+def train(job: Job, reports: Reports) -> TrainState:
+  """Trains to the last step, going on from the workdir's checkpoint.
+
+  Raises:
+    ValueError: a checkpoint does not fit.
+    FloatingPointError, Stopped: as `run`.
+  """
+  config, workdir = job.config, job.workdir
+  with jax.set_mesh(job.mesh), checkpoint.Store(
+      workdir, save_every=config.save_every, keep=config.keep) as store:
+    state, frozen, batches, first_step = _begin(job, store)
+    if jax.process_index() == 0:  # All have read them, or found none.
+      experiment.save(workdir, config, job.exp.sizes)
+      job.data.save_vocab(workdir / experiment.VOCAB)
+
+    logging.info('%s', _about(job, first_step))
+    if first_step < job.total:
+      state = _loop(job, store, feed.Feed(batches, job.mesh), state, frozen,
+                    first_step, reports.watch(job))
+    if config.evaluate_at_end and not (
+        first_step == job.total and reports.finished(job)):
+      reports.finish(job, state.params)
+  return state.replace(frozen=frozen)
+
+
+def _begin(job: Job, store: checkpoint.Store):
+  """The state to go on from, its frozen part, the batches behind it, its step.
+  """
+  first_step = store.latest_step() or 0
+  if first_step > job.total:
+    raise ValueError(f'{job.workdir} is at step {first_step}, the config ends '
+                     f'at {job.total}; raise its steps or use a new --workdir.')
+  state = _first_state(job, resumes=bool(first_step))
+  frozen, state = state.frozen, state.replace(frozen=None)
+  batches = job.data.train()  # Global batches, of which each host has a share.
+  if first_step:
+    abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(
+        x.shape, x.dtype, sharding=x.sharding), state)
+    state, position = store.restore(abstract)
+    first_step = int(state.step)
+    batches.set_state(position)
+  return state, frozen, batches, first_step
+
+
+def _first_state(job: Job, resumes: bool) -> TrainState:
+  """The state before the first step: from a workdir, or random."""
+  exp, where = job.exp, job.program.where
+  rng = jax.random.key(job.config.seed)
+  if job.start is not None:
+    params = checkpoint.load_params(job.start, exp.shapes)
+  elif resumes:  # What is restored replaces it: any values will do.
+    params = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), exp.shapes)
+  else:
+    init = lambda rng: elastic.unbox(exp.model.init(
+        rng, experiment.example(exp.sizes))['params'])
+    params = jax.jit(init, out_shardings=where.params)(rng)
+  # Copies: what is trained is donated, a teacher with the same values is not.
+  init_state = lambda rng, params: jax.tree.map(
+      jnp.copy, job.program.method.init(rng, params))
+  return jax.jit(init_state, out_shardings=where)(rng, params)
+
+
+def _loop(job: Job, store: checkpoint.Store, batches: feed.Feed,
+          state: TrainState, frozen: Any, first_step: int,
+          watch: Callable[[Any], dict[str, float]]) -> TrainState:
+  """Steps, and what is logged, measured and saved between them."""
+  config, total = job.config, job.total
+  window = _Window(first_step)
+  with job.trace, progress.Writer(
+      job.workdir, total, first_step=first_step,
+      enabled=jax.process_index() == 0) as writer, (
+          interrupt.Interrupt()) as stop:
+    for step in range(first_step + 1, total + 1):
+      job.trace.before(step, state)
+      state, metrics = job.program.step(state, frozen, batches.take())
+      job.trace.after(step, state)
+      window.add(metrics)
+      is_last = step == total
+      if not is_last:
+        batches.load()  # While the step runs.
+      stops = stop.agreed()
+      if step == first_step + 1:
+        jax.block_until_ready(metrics)
+        logging.info('compiled the step in %.1f s', window.restart())
+        batches.waited()
+
+      saves = store.due(step) or is_last or stops
+      if saves or step % config.log_every == 0:
+        # Before it is saved: a state that is not finite never is.
+        means, seconds = window.close(step)
+        writer.write(step, means | {
+            'lr': float(job.program.rate(step - 1)),
+            'examples_per_s': config.data.batch * window.closed / seconds,
+            'wait_share': batches.waited() / seconds})
+      if config.eval_every and step % config.eval_every == 0 and not is_last:
+        writer.write(step, watch(state.params))
+        window.restart()
+      if saves:
+        store.save(step, state, batches.position)
+      writer.update(step)
+      if stops and not is_last:
+        store.wait()
+        raise Stopped(f'Stopped and saved at step {step} of {total} in '
+                      f'{job.workdir}. The same command goes on from there.')
+  return state
+
+
+class _Window:
+  """Metrics of the steps since the last line of the log, and their time.
+
+  Attributes:
+    closed: how many steps the last closed window had.
+  """
+
+  def __init__(self, step: int):
+    self._step, self._metrics, self.closed = step, [], 0
+    self._began = time.monotonic()
+
+  def add(self, metrics: dict[str, jax.Array]) -> None:
+    """Takes the metrics of one step, which may still run."""
+    self._metrics.append(metrics)
+
+  def restart(self) -> float:
+    """Sets the clock to zero; returns the seconds that it showed."""
+    now = time.monotonic()
+    seconds, self._began = now - self._began, now
+    return seconds
+
+  def close(self, step: int) -> tuple[dict[str, float], float]:
+    """Means of the window's metrics, all of them finite, and its seconds.
+
+    Raises:
+      FloatingPointError: a metric is not finite.
+    """
+    window = jax.device_get(self._metrics)
+    for i, metrics in enumerate(window):
+      progress.check_finite(metrics, self._step + i + 1)
+    self._step, self._metrics, self.closed = step, [], len(window)
+    means = {name: sum(float(m[name]) for m in window) / len(window)
+             for name in window[0]}
+    return means, self.restart()
+
+
+def _about(job: Job, first_step: int) -> str:
+  source = (f'going on from step {first_step}' if first_step else
+            f'starting from {job.start}' if job.start else
+            'starting at random')
+  exp = job.exp
+  return (f'{exp.config.model.name} with {elastic.size(exp.shapes):,} '
+          f'parameters, {len(exp.space)} submodels, '
+          f'mesh {dict(job.mesh.shape)}, method {exp.config.method.name}, '
+          f'{job.total} steps, {source}')
