@@ -14,7 +14,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 COMMAND = '''
 import sys
 from absl import flags
-from bst_jax import cli, config_flag
+from bst_jax.host import cli, config_flag
 
 _CONFIG = config_flag.define()
 _NUM_STEPS = flags.DEFINE_integer('num_steps', 7, 'How many.')
@@ -64,7 +64,7 @@ def get_config(arg=''):
 MANY = '''
 import os, runpy, shlex, sys
 sys.path.insert(0, sys.argv.pop(1))
-import bst_jax.cli
+import bst_jax.host.cli
 assert 'jax' not in sys.modules and 'orbax' not in sys.modules
 for line in sys.stdin.read().splitlines():
   sys.stdout.flush()

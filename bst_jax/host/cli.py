@@ -52,15 +52,16 @@ _LAST_WORDS = 3.0
 
 
 def run(main: Callable[[], Any], description: str,
-        examples: str | Sequence[str] = '') -> None:
+        examples: str | Sequence[str] = '', command: str = '') -> None:
   """Parses the flags, calls `main()`, and exits with a code that tells.
 
   Args:
     main: takes nothing (it reads its flags); what it returns is dropped.
     description: what the command does, for --help.
     examples: command lines, for --help.
+    command: how it was called, for --help; '' for what python was told to run.
   """
-  code = _run(main, description, examples)
+  code = _run(main, description, examples, command)
   if code:
     _leave(code)
   sys.exit(code)
@@ -127,14 +128,14 @@ def start(multihost: bool | None = None) -> None:
 # Running.
 
 
-def _run(main, description, examples) -> int:
+def _run(main, description, examples, command) -> int:
   argv = sys.argv
   asked = [arg.lstrip('-') for arg in argv[1:] if arg.startswith('-')]
   if 'helpfull' in asked:
     print(FLAGS.get_help())
     return 0
   if any(name in asked for name in _HELP):
-    print(_help(main, description, examples))
+    print(_help(main, description, examples, command))
     return 0
 
   show = '--traceback' in argv  # Flags may be what fails.
@@ -206,14 +207,8 @@ def _fail(message: str, code: int, show_traceback: bool = False) -> int:
 
 def _parse(argv: list[str]) -> None:
   """Parses `argv` into FLAGS; raises UsageError with advice."""
+  argv = config_flag.resolve(argv)
   given = config_flag.given_in(argv)
-  if given is not None:
-    path = given.split(':', 1)[0]
-    config_flag.check_file(path)
-    # So that a config can import its neighbours wherever the command lies.
-    root = os.path.dirname(os.path.dirname(os.path.abspath(path)))
-    if root not in sys.path:
-      sys.path.insert(0, root)
   try:
     rest = FLAGS(argv)[1:]
   except flags.UnrecognizedFlagError as error:
@@ -281,11 +276,11 @@ class _ShortFormatter(python_logging.Formatter):
 # Help.
 
 
-def _help(main, description, examples) -> str:
+def _help(main, description, examples, command) -> str:
   module = main.__module__
   spec = getattr(sys.modules.get('__main__'), '__spec__', None)
-  command = (f'python -m {spec.name}' if spec else
-             os.path.basename(sys.argv[0]))
+  command = command or (f'python -m {spec.name}' if spec else
+                        os.path.basename(sys.argv[0]))
   # absl files the flags of a script under the name it was called by.
   own = FLAGS.get_key_flags_for_module(
       sys.argv[0] if module == '__main__' else module)

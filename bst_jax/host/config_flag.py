@@ -3,10 +3,13 @@ import ast
 from collections.abc import Sequence
 import difflib
 import glob
+import importlib
 import importlib.machinery
 import importlib.util
 import os
 import re
+import sys
+import types
 from typing import Any
 
 from absl import flags
@@ -15,6 +18,7 @@ from ml_collections import config_flags
 from ml_collections.config_flags import config_path
 
 FLAGS = flags.FLAGS
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 class UsageError(ValueError):
@@ -73,21 +77,95 @@ def given_in(argv: list[str]) -> str | None:
   return given if isinstance(given, str) else None
 
 
-def check_file(path: str) -> None:
+def resolve(argv: list[str]) -> list[str]:
+  """The command line with --config as the path of a file that is there.
+
+  `configs/NAME.py` is looked for here and then among the package's own, so
+  that what the documentation says works outside of a clone too.
+
+  Raises:
+    UsageError: there is no such file.
+  """
+  given = given_in(argv)
+  if given is None:
+    return argv
+  path, colon, argument = given.partition(':')
+  found = _find(path)
+  _make_importable(found)
+  changed = {given: found + colon + argument,
+             f'--config={given}': f'--config={found}{colon}{argument}'}
+  changed[f'-config={given}'] = changed[f'--config={given}']
+  return [changed.get(arg, arg) for arg in argv]
+
+
+def shipped() -> str:
+  """Folder of the configs that come with the package.
+
+  An installed package holds them; in a clone they lie beside it.
+  """
+  inside = os.path.join(_PACKAGE, 'configs')
+  return inside if os.path.isdir(inside) else os.path.join(
+      os.path.dirname(_PACKAGE), 'configs')
+
+
+def load_config(given: str) -> ml_collections.ConfigDict:
+  """The config of a file, as --config takes it: 'configs/quickstart.py:tiny'.
+
+  Raises:
+    UsageError: there is no such file, or it rejects its argument.
+  """
+  path, colon, argument = given.partition(':')
+  path = _find(path)
+  _make_importable(path)
+  return _load_config(path + colon + argument)
+
+
+def _find(path: str) -> str:
+  """The file of a --config; raises UsageError where there is none."""
   if os.path.isfile(path):
-    return
-  there = sorted(name for name in glob.glob('configs/*.py')
-                 if not name.endswith(('__init__.py', 'common.py')))
-  beside = sorted(glob.glob(os.path.join(os.path.dirname(path) or '.', '*.py')))
-  names = list(dict.fromkeys(there + beside[:20]))
+    return path
+  folder, name = os.path.split(os.path.normpath(path))
+  ours = os.path.join(shipped(), name)
+  if folder == 'configs' and os.path.isfile(ours):
+    return ours
+  here = _configs_in('configs')
+  known = list(dict.fromkeys(here + _configs_in(shipped())))
+  beside = sorted(glob.glob(os.path.join(folder or '.', '*.py')))[:20]
   stem = lambda name: os.path.splitext(os.path.basename(name))[0]
-  by_stem = {stem(name): name for name in names}
+  by_stem = {stem(name): name for name in beside + known}
   close = [by_stem[s] for s in difflib.get_close_matches(
       stem(path), by_stem, n=3)]
-  listed = (f' Configs here: {", ".join(there)}.' if there else
-            ' There is no configs folder here; is this the right folder?')
+  listed = (f' Configs here: {", ".join(here)}.' if here else
+            f' There are: {", ".join(known)}.')
   raise UsageError(f'There is no config file {path!r}.'
                    + did_you_mean(close) + listed)
+
+
+def _configs_in(folder: str) -> list[str]:
+  """Configs of a folder by the name to ask for them, pieces left out."""
+  return sorted(f'configs/{name}' for name in (
+      os.listdir(folder) if os.path.isdir(folder) else ())
+      if name.endswith('.py') and name not in ('__init__.py', 'common.py'))
+
+
+def _make_importable(path: str) -> None:
+  """Lets a config file import its neighbours, and the package's `configs`.
+
+  Configs say `from configs import common`: from a clone, from the installed
+  package, where that folder is no top-level module, and from a user's folder.
+  """
+  folder = os.path.dirname(os.path.abspath(path))
+  root = os.path.dirname(folder)
+  # Inside the package, profile.py would stand before Python's own profile.
+  if root != _PACKAGE and root not in sys.path:
+    sys.path.insert(0, root)
+  try:
+    configs = importlib.import_module('configs')
+  except ModuleNotFoundError:
+    configs = sys.modules['configs'] = types.ModuleType('configs')
+  first = [folder] if os.path.basename(folder) == 'configs' else []
+  configs.__path__ = list(dict.fromkeys(
+      [*first, *getattr(configs, '__path__', ()), shipped()]))
 
 
 def check_overrides(argv: list[str], given: str, error: Exception) -> None:

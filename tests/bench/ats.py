@@ -19,14 +19,13 @@ range), and which share of the saved multiply-accumulates became saved time.
 import argparse
 import dataclasses
 
-from bst_jax import elastic
+from bst_jax import elastic, load_config
 from bst_jax.learn import sharding
 from bst_jax.report import portable, scoring
 from bst_jax.report.budget import Budget
 from bst_jax.run import experiment
 from bst_jax.sampling import calibration
 from bst_jax.sampling import ways as token_ways
-from configs import ats_deit_s
 import jax
 import numpy as np
 
@@ -98,7 +97,7 @@ def main():
                       help='These alone; dense is always run.')
   args = parser.parse_args()
 
-  config = ats_deit_s.get_config()
+  config = load_config('configs/ats_deit_s.py')
   exp = experiment.build(config, dict(config.data.sizes))
   params = parameters(exp, args.sharpness)
   images = pictures(4 * args.batch, 224, seed=0)

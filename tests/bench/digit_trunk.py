@@ -12,14 +12,13 @@ and prints the accuracy on pictures with test digits.
 """
 import argparse
 
-from bst_jax import elastic
+from bst_jax import elastic, load_config
 from bst_jax.data.builders.digit_scenes import drawing, scenes
 from bst_jax.data.builders.digit_scenes.draws import Draws
 from bst_jax.data.builders.digit_scenes.make_features import ATTRIBUTES
 from bst_jax.interop import clip_visual, core, files
 from bst_jax.layers.clip_resnet import ClipResNet
 from bst_jax.learn import optimizers
-from configs import bst_clip_vil_scenes
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,8 +27,8 @@ import tqdm
 
 _STREAM = 78  # Sets these scenes apart from those of the data set.
 CLASSES = {'plate': 2} | {name: len(v) for name, v in ATTRIBUTES.items()}
-TRUNK = ClipResNet(bst_clip_vil_scenes.MODEL['visual_blocks'],
-                   bst_clip_vil_scenes.MODEL['visual_width'])
+_MODEL = load_config('configs/bst_clip_vil_scenes.py').model
+TRUNK = ClipResNet(_MODEL.visual_blocks, _MODEL.visual_width)
 
 
 def draw(split, count, augment, seed):

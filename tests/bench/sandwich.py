@@ -11,13 +11,12 @@ between the steps of the same process.
 import argparse
 import time
 
-from bst_jax import elastic
+from bst_jax import elastic, load_config
 from bst_jax.ahead import step_costs
 from bst_jax.learn import sharding
 from bst_jax.learn.state import Pass
 from bst_jax.report import latency
 from bst_jax.run import experiment, program
-from configs import bst_mcan_vqa
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,7 +30,7 @@ def main():
   parser.add_argument('--trace', default='', help='folder of a profile')
   args = parser.parse_args()
 
-  config = bst_mcan_vqa.get_config()
+  config = load_config('configs/bst_mcan_vqa.py')
   config.model.dropout, config.optimizer.lr = args.dropout, 1e-6
   config.micro_batches = 1
   exp = experiment.build(config, dict(config.data.sizes))
