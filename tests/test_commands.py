@@ -51,6 +51,18 @@ def test_training_leaves_table_picture_and_vocabularies(trained):
   assert names >= {'words.json', 'answers.json', 'types.json', 'sizes.json'}
 
 
+def test_the_lines_of_python_in_the_readme(trained):
+  code = (ROOT / 'README.md').read_text().split('```python\n')[1].split('```')[0]
+  code = code.replace('runs/quickstart', str(trained))
+  extracted, sliced = code.split('# The same numbers')
+  told = {}
+  exec(extracted, told)
+  alone = told.pop('logits')
+  exec('#' + sliced, told)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5),
+               alone, told['logits'])
+
+
 def test_every_question_of_the_split_is_counted_once(trained):
   exp = experiment.load(trained)
   data = experiment.load_data(exp.config, trained)
