@@ -102,9 +102,9 @@ def _sizes(config, partial=False):
 
 def _check_vocab(folder, sizes):
   """Raises where a folder of vocabularies is not one of a model's sizes."""
-  from bst_jax.data import source
+  from bst_jax.data import vocabularies
 
-  words, answers, _ = source.read_vocabularies(folder)
+  words, answers, *_ = vocabularies.of_questions(folder)
   for what, found, key in (('words', words, 'vocab_size'),
                            ('answers', answers, 'num_answers')):
     if len(found) != sizes[key]:
@@ -116,12 +116,13 @@ def _check_vocab(folder, sizes):
 
 def _words(config, vocab):
   """Words, sizes and, where these are not of a folder, the data they are of."""
-  from bst_jax.data import source  # Not everything that has a model has data.
+  # Not everything that has a model has data.
+  from bst_jax.data import source, vocabularies
 
   if not vocab:
     data = source.load(config.data)
     return data.vocab.words, data.sizes, data
-  words, answers, _ = source.read_vocabularies(vocab)
+  words, answers, *_ = vocabularies.of_questions(vocab)
   sizes = dict(vocab_size=len(words), num_answers=len(answers))
   return words.words, _sizes(config, True) | sizes, None
 

@@ -5,7 +5,8 @@ import shutil
 from typing import Any
 
 from absl import flags, logging
-from bst_jax import elastic, inputs
+from bst_jax import elastic
+from bst_jax.data import kinds
 from bst_jax.host import cli, config_flag, files
 from bst_jax.report import latency, portable, scoring
 from bst_jax.run import experiment
@@ -79,7 +80,7 @@ def export(exp: experiment.Experiment, params: Any, submodel: str,
       'data': exp.config.data.name,
       'word_pieces': bool(exp.config.data.get('word_pieces')),
       'blank_regions': bool(exp.config.data.get('blank_regions')),
-      'image_fit': inputs.image_fit(exp.config.data),
+      'image_fit': kinds.image_fit(exp.config.data),
       'task': exp.config.task.name,
       'model': exp.config.model.name, 'sizes': dict(exp.sizes),
       'inputs': {name: {'shape': ['B', *x.shape[1:]], 'dtype': str(x.dtype)}
@@ -175,7 +176,7 @@ def write_card(card: dict[str, Any], output: pathlib.Path,
               if 'accuracy' in card else '')
   read = '\n'.join(
       f'- `{name}` {about["dtype"]}[{", ".join(map(str, about["shape"]))}]: '
-      f'{inputs.KINDS[name].about(card)}'
+      f'{kinds.KINDS[name].about(card)}'
       for name, about in card['inputs'].items())
   answer = ('sigmoid: the probability of each answer' if card['task'] == 'vqa'
             else 'softmax: the probabilities of the answers')

@@ -53,11 +53,11 @@ def predict(workdir: pathlib.Path, image: str, question: str | None,
     one warm forward pass takes.
   """
   # Slow to import: not before the flags are read.
-  from bst_jax.data import single, source
+  from bst_jax.data import single, vocabularies
 
   exp = experiment.load(workdir)
   sub = exp.parse_one(submodel, 'answers')
-  names = source.read_names(workdir / experiment.VOCAB)
+  names = vocabularies.names(workdir / experiment.VOCAB)
   answers = names['answers']
   batch = jax.tree.map(jnp.asarray, single.batch(
       exp.config.data, exp.sizes, names.get('words'), image, question))

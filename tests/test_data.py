@@ -206,7 +206,7 @@ def test_batch_is_what_it_says(load):
 def test_targets_and_scores_are_those_of_the_ten_answers(load):
   data = load()
   batch = next(data.train())
-  split = data._split('train').questions
+  split = data.split('train').rows
   ten = {}
   for words, said in zip(split.texts, split.answers):
     ten.setdefault(' '.join(text.tokenize(words)), []).append(said)
@@ -223,16 +223,16 @@ def test_targets_and_scores_are_those_of_the_ten_answers(load):
 def test_the_picture_of_a_question_is_its_own(load):
   """Whoever reads the right picture's plates finds the counted number."""
   data = load(inputs=('regions',))
-  split = data._split('train')
+  split = data.split('train')
   regions = split.pictures(np.arange(96))['regions']
-  start = split.questions.start
+  start = split.rows.start
   row = {regions[p].tobytes(): p for p in range(96)}
   batches = data.train()
   for _ in range(20):
     batch = next(batches)
     for p, picture in enumerate(batch['regions']):
       number = row[picture.tobytes()]
-      asked = {' '.join(text.tokenize(t)) for t in split.questions.texts[
+      asked = {' '.join(text.tokenize(t)) for t in split.rows.texts[
           start[number]:start[number + 1]]}
       rows = [data.vocab.decode(t) for t in batch['tokens'][4 * p:4 * p + 4]]
       assert set(rows) <= asked
@@ -251,7 +251,7 @@ def test_an_epoch_has_every_picture_once_and_the_next_another_order(load):
 
 def test_one_question_a_picture_visits_every_question_once(load):
   data = load(questions_per_picture=1, batch=1)
-  count = len(data._split('train').questions.texts)
+  count = len(data.split('train').rows.texts)
   assert data.steps_per_epoch == count
   seen = collections.Counter()
   for batch in itertools.islice(data.train(), count):
@@ -322,11 +322,11 @@ def test_evaluation_has_every_question_once(load, hosts, questions):
              + batch['tokens'][row].tobytes()] += 1
     assert len(shapes) == 1
   assert len(lengths) == 1
-  split = data._split('val')
+  split = data.split('val')
   boxes, wanted = split.pictures(np.arange(32))['boxes'], collections.Counter()
-  start = split.questions.start
+  start = split.rows.start
   for p in range(32):
-    for words in split.questions.texts[start[p]:start[p + 1]]:
+    for words in split.rows.texts[start[p]:start[p + 1]]:
       wanted[boxes[p].tobytes()
              + data.vocab.encode(words, 14).tobytes()] += 1
   assert seen == wanted

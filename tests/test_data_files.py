@@ -3,9 +3,10 @@ import io
 import json
 
 from absl import logging
-from bst_jax.data import image, tables, text
+from bst_jax.data import forms, image, text, vocabularies
 from bst_jax.data.builders import asked, found, json_stream, pictures, regions
 from bst_jax.data.builders.problems import Problems
+from bst_jax.data.forms import questions
 import made_up
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
@@ -335,12 +336,14 @@ def test_features_that_unpack_to_too_much_are_refused(tmp_path, monkeypatch):
 
 def test_words_that_are_not_read_are_told_of(caplog):
   vocab = text.Vocabulary.build(['is it red'])
-  asked_ = tables.Questions(
+  asked_ = questions.Questions(
       ['is it red', 'is it mauve', 'is it red is it'], ['other'] * 3, ['yes'] * 3,
       [('yes',) * 10] * 3, [''] * 3, np.arange(4))
   logging.get_absl_logger().addHandler(caplog.handler)
   with caplog.at_level('INFO', 'absl'):
-    rows = tables.encode(asked_, vocab, ['yes'], ['other'], 4)
+    rows = questions.encode(
+        asked_, vocabularies.Vocabularies(vocab, ('yes',), ('other',)),
+        forms.Context(questions.Options(max_tokens=4)))
   logging.get_absl_logger().removeHandler(caplog.handler)
   assert rows.tokens.tolist() == [[3, 4, 5, 0], [3, 4, 1, 0], [3, 4, 5, 3]]
   assert ('Of 3 different questions 1 have words that training lacks, and 1 '

@@ -4,11 +4,11 @@ import re
 
 from bst_jax.data import (
   augment,
-  labels,
   pipeline,
   rand_augment,
   records,
   source,
+  vocabularies,
 )
 from bst_jax.data import batches as batches_lib
 from bst_jax.data import image as image_lib
@@ -192,8 +192,8 @@ def test_classes_of_a_workdir_that_differ(home, tmp_path):
   data = load(home)
   data.save_vocab(tmp_path)
   assert load(home, vocab_dir=tmp_path).answers == data.answers
-  assert source.read_names(tmp_path) == data.vocabularies
-  path = tmp_path / labels.CLASSES
+  assert vocabularies.names(tmp_path) == data.vocabularies
+  path = vocabularies.path(tmp_path, 'answers')
   path.write_text(path.read_text().replace('bag', 'sack'))
   with pytest.raises(ValueError, match='10 classes of .* not the 10 of fashion'):
     load(home, vocab_dir=tmp_path)
@@ -326,7 +326,7 @@ def test_operations_change_a_picture_and_keep_its_form(name):
 def test_order_is_by_the_numbers_alone():
   """A batch is what its step says, whichever was asked for before."""
   class Batches:
-    start, repeats, empty = np.arange(8), 1, dict
+    start, repeats, chosen, empty = np.arange(8), 1, 1, dict
     shape = batches_lib.shape(4, 1, 0, 1)
     units = staticmethod(lambda: np.arange(7))
 

@@ -7,7 +7,8 @@ import sys
 import warnings
 
 from bst_jax import export, tasks
-from bst_jax.data import augment, clips, labels, records, single, source, video
+from bst_jax.data import augment, clips, records, single, source, video
+from bst_jax.data.forms.labels import Videos
 from bst_jax.data.frame_sampling import Sampling
 import jax
 import made_up
@@ -22,7 +23,6 @@ except ImportError:
   warnings.warn('NO VIDEO IS DECODED: PyAV is not installed; '
                 'pip install bst_jax[video]', stacklevel=1)
 needs_av = pytest.mark.skipif(av is None, reason='PyAV is not installed')
-OPTIONS = labels.DEFAULTS | clips.OPTIONS
 
 
 # Which frames.
@@ -62,7 +62,7 @@ def test_too_few_frames():
                        (dict(frames=0), 'frames is 0'),
                        (dict(sampling='odd'), 'dense')):
     with pytest.raises(ValueError, match=message):
-      Sampling.of(OPTIONS | bad)
+      Sampling.of(Videos(**bad))
 
 
 # Decoding.
@@ -150,7 +150,7 @@ def noise(*shape, seed=0):
 
 def test_three_crops_of_each_view_stand_together():
   whole = noise(4, 8, 24, 3)
-  made = clips.Clips(Strips(whole), OPTIONS | dict(frames=2, views=2, crops=3),
+  made = clips.Clips(Strips(whole), Videos(frames=2, views=2, crops=3),
                      (8, 8), strip=4)
   assert made.rows == 6 and made.row == (2, 8, 8, 3)
   found = made.plain(np.array([0, 0]))
@@ -164,7 +164,7 @@ def test_three_crops_of_each_view_stand_together():
 
 def test_all_frames_of_a_training_clip_change_in_the_same_way():
   still = np.repeat(noise(1, 12, 12, 3), 4, 0)
-  made = clips.Clips(Strips(still), OPTIONS | dict(frames=4), (8, 8), strip=4)
+  made = clips.Clips(Strips(still), Videos(frames=4), (8, 8), strip=4)
   recipe = augment.Recipe(crop=(0.3, 0.9), flip=0.5, rand_augment=9, erase=0.5)
   found = made.drawn(np.zeros(8, int), recipe, [(0, i) for i in range(8)])
   assert (found == found[:, :1]).all()
@@ -173,7 +173,7 @@ def test_all_frames_of_a_training_clip_change_in_the_same_way():
 
 def test_frames_of_training_clips_are_drawn_for_each():
   whole = noise(16, 4, 4, 3)
-  made = clips.Clips(Strips(whole), OPTIONS | dict(frames=2), (4, 4), strip=16)
+  made = clips.Clips(Strips(whole), Videos(frames=2), (4, 4), strip=16)
   found = made.drawn(np.zeros(20, int), augment.Recipe(),
                      [(0, i) for i in range(20)])
   times = [[int(np.flatnonzero((whole == frame).all((1, 2, 3)))[0])
@@ -183,7 +183,7 @@ def test_frames_of_training_clips_are_drawn_for_each():
 
 
 def test_shuffled_frames_are_the_same_ones_in_another_order():
-  options = OPTIONS | dict(frames=6, shuffle_frames=True)
+  options = Videos(frames=6, shuffle_frames=True)
   whole = noise(2, 6, 8, 8, 3)
   made = clips.Clips(Strips(*whole), options, (8, 8), strip=6)
   found = made.plain(np.array([0, 1]))
@@ -204,7 +204,7 @@ def test_shuffled_frames_are_the_same_ones_in_another_order():
 ])
 def test_impossible_clips(options, message):
   with pytest.raises(ValueError, match=message):
-    clips.Clips(Strips(noise(4, 8, 8, 3)), OPTIONS | dict(frames=2) | options,
+    clips.Clips(Strips(noise(4, 8, 8, 3)), Videos(**dict(frames=2) | options),
                 (8, 8), strip=4)
 
 

@@ -103,7 +103,7 @@ def test_vqa_v2(tmp_path, vg):
   vqa_features(files)
   data = load(tmp_path, train='train+nominival+vg', eval='minival',
               answers_from='train+val', min_answers=9)
-  builder = data._builder
+  builder = data.builder
   as_text = lambda numbers: {str(i) for i in numbers}
   assert ids(builder, 'train') == as_text(TRAIN)
   assert ids(builder, 'minival') == as_text((11, 12))
@@ -265,13 +265,13 @@ def test_bad_records_are_left_out_and_listed(tmp_path):
   with pytest.raises(ValueError, match='(?s)picture 2 of line.*max_bad'):
     load(tmp_path)
   data = load(tmp_path, max_bad=3)
-  assert ids(data._builder, 'train') == {'4', '5'}
-  left_out = data._builder.info.metadata['left_out']
+  assert ids(data.builder, 'train') == {'4', '5'}
+  left_out = data.builder.info.metadata['left_out']
   assert {k: v['count'] for k, v in left_out.items()} == {
       'unusable features': 2, 'missing features': 1}
   assert 'have 8 features, not 16' in str(left_out)
   # Two people can tell whether they read the same questions.
-  assert data._builder.info.metadata['files'] == {
+  assert data.builder.info.metadata['files'] == {
       p.name: hashlib.sha256(p.read_bytes()).hexdigest()
       for p in files.iterdir() if p.is_file()}
 

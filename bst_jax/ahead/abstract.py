@@ -3,6 +3,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bst_jax import elastic
+from bst_jax.data import forms, kinds
 from bst_jax.run import experiment
 from bst_jax.run.experiment import Experiment
 from bst_jax.run.program import Program
@@ -38,31 +39,18 @@ def batch(exp: Experiment, examples: int, questions: int = 1,
     training: else as evaluation has it.
   """
   data = exp.config.data
-  asked = 'max_tokens' in exp.sizes
-  shape = lambda x, rows: jax.ShapeDtypeStruct((rows, *x.shape[1:]), x.dtype)
-  pictures = examples // questions
-  if not training:  # All clips of a video stand together.
-    pictures *= data.get('views', 1) * data.get('crops', 1)
-  rows = {'tokens': examples}
-  found = {name: shape(x, rows.get(name, pictures))
-           for name, x in experiment.example(exp.sizes).items()}
-  label = lambda *axes, dtype=jnp.int32: jax.ShapeDtypeStruct(
-      (examples, *axes), dtype)
-  answers = exp.sizes['num_answers']
-  if asked:
-    scores = label(answers, dtype=jnp.float32)
-    found |= {'target': scores, 'score': scores, 'type': label()}
-  elif training and _shares(data):
-    found['label'] = label(answers, dtype=jnp.float32)
-  else:
-    found['label'] = label()
-  return found | {'mask': label(dtype=jnp.bool_)}
-
-
-def _shares(data):
-  """Whether training's labels are shares of the classes."""
-  recipe = data.get('augment') or {}
-  return any(recipe.get(name) for name in ('mixup', 'cutmix', 'smoothing'))
+  name = forms.of_config(data, exp.sizes)
+  form = forms.create(name, ('video',) if 'clip_size' in exp.sizes else ())
+  options = form.options.of(dict(data), form.what)
+  clips = 1 if training else options.clips  # Of a video, they stand together.
+  pictures = examples // questions * form.pictures * clips
+  rows = {'row': examples, 'picture': pictures}
+  shape = lambda x, count: jax.ShapeDtypeStruct((count, *x.shape), x.dtype)
+  found = {name: shape(kind.row(exp.sizes), rows[kind.of])
+           for name, kind in kinds.KINDS.items() if kind.size in exp.sizes}
+  found |= {name: shape(label, examples) for name, label in form.types(
+      exp.sizes, options, training).items()}
+  return found | {'mask': jax.ShapeDtypeStruct((examples,), jnp.bool_)}
 
 
 def placed(tree: Any, where: Any) -> Any:

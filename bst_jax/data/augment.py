@@ -13,8 +13,8 @@ import dataclasses
 import math
 from typing import Any
 
-from bst_jax.data import image as image_lib
 from bst_jax.data import rand_augment
+from bst_jax.data.frame import Frame
 from bst_jax.elastic import check_name
 import numpy as np
 from PIL import Image
@@ -114,17 +114,25 @@ class Recipe:
 
     Without `crop` it comes to its size by `fit`, as in evaluation.
     """
-    image, (height, width) = Image.fromarray(own), size
-    if self.crop:
-      box = self._cut(*own.shape[:2], rng)
-      image = image.resize((width, height), Image.Resampling.BICUBIC, box)
-    else:
-      image = image_lib.fitted(image, height, width, fit)
-    if rng.random() < self.flip:
-      image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    frame = self.frame(own.shape[:2], size, rng, fit)
+    return self.changed(frame.draw(own), rng)
+
+  def frame(self, own: tuple[int, int], size: tuple[int, int],
+            rng: np.random.Generator, fit: str = 'crop') -> Frame:
+    """Draws how a picture of height and width `own` comes to its canvas."""
+    cut = self._cut(*own, rng) if self.crop else None
+    return Frame(tuple(own), tuple(size), fit, cut,
+                 bool(rng.random() < self.flip))
+
+  def changed(self, pixels: np.ndarray,
+              rng: np.random.Generator) -> np.ndarray:
+    """Draws what else becomes of a picture on its canvas uint8[H, W, 3].
+
+    `rng` has drawn the frame before.
+    """
     if self.rand_augment:
-      image = rand_augment.apply(image, self.rand_augment, rng)
-    pixels = np.array(image)
+      pixels = np.array(rand_augment.apply(
+          Image.fromarray(pixels), self.rand_augment, rng))
     if rng.random() < self.erase:
       self._erase(pixels, rng)
     return pixels

@@ -1,69 +1,61 @@
 """Clips of a split's videos, by number."""
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent import futures
 import copy
+import dataclasses
 import functools
 import os
 from typing import Any
 
 from bst_jax.data import augment as augment_lib
 from bst_jax.data import image as image_lib
-from bst_jax.data import records as records_lib
+from bst_jax.data import kinds as kinds_lib
 from bst_jax.data import video as video_lib
 from bst_jax.data.frame_sampling import Sampling
 import numpy as np
 from PIL import Image
 
-OPTIONS = dict(
-    frames=8,  # Of a clip.
-    sampling='uniform',  # Or 'dense', see `frame_sampling.Sampling`.
-    stride=1,  # Of dense sampling, in frames.
-    views=1,  # Clips of a video in evaluation, at different times.
-    crops=1,  # Of each view: 1, the middle, or 3 along the longer side.
-    short='error',  # Or 'repeat': the last frame of videos with too few.
-    shuffle_frames=False,  # In evaluation, to see whether order is needed.
-    max_missing=1.0,  # Share of a split's videos that may not be there.
-)
 _CROPS = (1, 3)
 _TIMES, _SHUFFLE = 2, 3  # Streams of random numbers, beside `augment`'s.
 _SMALL = 2 << 30  # bytes
 
 
 class Clips:
-  """The videos of a split by number; as `labels.Pictures`.
+  """The videos of a split by number; used like `pictures.Pictures`.
 
   Attributes:
-    labels: int32[n].
     row: (T, H, W, 3), the shape of a clip.
     in_memory: the videos are decoded.
+    filled_by_keep: not so.
   """
 
-  key = 'clip'
+  filled_by_keep = False
 
-  def __init__(self, records: records_lib.Records | records_lib.Joined,
-               config: Mapping[str, Any], size: tuple[int, int],
-               strip: int = 0):
+  def __init__(self, records: Any, options: Any, size: tuple[int, int],
+               strip: int = 0,
+               recipe: augment_lib.Recipe = augment_lib.Recipe()):
     """Opens the videos of a split.
 
     Args:
       records: with 'video' and its number of 'frames', or with a 'strip'.
-      config: `labels.DEFAULTS` and `OPTIONS`.
+      options: `forms.labels.Videos`.
       size: height and width of a clip.
       strip: frames of each strip; 0 for videos.
+      recipe: what becomes of training clips.
     """
-    self._records, self._config, self._strip = records, config, strip
-    self._sampling, self._crops = Sampling.of(config), config['crops']
+    self._records, self._options, self._strip = records, options, strip
+    self._sampling, self._crops = Sampling.of(options), options.crops
+    self._recipe = recipe
     if self._crops not in _CROPS:
       raise ValueError(f'config.data.crops is {self._crops}; it is 1 or 3.')
-    if self._crops > 1 and config['image_fit'] != 'crop':
+    if self._crops > 1 and options.image_fit != 'crop':
       raise ValueError(
           f'config.data.crops is {self._crops}, but with '
-          f'config.data.image_fit={config["image_fit"]!r} there is nothing to '
+          f'config.data.image_fit={options.image_fit!r} there is nothing to '
           "cut. Use crops=1, or image_fit='crop'.")
     self.row = self._sampling.frames, *size, 3
-    self.labels = records.column('label').astype(np.int32)
     self._check_long()
-    cache, self._kept = config['cache'], None
+    cache, self._kept = options.cache, None
     if cache is True and not strip:
       raise ValueError(
           'config.data.cache is True, but videos are not kept decoded: each '
@@ -74,6 +66,30 @@ class Clips:
       self._kept = [self._video(i) for i in range(len(records))]
     self.in_memory = self._kept is not None
 
+  def __len__(self) -> int:
+    return len(self._records)
+
+  def __call__(self, numbers: np.ndarray,
+               draws: list[tuple[int, ...]] | None = None,
+               size: tuple[int, int] | None = None) -> dict[str, np.ndarray]:
+    """Clips of int[B] videos; zeros where the number is negative.
+
+    Args:
+      numbers: of videos.
+      draws: seeds of training clips; None for those of evaluation.
+      size: not used: clips have one size.
+    """
+    del size
+    asked = np.maximum(numbers, 0)
+    clips = self.plain(asked) if draws is None else (
+        self.drawn(asked, self._recipe, draws))
+    clips[np.repeat(numbers < 0, len(clips) // len(numbers))] = 0
+    return {'clip': clips}
+
+  def keep(self, records: Any = None) -> Iterator[Mapping[str, Any]]:
+    """The records in order, of which the videos are kept already."""
+    return iter(self._records if records is None else records)
+
   @property
   def rows(self) -> int:
     """V, clips of a video in evaluation: each crop of each view."""
@@ -82,8 +98,8 @@ class Clips:
   def once(self) -> 'Clips':
     """The same with one clip of a video in evaluation."""
     other = copy.copy(self)
-    other._config = {**self._config, 'views': 1}
-    other._sampling, other._crops = Sampling.of(other._config), 1
+    other._options = dataclasses.replace(self._options, views=1, crops=1)
+    other._sampling, other._crops = Sampling.of(other._options), 1
     return other
 
   def plain(self, numbers: np.ndarray) -> np.ndarray:
@@ -107,7 +123,7 @@ class Clips:
           video.count, np.random.default_rng((*draw, _TIMES)), video.name)
       return self._gather(video, times[None], lambda frame: [recipe.picture(
           frame, self.row[1:3], np.random.default_rng(draw),
-          self._config['image_fit'])])
+          self._options.image_fit)])
 
     return np.concatenate(self._map(clip, numbers.tolist(), draws))
 
@@ -122,7 +138,7 @@ class Clips:
     video = self._video(number)
     clips = self._gather(
         video, self._sampling.fixed(video.count, video.name), self._cut)
-    if self._config['shuffle_frames']:
+    if self._options.shuffle_frames:
       rng = np.random.default_rng((_SHUFFLE, number))
       clips = clips[:, rng.permutation(self._sampling.frames)]
     return clips
@@ -143,7 +159,7 @@ class Clips:
     image, size = Image.fromarray(frame), self.row[1:3]
     if self._crops == 1:
       return [np.array(
-          image_lib.fitted(image, *size, self._config['image_fit']))]
+          image_lib.fitted(image, *size, self._options.image_fit))]
     return [np.array(crop) for crop in image_lib.thirds(image, *size)]
 
   def _video(self, number):
@@ -157,7 +173,7 @@ class Clips:
 
   def _check_long(self):
     """Raises where videos are too short, before one turns up in training."""
-    sampling, total = self._sampling, len(self.labels)
+    sampling, total = self._sampling, len(self._records)
     counts = np.full(total, self._strip) if self._strip else (
         self._records.column('frames'))
     short = np.flatnonzero(counts < sampling.span)
@@ -173,3 +189,28 @@ class Clips:
 def _threads() -> futures.ThreadPoolExecutor:
   """Decode videos for all batches: PyAV and Pillow work outside of the GIL."""
   return futures.ThreadPoolExecutor(max(4, os.cpu_count() or 1))
+
+
+class _Alone:
+  """One video as the only record of a split."""
+
+  def __init__(self, record: Mapping[str, Any], name: str):
+    self.name, self._record = name, record
+
+  def __len__(self) -> int:
+    return 1
+
+  def __getitem__(self, i: int) -> Mapping[str, Any]:
+    return self._record
+
+  def column(self, name: str) -> np.ndarray:
+    """How many frames it has."""
+    del name
+    return np.array([video_lib.Video(self._record['video'], self.name).count])
+
+
+def once(record: Mapping[str, Any], reading: kinds_lib.Reading) -> np.ndarray:
+  """uint8[T, H, W, 3], the clip that evaluation has of one video."""
+  clips = Clips(_Alone(record, reading.name), reading.clips,
+                image_lib.sides(reading.image_size), reading.strip)
+  return clips.once().plain(np.array([0]))[0]

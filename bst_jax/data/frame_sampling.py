@@ -5,7 +5,6 @@ Reference: `uniform` is the sampling of Wang et al., "Temporal Segment
   Feichtenhofer et al., "SlowFast Networks for Video Recognition", ICCV 2019,
   as TimeSformer is.
 """
-from collections.abc import Mapping
 import dataclasses
 from typing import Any
 
@@ -45,21 +44,22 @@ class Sampling:
   short: str = 'error'
 
   @classmethod
-  def of(cls, config: Mapping[str, Any]) -> 'Sampling':
-    """The sampling of `config.data`."""
-    check_name(config['sampling'], WAYS, 'way to sample frames')
-    check_name(config['short'], SHORT, 'way with short videos')
+  def of(cls, options: Any) -> 'Sampling':
+    """The sampling of `forms.labels.Videos`."""
+    check_name(options.sampling, WAYS, 'way to sample frames')
+    check_name(options.short, SHORT, 'way with short videos')
     for key in ('frames', 'stride', 'views'):
-      if not isinstance(config[key], int) or config[key] < 1:
-        raise ValueError(f'config.data.{key} is {config[key]}; it is a whole '
+      value = getattr(options, key)
+      if not isinstance(value, int) or value < 1:
+        raise ValueError(f'config.data.{key} is {value}; it is a whole '
                          'number, at least 1.')
-    if config['sampling'] == 'uniform' and config['stride'] != 1:
+    if options.sampling == 'uniform' and options.stride != 1:
       raise ValueError(
-          f'config.data.stride is {config["stride"]}, but uniform sampling '
+          f'config.data.stride is {options.stride}, but uniform sampling '
           'goes over the whole video; leave it out, or set '
           "config.data.sampling='dense'.")
-    return cls(config['frames'], config['sampling'], config['stride'],
-               config['views'], config['short'])
+    return cls(options.frames, options.sampling, options.stride,
+               options.views, options.short)
 
   @property
   def span(self) -> int:

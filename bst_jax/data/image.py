@@ -101,33 +101,43 @@ def fitted(image: Image.Image, height: int, width: int,
     height, width: of what is wanted, in pixels.
     fit: a name in `FITS`.
   """
-  colour = FITS[fit]
-  if fit == 'crop':
-    return _middle(image, height, width)
-  if colour is None:
-    inner = height, width
-  else:
-    inner = _inside(image.height, image.width, height, width)
-  if image.size != inner[::-1]:
-    image = image.resize(inner[::-1], Image.Resampling.BILINEAR)
-  if inner == (height, width):
+  if image.size == (width, height):
     return image
-  canvas = Image.new('RGB', (width, height), colour)
-  # An odd row or column more is in front, as in CLIP-ViL.
-  canvas.paste(image, ((width - inner[1] + 1) // 2,
-                       (height - inner[0] + 1) // 2))
+  left, top, *inner = placed((image.height, image.width), (height, width), fit)
+  kind = Image.Resampling.BICUBIC if fit == 'crop' else (
+      Image.Resampling.BILINEAR)
+  if image.size != tuple(inner):
+    image = image.resize(inner, kind)
+  if fit == 'crop':
+    return image.crop((-left, -top, width - left, height - top))
+  if image.size == (width, height):
+    return image
+  canvas = Image.new('RGB', (width, height), FITS[fit])
+  canvas.paste(image, (left, top))
   return canvas
 
 
-def _middle(image, height, width):
-  """The middle of the picture, scaled so that a seventh sticks out."""
-  if image.size == (width, height):
-    return image
-  scale = max(height / image.height, width / image.width) / _CROP
-  size = round(scale * image.width), round(scale * image.height)
-  image = image.resize(size, Image.Resampling.BICUBIC)
-  left, top = (size[0] - width) // 2, (size[1] - height) // 2
-  return image.crop((left, top, left + width, top + height))
+def placed(own: tuple[int, int], size: tuple[int, int],
+           fit: str) -> tuple[int, int, int, int]:
+  """Left, top, width and height of a whole picture on a canvas, in pixels.
+
+  Left and top are negative where the picture sticks out.
+
+  Args:
+    own: height and width of the picture.
+    size: height and width of the canvas.
+    fit: a name in `FITS`.
+  """
+  (own_height, own_width), (height, width) = own, size
+  if own == size or fit == 'stretch':
+    return 0, 0, width, height
+  if fit == 'crop':  # The middle, scaled so that a seventh sticks out.
+    scale = max(height / own_height, width / own_width) / _CROP
+    w, h = round(scale * own_width), round(scale * own_height)
+    return -((w - width) // 2), -((h - height) // 2), w, h
+  h, w = _inside(own_height, own_width, height, width)
+  # An odd row or column more is in front, as in CLIP-ViL.
+  return (width - w + 1) // 2, (height - h + 1) // 2, w, h
 
 
 def thirds(image: Image.Image, height: int,

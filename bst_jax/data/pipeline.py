@@ -14,10 +14,10 @@ _AHEAD = 4 << 30  # bytes of batches that are ready, or being made
 class _Training:
   """Maps the number of a step to its batch, the same one at any time.
 
-  With one question a picture the questions are in random order, each once an
-  epoch. With Q > 1 the pictures are, each with Q of its questions. An epoch
-  that ends within a batch goes on with the next; all hosts together see the
-  same global batches whatever their number, augmented in the same way.
+  With one row of a group the rows are in random order, each once an epoch. With
+  Q > 1 the groups are, each with Q of its rows. An epoch that ends within a
+  batch goes on with the next; all hosts together see the same global batches
+  whatever their number, augmented in the same way.
   """
 
   def __init__(self, batches: Batches, seed: int):
@@ -33,11 +33,11 @@ class _Training:
     return rng.permutation(len(self._units))
 
   def __call__(self, step: int) -> dict[str, np.ndarray]:
-    shape = self._batches.shape
-    everyone, repeats = shape.pictures * shape.shard_count, (
+    shape, count = self._batches.shape, self._batches.chosen
+    everyone, repeats = shape.groups * shape.shard_count, (
         self._batches.repeats)
     place = shape.mine(np.arange(everyone))
-    # Repeats of a picture stand far from each other.
+    # Repeats of a group stand far from each other.
     different = everyone // repeats
     at = step * different + place % different
     epochs, offsets = np.divmod(at, len(self._units))
@@ -45,20 +45,20 @@ class _Training:
     for epoch in np.unique(epochs).tolist():  # With repeats not in order.
       now = epochs == epoch
       units[now] = self._order(epoch)[offsets[now]]
-    pictures = self._units[units]
-    if shape.questions == 1:
-      questions = units[:, None]  # [P, 1]
+    groups = self._units[units]
+    if count == 1:
+      rows = units[:, None]  # [P, 1]
     else:
       rng = np.random.default_rng((self._seed, _CHOICE, step))
       keys = shape.mine(rng.random((everyone, self._widest), np.float32))
-      counts = self._counts[pictures][:, None]  # [P, 1]
+      counts = self._counts[groups][:, None]  # [P, 1]
       keys = np.where(np.arange(self._widest) < counts, keys, 2)
-      # Real questions come first; where they are too few they come again.
-      turn = np.arange(shape.questions) % counts  # [P, Q]
+      # Real rows come first; where they are too few they come again.
+      turn = np.arange(count) % counts  # [P, Q]
       picked = np.take_along_axis(np.argsort(keys, axis=1), turn, axis=1)
-      questions = self._batches.start[pictures][:, None] + picked
+      rows = self._batches.start[groups][:, None] + picked
     return self._batches(
-        pictures, questions, np.ones(questions.shape, bool),
+        groups, rows, np.ones(rows.shape, bool),
         [(self._seed, _CHANGE, step, i) for i in place.tolist()])
 
 
@@ -74,27 +74,20 @@ def train(batches: Batches, seed: int, threads: int) -> grain.DatasetIterator:
 
 
 class Evaluation:
-  """Batches with every question of a split once; can be gone over again.
+  """Batches with every row of a split once; can be gone over again.
 
-  Pictures with more than Q questions come several times; where there are
-  fewer, `mask` is false. All hosts have the same number of batches.
+  Groups with more than Q rows come several times; where there are fewer, `mask`
+  is false. All hosts have the same number of batches.
   """
 
-  def __init__(self, batches: Batches, threads: int):
+  def __init__(self, batches: Batches, threads: int, limit: int = 0):
+    """If `limit` is positive, takes so many groups, at equal distances."""
     self._batches, self._threads = batches, threads
-    questions = batches.shape.questions
-    starts, counts = batches.start[:-1], np.diff(batches.start)
-    chunks = -(-counts // questions)  # of each picture
-    self._pictures = np.repeat(np.arange(len(counts)), chunks)
-    nth = np.arange(len(self._pictures)) - np.repeat(
-        np.cumsum(chunks) - chunks, chunks)
-    self._first = starts[self._pictures] + questions * nth
-    self._count = np.minimum(
-        counts[self._pictures] - questions * nth, questions)
+    self._groups, self._first, self._count = batches.chunks(limit)
 
   def __len__(self) -> int:
     shape = self._batches.shape
-    return -(-len(self._pictures) // (shape.pictures * shape.shard_count))
+    return -(-len(self._groups) // (shape.groups * shape.shard_count))
 
   def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
     steps = grain.MapDataset.range(len(self)).map(self._batch)
@@ -102,25 +95,25 @@ class Evaluation:
         _ahead(self._threads, self._batches, self._batches.views)))
 
   def rows(self) -> Iterator[np.ndarray]:
-    """int[B] for each batch: the split's questions in it, -1 for padding."""
+    """int[B] for each batch: the split's rows in it, -1 for padding."""
     for step in range(len(self)):
-      _, questions, mask = self._place(step)
-      yield np.where(mask, questions, -1).reshape(-1)
+      _, rows, mask = self._place(step)
+      yield np.where(mask, rows, -1).reshape(-1)
 
   def _batch(self, step: int) -> dict[str, np.ndarray]:
     return self._batches(*self._place(step))
 
   def _place(self, step: int):
-    """Pictures int[P], questions int[P, Q] and mask bool[P, Q] of a batch."""
+    """Groups int[P], rows int[P, Q] and mask bool[P, Q] of a batch."""
     shape = self._batches.shape
-    everyone = shape.pictures * shape.shard_count
+    everyone = shape.groups * shape.shard_count
     at = shape.mine(np.arange(step * everyone, (step + 1) * everyone))
-    real = at < len(self._pictures)
+    real = at < len(self._groups)
     at = np.where(real, at, 0)
-    nth = np.arange(shape.questions)
+    nth = np.arange(shape.rows)
     mask = (nth < self._count[at][:, None]) & real[:, None]  # [P, Q]
-    questions = np.where(mask, self._first[at][:, None] + nth, 0)
-    return np.where(real, self._pictures[at], -1), questions, mask
+    rows = np.where(mask, self._first[at][:, None] + nth, 0)
+    return np.where(real, self._groups[at], -1), rows, mask
 
 
 def _ahead(threads: int, batches: Batches, views: int = 1) -> grain.ReadOptions:

@@ -1,14 +1,13 @@
 """What questions alone give away: the floor under every accuracy."""
 import collections
 from collections.abc import Sequence
+from typing import Any
 
 from bst_jax.data import answers as answers_lib
-from bst_jax.data import tables
 import numpy as np
 
 
-def of(train: tables.Questions, asked: tables.Questions,
-       answers: Sequence[str], rule: str,
+def of(train: Any, asked: Any, answers: Sequence[str], rule: str,
        types: Sequence[str]) -> dict[str, float]:
   """Percent accuracy of the most frequent answer that training gave.
 
@@ -16,7 +15,7 @@ def of(train: tables.Questions, asked: tables.Questions,
   never asked so.
 
   Args:
-    train: questions to learn from.
+    train: questions to learn from, as `forms.questions` reads them.
     asked: questions to answer.
     answers: those that can be given.
     rule: how they compare, a name in `answers.RULES`.

@@ -1,6 +1,6 @@
 """Record files of a data set: made once, then read at random."""
 import bisect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 import contextlib
 import importlib
 import itertools
@@ -57,6 +57,7 @@ def names() -> list[str]:
 
 def prepare(name: str, home: str = '', manual_dir: str = '',
             max_bad: int = 0, max_missing: float = 1.0,
+            check: Callable[[tfds.core.DatasetBuilder], object] | None = None,
             ) -> tfds.core.DatasetBuilder:
   """TFDS builder of a data set that is on disk; makes it if it is not.
 
@@ -70,6 +71,7 @@ def prepare(name: str, home: str = '', manual_dir: str = '',
       from any; '' where it is made already.
     max_bad: how many bad records may be left out while it is made.
     max_missing: share of a split's videos whose files may be missing.
+    check: raises what is wrong with the data set before it is made.
   """
   if name in BUILDERS and _class(name).builder_configs:
     name = f'{name}/{next(iter(_class(name).builder_configs))}'
@@ -91,6 +93,8 @@ def prepare(name: str, home: str = '', manual_dir: str = '',
 
   home.mkdir(parents=True, exist_ok=True)
   builder = build()
+  if check:
+    check(builder)
   if _is_whole(builder):
     manual.check_source(builder, manual_dir)
     return builder
@@ -193,6 +197,11 @@ class Records(Sequence):
       return self._features.deserialize_example_np(
           self._source[i], decoders=self._raw)
 
+  @property
+  def lengths(self) -> list[int]:
+    """Records of the splits that these are joined of."""
+    return [self._length]
+
   def column(self, name: str) -> np.ndarray:
     """int64[n], a number that each record has.
 
@@ -261,6 +270,11 @@ class Joined(Sequence):
       raise IndexError(f'Record {i} of {self._length} of {self.name}.')
     which = bisect.bisect_right(self._ends, i)
     return self._splits[which][i - (self._ends[which - 1] if which else 0)]
+
+  @property
+  def lengths(self) -> list[int]:
+    """As of `Records`; the last may be longer than what is left of it."""
+    return [len(split) for split in self._splits]
 
   def column(self, name: str) -> np.ndarray:
     """As of `Records`."""

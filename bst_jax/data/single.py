@@ -1,46 +1,55 @@
-"""One picture or video, and a question, as the batch that a model takes."""
-from collections.abc import Mapping
+"""A user's pictures and text as the batch that a model takes."""
+from collections.abc import Mapping, Sequence
+import dataclasses
 import os
-import pathlib
 from typing import Any
 
 from absl import logging
-from bst_jax import inputs as inputs_lib
-from bst_jax.data import clips as clips_lib
-from bst_jax.data import image as image_lib
-from bst_jax.data import labels, records, tables, text, video, word_pieces
+from bst_jax.data import forms, text, word_pieces
+from bst_jax.data import kinds as kinds_lib
 import numpy as np
 
+File = str | os.PathLike
 
-def batch(config: Mapping[str, Any], sizes: Mapping[str, int],
-          words: word_pieces.Words | None, picture: str | os.PathLike,
+
+def batch(config: Mapping[str, Any], sizes: Mapping[str, Any],
+          words: word_pieces.Words | None, picture: File | Sequence[File],
           question: str | None = None) -> dict[str, np.ndarray]:
-  """A batch of one picture and at most one question, P = B = 1.
+  """A batch of one row: a picture, or two, and at most one text.
 
   Unknown words and words beyond the model's length are named in a warning.
 
   Args:
     config: `config.data` of the model's training.
     sizes: what the data decided: max_tokens, num_regions, image_size, ….
-    words: the question vocabulary; None for models that are asked nothing.
-    picture: PNG or JPEG file; a video file for models of videos.
-    question: in the words of the training questions.
+    words: the vocabulary of texts; None for models that are asked nothing.
+    picture: PNG or JPEG file; a video file for models of videos; two files for
+      models that compare, left and right.
+    question: in the words of the training texts.
 
   Returns:
     tokens int32[1, T] if there is a question and, by the model's inputs, image
-    uint8[1, H, W, 3], clip uint8[1, T, H, W, 3] or regions float32[1, N, F]
-    with boxes float32[1, N, 4].
+    uint8[P, H, W, 3], clip uint8[P, T, H, W, 3] or regions float32[P, N, F]
+    with boxes float32[P, N, 4], of P pictures.
 
   Raises:
-    ValueError: no such file, no picture, no word in the question, a question
-      too many or too few, or regions that cannot be computed from a picture.
+    ValueError: no such file, no picture, no word in the question, a question or
+      picture too many or too few, or regions that cannot be computed from a
+      picture.
   """
+  form = forms.create(forms.of_config(config, sizes),
+                      ('video',) if 'clip_size' in sizes else ())
+  files = [picture] if isinstance(picture, (str, os.PathLike)) else [*picture]
+  if len(files) != form.pictures:
+    raise ValueError(f'the model reads {form.pictures} pictures at a time, not '
+                     f'{len(files)}; give as many files.')
   arrays = {} if words is None else _tokens(sizes, words, question)
   if words is None and question:
     raise ValueError('the model tells what a picture shows and is asked '
                      'nothing; leave the question out.')
-  read = _clip if 'clip_size' in sizes else _picture
-  return arrays | read(config, sizes, pathlib.Path(picture))
+  each = [_read(config, sizes, form, file) for file in files]
+  return arrays | {key: np.stack([one[key] for one in each])
+                   for key in each[0]}
 
 
 def _tokens(sizes, words, question):
@@ -60,51 +69,24 @@ def _tokens(sizes, words, question):
   return {'tokens': ids[None]}
 
 
-def _picture(config, sizes, path):
-  inputs = tuple(config.get('inputs', ('image',)))
-  if not path.is_file():
-    raise ValueError(f'there is no picture {path}; give a PNG or JPEG file.')
-  record = {'image': path.read_bytes()}
-  if 'regions' in inputs:
-    read = records.region_reader(config['name'])
-    if read is None:
-      raise ValueError(
-          f'the model takes region features of {config["name"]}, which an '
-          'outside detector makes; a picture alone is not enough. A model '
-          "with 'image' among config.data.inputs takes pictures.")
-    record['regions'], record['boxes'] = read(
-        image_lib.decode(record['image'], name=str(path)))
-  decoder = tables.Decoder(inputs, sizes.get('num_regions', 0),
-                           sizes.get('image_size', 0), path.name,
-                           config.get('blank_regions', False),
-                           inputs_lib.image_fit(config))
-  return {k: x[None] for k, x in decoder(record).items()}
-
-
-class _File:
-  """A video file as the only record of a split, for `clips.Clips`."""
-
-  def __init__(self, path: pathlib.Path):
-    self.name, self._data = str(path), path.read_bytes()
-
-  def __len__(self) -> int:
-    return 1
-
-  def __getitem__(self, i: int) -> dict[str, bytes]:
-    return {'video': self._data}
-
-  def column(self, name: str) -> np.ndarray:
-    """A number of the record: how many frames it has, or a class unknown."""
-    return np.array([video.Video(self._data, self.name).count
-                     if name == 'frames' else -1])
-
-
-def _clip(config, sizes, path):
-  if not path.is_file():
-    raise ValueError(f'there is no video {path}; give a file, as .mp4.')
-  known = labels.DEFAULTS | clips_lib.OPTIONS
-  options = known | {k: v for k, v in config.items() if k in known}
-  frames, *size = sizes['clip_size']
-  options |= dict(frames=frames, cache=False, shuffle_frames=False)
-  clips = clips_lib.Clips(_File(path), options, tuple(size))
-  return {'clip': clips.once().plain(np.array([0]))}
+def _read(config, sizes, form, path):
+  """Arrays of one picture or video."""
+  own = {key: value for key, value in config.items() if key != 'sizes'}
+  options = form.options.of(own, form.what)
+  if 'clip_size' in sizes:
+    frames, *size = sizes['clip_size']
+    options = dataclasses.replace(options, frames=frames, cache=False,
+                                  shuffle_frames=False)
+  else:
+    size = sizes.get('image_size', 0)
+  reading = kinds_lib.Reading(
+      num_regions=sizes.get('num_regions', 0),
+      blank_regions=config.get('blank_regions', False), image_size=size,
+      image_fit=kinds_lib.image_fit(config), name=str(path), clips=options)
+  record, arrays = {}, {}
+  for name in form.kinds(options, ()):
+    kind = kinds_lib.KINDS[name]
+    if not set(kind.parts) & record.keys():
+      record |= kind.file(path, options.name)
+    arrays[name] = kind.decode(record, reading, None)
+  return arrays

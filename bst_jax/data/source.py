@@ -1,349 +1,268 @@
 """The way in: a data set, by its name, as batches and vocabularies."""
 from collections.abc import Mapping
-import dataclasses
 import os
-import pathlib
-from typing import Any
 
 from bst_jax.data import answers as answers_lib
+from bst_jax.data import augment as augment_lib
 from bst_jax.data import batches as batches_lib
-from bst_jax.data import clips as clips_lib
-from bst_jax.data import facts as facts_lib
-from bst_jax.data import image as image_lib
-from bst_jax.data import labels, pipeline, prior, tables, text, word_pieces
+from bst_jax.data import forms, pipeline, splits
+from bst_jax.data import kinds as kinds_lib
+from bst_jax.data import options as options_lib
 from bst_jax.data import records as records_lib
+from bst_jax.data import vocabularies as vocabularies_lib
 from bst_jax.elastic import check_name
 import grain
 
-DEFAULTS = dict(
-    name='digit_scenes/easy',  # Data set and its config.
-    train='train',  # Split to train on; several as 'train+vg'.
-    eval='test',  # Split to evaluate at the end.
-    watch='',  # Split to evaluate while training.
-    batch=64,  # Questions of a training step, over all hosts.
-    questions_per_picture=1,  # They share the picture in a batch.
-    eval_questions_per_picture=0,  # The same in evaluation; 0: as above.
-    inputs=('regions',),  # Of 'regions' (with boxes) and 'image'.
-    word_pieces='',  # A BERT vocab.txt; '': words of the training questions.
-    max_tokens=14,  # Longer questions are cut off.
-    blank_regions=False,  # Fill up with blank regions that models attend to.
-    image_size=0,  # Of pictures: height and width, or a side; 0: their own.
-    image_fit='stretch',  # Or 'black', 'mean': bars keep the proportions.
-    words_from='',  # Split whose questions give the words; '': training's.
-    answers_from='',  # Split whose answers give the list; '': training's.
-    min_answers=1,  # How often an answer is given that the list has.
-    scoring='official',  # Or 'fixed': GQA's answers compared in normal form.
-    allow_overlap=False,  # Evaluate on pictures that training shows?
-    data_dir='',  # Home of data sets; '': BST_JAX_DATA or a cache.
-    manual_dir='',  # Files of yours that the data set is made from.
-    max_bad=0,  # Bad records that may be left out while it is made.
-    num_regions=0,  # Of a picture in a batch; 0: the data set's own.
-    seed=0,  # Of the order of training.
-    limit=0,  # If positive, pictures of a split at most.
-    cache='auto',  # Decoded in memory: True, False or, if small, 'auto'.
-    sizes=None,  # For commands that build a model without its data.
-    threads=0,  # That make batches ahead; 0: chosen by the kind of input.
-)
-INPUTS = ('regions', 'image')
-SCORINGS = ('official', 'fixed')
 _EVAL_BATCHES = 4  # of training make one of evaluation
-_FILES = ('words.json', 'answers.json', 'types.json')
 
 
 def load(config: Mapping, vocab_dir: str | os.PathLike | None = None,
          batch: int | None = None, shard_index: int = 0,
-         shard_count: int = 1) -> 'Data | labels.Labels':
+         shard_count: int = 1) -> 'Data':
   """Opens a data set, and makes it first if it is not on disk.
 
   Args:
-    config: some or all of `DEFAULTS`; of `labels.DEFAULTS` where pictures have
-      classes, and of `clips.OPTIONS` too where videos have.
+    config: some or all of the `Options` of the form that it names, or that the
+      records of the data set have.
     vocab_dir: where `save_vocab` wrote the vocabularies; they are made from
       the training split where this is None or holds none.
-    batch: instead of config's, questions of a batch over all hosts.
+    batch: instead of config's, rows of a batch over all hosts.
     shard_index: this host.
     shard_count: number of hosts.
+
+  Raises:
+    ValueError: anything in config that cannot be, before a data set is made
+      where its name alone tells.
   """
   config = dict(config)
-  for key in config:
-    check_name(key, DEFAULTS | labels.DEFAULTS | clips_lib.OPTIONS,
-               'option of config.data')
   if batch is not None:
     config['batch'] = batch
+  forms.check(config.get('form', 'auto'))
+  known = [forms.create(name, ('video',)).options for name in forms.known()]
+  for key in config:
+    check_name(key, {name for options in known
+                     for name in options_lib.names(options)},
+               'option of config.data')
   builder = records_lib.prepare(
-      config.get('name', DEFAULTS['name']),
-      *(config.get(key, DEFAULTS[key])
-        for key in ('data_dir', 'manual_dir', 'max_bad')),
-      config.get('max_missing', clips_lib.OPTIONS['max_missing']))
-  kind = labels.Labels if 'label' in builder.info.features else Data
-  return kind(config, builder, vocab_dir, shard_index, shard_count)
+      *(config.get(key, getattr(options_lib.Options, key))
+        for key in ('name', 'data_dir', 'manual_dir', 'max_bad')),
+      config.get('max_missing', 1.0),
+      check=lambda builder: splits.opened(builder, config))
+  return Data(splits.opened(builder, config), vocab_dir, shard_index,
+              shard_count)
 
 
 class Data:
   """A data set's batches, with what a model needs to be built for it.
 
-  A batch is a dict of numpy arrays for P pictures of Q questions each, B = P
-  Q; question q of picture p stands in row p Q + q:
+  A batch is a dict of numpy arrays for P pictures and B rows; where a picture
+  has Q rows, row q of picture p stands in row p Q + q; where a row has two
+  pictures, those of row i are 2 i and 2 i + 1:
     regions: float32[P, N, F] and boxes: float32[P, N, 4], x1 y1 x2 y2 as
       shares of the picture; zero rows are padding. For the input 'regions'.
     image: uint8[P, H, W, 3]. For the input 'image'.
-    tokens: int32[B, T].
-    target: float32[B, A], soft scores to train on.
-    score: float32[B, A], official accuracy of each answer.
-    type: int32[B], question types.
     mask: bool[B], false for padding.
+    Everything else is said in the file of the form, see `forms`.
 
   Attributes:
-    vocab: words of the training questions, or word pieces.
-    answers: training answers, the most frequent first.
-    types: question types, sorted.
+    form: its name, a file of `forms`.
+    builder: of TFDS.
+    vocab: words of the training texts, or word pieces; None without texts.
+    answers: what is told apart: answers, the most frequent first, or classes.
+    types: types of rows, sorted; by them they are scored.
     vocabularies: {what: names} that models of the data agree on.
     floor, unit: what `prior` is, and what is counted, for tables.
-    sizes: {'vocab_size', 'num_answers', 'max_tokens'} and, for the inputs
-      asked for, {'num_regions', 'feature_size', 'image_size'}.
-    epoch: batches, not whole, in which training sees every picture once, or
-      every question with one question a picture.
+    sizes: what models need to know: 'vocab_size', 'num_answers', 'max_tokens',
+      'num_regions', 'feature_size', 'image_size', 'clip_size', as there are.
+    epoch: batches, not whole, in which training sees every row once, or every
+      picture where several rows of one stand in a batch.
     steps_per_epoch: the whole ones of them, at least one.
     rule: how answers compare, a name in `answers.RULES`.
     example: a training batch of this host, filled with zeros.
+    num_shapes: how many shapes training batches have, a program each.
   """
 
-  floor, unit = 'question only', 'questions'
-
-  def __init__(self, config: dict, builder: Any,
+  def __init__(self, opened: splits.Opened,
                vocab_dir: str | os.PathLike | None = None,
                shard_index: int = 0, shard_count: int = 1):
-    for key in config:
-      check_name(key, DEFAULTS, 'option of config.data of questions')
-    self._config, self._builder = (config := DEFAULTS | config), builder
-    for name in config['inputs']:
-      check_name(name, INPUTS, 'input')
-    self._shape = batches_lib.shape(
-        config['batch'], config['questions_per_picture'], shard_index,
-        shard_count)
-    # More pictures than in training, as no gradients take room; a multiple, so
-    # that they divide over devices too.
-    self._eval_shape = dataclasses.replace(
-        self._shape, pictures=_EVAL_BATCHES * self._shape.pictures,
-        questions=config['eval_questions_per_picture']
-        or self._shape.questions)
-    self._splits, self._rows = {}, {}
+    self.form, self._form, self._options = opened.name, opened.form, (
+        opened.options)
+    self.builder = opened.builder
+    self._splits, self._numbers = splits.Splits(opened), {}
+    form, options = self._form, self._options
+    self.unit, self.floor = form.unit, form.floor
+    self._recipe = getattr(options, 'recipe', augment_lib.Recipe())
+    self._shape, self._eval_shape = _shapes(form, options, shard_index,
+                                            shard_count)
+    self._recipe.check(self._shape.groups * shard_count, self._shape.groups)
 
-    check_name(config['scoring'], SCORINGS, 'way of scoring')
-    check_name(config['image_fit'], image_lib.FITS, 'way to fit a picture')
-    self._facts = facts_lib.of(self._builder)
-    fixed = f'{self._facts.rule}_fixed'
-    self.rule = (fixed if config['scoring'] == 'fixed'
-                 and fixed in answers_lib.RULES else self._facts.rule)
-    records_lib.parts_of(self._builder, config['train'])
-    for key in ('eval', 'watch'):
-      if config[key]:
-        self._check_unseen(config[key])
-    self.vocab, self.answers, self.types = _vocabularies(
-        self._asked(config['words_from'] or config['train']),
-        self._asked(config['answers_from'] or config['train']),
-        self._facts.types, vocab_dir, config['min_answers'], self.rule,
-        config['word_pieces'])
-    if not any(self._split(config['train']).questions.answers):
+    facts = self._splits.facts
+    fixed = f'{facts.rule}_fixed'
+    self.rule = (fixed if getattr(options, 'scoring', '') == 'fixed'
+                 and fixed in answers_lib.RULES else facts.rule)
+    self._splits.check()
+    self._context = forms.Context(
+        options, opened.builder.info.features, self._splits.rows, facts.types,
+        self.rule)
+    self._names = self._named(vocab_dir)
+    self.vocab, self.answers, self.types = self._names.words, *(
+        names or () for names in (self._names.answers, self._names.types))
+    lacks = form.lacks(self.split(options.train).rows)
+    if lacks:
       raise ValueError(
-          f'Split {config["train"]!r} of {config["name"]} was to be trained '
-          'on, but has no answers. Give config.data.train a split that has.')
+          f'Split {options.train!r} of {options.name} was to be trained on, but '
+          f'{lacks}. Give config.data.train a split that has.')
 
-    batches = self._batches(config['train'], self._shape)
+    batches = self._batches(options.train, self._shape, training=True)
     self.epoch = batches.epoch()
     self.steps_per_epoch = max(1, int(self.epoch))
     self.example = batches.empty()
-    self.sizes = dict(vocab_size=len(self.vocab),
-                      num_answers=len(self.answers),
-                      max_tokens=config['max_tokens'])
-    if 'regions' in self.example:
-      _, regions, features = self.example['regions'].shape
-      self.sizes |= dict(num_regions=regions, feature_size=features)
-    if 'image' in self.example:
-      height, width = self.example['image'].shape[1:3]
-      self.sizes |= dict(
-          image_size=height if height == width else (height, width))
+    self.num_shapes = max(1, len(options.canvases))
+    self.sizes = self._names.sizes()
+    for name, kind in kinds_lib.KINDS.items():
+      if name in self.example:
+        self.sizes |= kind.sizes(self.example[name][0])
+    if options.canvases:  # Pictures have another size in evaluation.
+      self.sizes |= kinds_lib.image_sizes(self._splits.size())
 
   @property
   def vocabularies(self) -> dict[str, object]:
-    return {'words': self.vocab, 'answers': tuple(self.answers)}
+    """What a model that is gone on with must have been trained with."""
+    known = {'words': self.vocab, 'answers': tuple(self.answers),
+             'attributes': self._names.attributes}
+    return {name: names for name, names in known.items()
+            if getattr(self._names, name) is not None}
 
-  def save_vocab(self, folder: str | os.PathLike):
+  def save_vocab(self, folder: str | os.PathLike) -> None:
     """Writes the vocabularies, for `load` to read as `vocab_dir`."""
-    words, answers, types = (pathlib.Path(folder, f) for f in _FILES)
-    self.vocab.save(words)
-    text.save_list(answers, self.answers)
-    text.save_list(types, self.types)
+    self._names.save(folder)
+
+  def split(self, name: str) -> splits.Split:
+    """Rows and pictures of a split, read when it is first asked for."""
+    return self._splits.of(name)
 
   def train(self) -> grain.DatasetIterator:
     """Endless training batches; has `get_state` and `set_state`."""
-    split = self._config['train']
-    return pipeline.train(self._batches(split, self._shape),
-                          self._config['seed'], self._threads(split))
+    split = self._options.train
+    return pipeline.train(
+        self._batches(split, self._shape, training=True), self._options.seed,
+        self._threads(split, bool(self._recipe or self._options.canvases)))
 
   def evaluation(self, split: str = '') -> pipeline.Evaluation:
-    """Batches with each question of a split once; has a length.
+    """Batches with each row of a split once; has a length.
 
     Args:
       split: its name; '' is the one that config names as `eval`.
     """
-    split = split or self._config['eval']
-    self._check_unseen(split)
+    split = split or self._options.eval
+    self._splits.check_unseen(split)
     return pipeline.Evaluation(self._batches(split, self._eval_shape),
                                self._threads(split))
 
-  def prior(self, split: str = '') -> dict[str, float]:
-    """Percent of VQA accuracy that the questions alone give.
+  def calibration(self, split: str = '', limit: int = 0) -> pipeline.Evaluation:
+    """Batches as of evaluation, of any split, also of training's own; of a
+    video one clip.
 
-    The answer is the most frequent one in training for the same words, or for
-    the same question type where training never asked so.
+    Args:
+      split: its name; '' is training's.
+      limit: if positive, this many pictures at most, at equal distances.
+    """
+    split = split or self._options.train
+    return pipeline.Evaluation(
+        self._batches(split, self._eval_shape, once=True),
+        self._threads(split), limit)
+
+  def prior(self, split: str = '') -> dict[str, float]:
+    """What is reached without a look at the pictures, in the measure's units.
 
     Args:
       split: as in `evaluation`.
 
     Returns:
-      'overall', then each question type -> accuracy.
+      {name: number}, as 'overall' and then each type of rows -> percent.
     """
-    train = self._split(self._config['train']).questions
-    asked = self._split(split or self._config['eval']).questions
-    if not any(asked.answers):
+    split = split or self._options.eval
+    asked = self.split(split).rows
+    lacks = self._form.lacks(asked)
+    if lacks:
       raise ValueError(
-          f'Split {split!r} of {self._config["name"]} was to be scored, but '
-          'has no answers. Write files of results for an evaluation server '
-          'instead: python -m bst_jax.evaluate --results')
-    return prior.of(train, asked, self.answers, self.rule, self.types)
+          f'Split {split!r} of {self._options.name} was to be scored, but '
+          f'{lacks}. Where an evaluation server has them, write files of '
+          'results: python -m bst_jax.evaluate --results')
+    return self._form.prior(self.split(self._options.train).rows, asked,
+                            self._names, self._context)
+
+  def ceiling(self, split: str = '') -> dict[str, float]:
+    """The most that can be reached, as of `prior`; {} where that is all."""
+    if self._form.ceiling is None:
+      return {}
+    return self._form.ceiling(self.split(split or self._options.eval).rows)
 
   def has_answers(self, split: str) -> bool:
     """Whether a split can be scored, not only predicted."""
-    return any(self._split(split).questions.answers)
+    return not self._form.lacks(self.split(split).rows)
 
   def ids(self, split: str) -> list[str]:
-    """Ids of a split's questions, in the order of `Evaluation.rows`."""
-    ids = self._split(split).questions.ids
+    """Ids of a split's rows, in the order of `Evaluation.rows`."""
+    name = self._options.name
+    if self._form.ids is None:
+      raise ValueError(
+          f'Files for an evaluation server were asked for, but {split} of '
+          f'{name} has {self._form.what}, no questions; leave out --results.')
+    ids = self._form.ids(self.split(split).rows)
     if not all(ids):
       raise ValueError(
-          f'Ids of the questions of {self._config["name"]} were asked for, but '
-          'it has none. Use a data set of an evaluation server.')
+          f'Ids of the questions of {name} were asked for, but it has none. '
+          'Use a data set of an evaluation server.')
     return ids
 
   def written(self) -> dict[str, str]:
-    """{answer of the list: as it is written for a server} where they differ.
+    """{answer of the list: as it is written for a server} where they differ."""
+    return self._form.written(self._context) if self._form.written else {}
 
-    With GQA and `fixed` scoring these are the answers that lost an article or
-    a hyphen.
-    """
-    if self.rule != 'gqa_fixed':
-      return {}
-    return answers_lib.raw_forms(self._asked(
-        self._config['answers_from'] or self._config['train']).truths)
-
-  def _split(self, name: str) -> tables.Split:
-    """The split, read when it is first asked for."""
-    if name not in self._splits:
-      config, inputs = self._config, tuple(self._config['inputs'])
-      parts = ['questions', *inputs]
-      if 'regions' in inputs:
-        parts.append('boxes')
-      for part in parts:
-        check_name(part, self._builder.info.features,
-                   f'part of the records of {config["name"]}')
-      size = config['image_size']
-      size = self._facts.image_size if size in (0, (0,), [0]) else size
-      if 'image' in inputs and not size:
+  def _named(self, folder):
+    """The vocabularies: those in the folder, else made of the data."""
+    found = vocabularies_lib.read(folder, self._form.names)
+    if found is None:
+      return self._form.vocabularies(self._context)
+    if self._form.names == ('answers',):
+      own = self._form.vocabularies(self._context)
+      if own != found:
         raise ValueError(
-            f'Pictures of {config["name"]} were asked for as they are, but '
-            'they have many sizes and a batch has one. Give '
-            'config.data.image_size.')
-      records = records_lib.read(self._builder, name, parts, config['limit'])
-      decoder = tables.Decoder(
-          inputs, config['num_regions'] or self._facts.num_regions, size,
-          records.name, config['blank_regions'], config['image_fit'])
-      self._splits[name] = tables.read(records, decoder, config['cache'])
-    return self._splits[name]
+            f'The {len(found.answers)} classes of {folder} are not the '
+            f'{len(own.answers)} of {self._options.name}, or stand in another '
+            'order. Evaluate on data with the same classes.')
+    return found
 
-  def _asked(self, name: str) -> tables.Questions:
-    """Questions of a split, read without its pictures where none are needed."""
-    if name == self._config['train'] or name in self._splits:
-      return self._split(name).questions
-    return tables.questions(records_lib.read(
-        self._builder, name, ['questions'], self._config['limit']))
+  def _batches(self, name: str, shape: batches_lib.Shape,
+               training: bool = False,
+               once: bool = False) -> batches_lib.Batches:
+    """Batches of a split with its rows as numbers."""
+    split = self.split(name)
+    if name not in self._numbers:
+      self._numbers[name] = self._form.encode(split.rows, self._names,
+                                              self._context)
+    return batches_lib.Batches(
+        self._form, self._numbers[name],
+        split.pictures.once() if once else split.pictures, shape, training,
+        self._recipe.repeats if training else 1,
+        self._options.canvases)
 
-  def _check_unseen(self, name: str):
-    """Raises where there is no such split, or training shows its pictures."""
-    shown = set()
-    for part in records_lib.parts_of(self._builder, self._config['train']):
-      shown.update(self._facts.pictures.get(part, ()))
-    parts = records_lib.parts_of(self._builder, name)
-    both = [p for part in parts for p in self._facts.pictures.get(part, ())
-            if p in shown]
-    if both and not self._config['allow_overlap']:
-      raise ValueError(
-          f'Split {name!r} was to be evaluated, but training on '
-          f'{self._config["train"]!r} shows {len(both)} of its pictures, as '
-          f'{both[:3]}: the accuracy would say too much. Use another split, or '
-          'config.data.allow_overlap (evaluate: --allow_overlap) if that is '
-          'meant.')
-
-  def _batches(self, name: str,
-               shape: batches_lib.Shape) -> batches_lib.Batches:
-    """Batches of a split with its questions as numbers."""
-    split = self._split(name)
-    if name not in self._rows:
-      self._rows[name] = tables.encode(
-          split.questions, self.vocab, self.answers, self.types,
-          self._config['max_tokens'], self.rule)
-    return batches_lib.Batches(self._rows[name], split.pictures, shape)
-
-  def _threads(self, name: str) -> int:
+  def _threads(self, name: str, changing: bool = False) -> int:
     """How many threads make batches ahead."""
     # Gathering rows is quicker than handing them over: one thread is enough.
-    in_memory = isinstance(self._split(name).pictures, tables.Memory)
-    return self._config['threads'] or (1 if in_memory else 16)
+    quick = self.split(name).pictures.in_memory and not changing
+    return self._options.threads or (1 if quick else 16)
 
 
-def read_vocabularies(folder: str | os.PathLike,
-                      ) -> tuple[word_pieces.Words, tuple[str, ...],
-                                 tuple[str, ...]]:
-  """Words, answers and question types that `Data.save_vocab` wrote."""
-  missing = [f for f in _FILES if not pathlib.Path(folder, f).exists()]
-  if missing:
-    raise ValueError(
-        f'The vocabularies in {folder} were to be read, but {missing} are '
-        f'missing, and others made now might not match. Put all of {_FILES} '
-        'there, or none.')
-  words, answers, types = (pathlib.Path(folder, f) for f in _FILES)
-  return (word_pieces.load(words), tuple(text.load_list(answers)),
-          tuple(text.load_list(types)))
-
-
-def read_names(folder: str | os.PathLike) -> dict[str, object]:
-  """{'words', 'answers'} that `save_vocab` wrote; classes have no words."""
-  if pathlib.Path(folder, labels.CLASSES).exists() and not (
-      pathlib.Path(folder, _FILES[0]).exists()):
-    return {'answers': tuple(text.load_list(
-        pathlib.Path(folder, labels.CLASSES)))}
-  words, answers, _ = read_vocabularies(folder)
-  return {'words': words, 'answers': answers}
-
-
-def _vocabularies(asked: tables.Questions, answered: tables.Questions,
-                  types: tuple[str, ...], folder: str | os.PathLike | None,
-                  min_answers: int, rule: str, pieces: str,
-                  ) -> tuple[word_pieces.Words, tuple[str, ...],
-                             tuple[str, ...]]:
-  """Words, answers and types: those in the folder, else of the questions."""
-  if folder is not None:
-    if any(pathlib.Path(folder, f).exists() for f in _FILES):
-      return read_vocabularies(folder)
-  normal = answers_lib.rule(rule).normal
-  truths = [normal(truth) for truth, said in zip(
-      answered.truths, answered.answers) if said]
-  answers = text.rank_answers(truths, min_answers)
-  if truths and not answers:
-    raise ValueError(
-        f'An answer list was to be made, but none of the answers is given '
-        f'{min_answers} times. Lower config.data.min_answers.')
-  words = (word_pieces.WordPieces.read(pieces) if pieces else
-           text.Vocabulary.build(asked.texts))
-  return (words, answers,
-          tuple(sorted({*asked.types, *types})))
+def _shapes(form, options, index, count):
+  """Shapes of batches of training and of evaluation."""
+  rows, asked = options.per_group
+  train = batches_lib.shape(options.batch, rows, index, count, form.unit)
+  if options.eval_batch:
+    return train, batches_lib.shape(options.eval_batch, asked, index, count,
+                                    form.unit)
+  # More pictures than in training, as no gradients take room; a multiple, so
+  # that they divide over devices too.
+  groups = max(1, _EVAL_BATCHES // max(1, options.clips)) * train.groups
+  return train, batches_lib.Shape(groups, asked, index, count)

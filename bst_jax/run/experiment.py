@@ -7,7 +7,8 @@ import json
 import pathlib
 from typing import Any
 
-from bst_jax import elastic, inputs, models, tasks
+from bst_jax import elastic, models, tasks
+from bst_jax.data import kinds
 from bst_jax.elastic import Space, Submodel
 from bst_jax.store import workdir as workdirs
 from flax import linen as nn
@@ -160,9 +161,9 @@ def space_of(config: Mapping[str, Any]) -> Space:
 def example(sizes: Mapping[str, int], questions: int = 1,
             pictures: int = 1) -> dict[str, jax.Array]:
   """A batch of zeros and ones with the shapes that the sizes decide."""
-  rows = {'question': questions, 'picture': pictures}
+  rows = {'row': questions, 'picture': pictures}
   return {name: jnp.asarray(np.stack([kind.row(sizes)] * rows[kind.of]))
-          for name, kind in inputs.KINDS.items() if kind.size in sizes}
+          for name, kind in kinds.KINDS.items() if kind.size in sizes}
 
 
 def save(workdir: str | pathlib.Path, config: ml_collections.ConfigDict,
@@ -196,7 +197,7 @@ def check_start(data: Any, workdir: str | pathlib.Path,
     ValueError: words or answers are others than the data's; or a teacher was
       converted in part, or without its words and answers.
   """
-  from bst_jax.data import source
+  from bst_jax.data import vocabularies
 
   workdir = pathlib.Path(workdir)
   folder = workdir / VOCAB
@@ -214,7 +215,7 @@ def check_start(data: Any, workdir: str | pathlib.Path,
           f'{" and ".join(data.vocabularies)} are: {folder} has no '
           f'{first}.json. Convert it with --vocab.')
     return
-  for what, found in source.read_names(folder).items():
+  for what, found in vocabularies.names(folder).items():
     if found != data.vocabularies.get(what):
       raise ValueError(
           f'Training was to start from {workdir}, but its {what} ({folder}) '

@@ -12,7 +12,8 @@ import dataclasses
 import functools
 from typing import Any
 
-from bst_jax import elastic, inputs
+from bst_jax import elastic
+from bst_jax.data import kinds
 from bst_jax.layers.sampler import Ats
 from bst_jax.learn import sharding
 from bst_jax.report.budget import Budget
@@ -65,7 +66,7 @@ def counter(exp: Experiment, params: Any, ats: Ats, batches: Iterable,
     found = []
     for batch in batches:
       real = np.asarray(batch['mask'], bool)
-      read = {k: v for k, v in batch.items() if k in inputs.KINDS}
+      read = {k: v for k, v in batch.items() if k in kinds.KINDS}
       got = jax.device_get(run(params, sharding.place(read, mesh), points))
       found.append(got[np.repeat(real, len(got) // len(real))])
     return np.concatenate(found)

@@ -1,0 +1,62 @@
+"""Where a picture comes to lie on its canvas, so that its boxes go with it."""
+import dataclasses
+
+from bst_jax.data import image as image_lib
+import numpy as np
+from PIL import Image
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+  """One way to bring a picture to a size: fitted or cut out, then mirrored.
+
+  Attributes:
+    own: height and width of the picture, in pixels.
+    size: height and width of the canvas.
+    fit: a name in `image.FITS`, by which the whole picture comes to its size.
+    cut: left, top, right and bottom of the part of the picture that fills the
+      canvas, in its pixels; None for the whole by `fit`.
+    flip: whether left and right change places.
+  """
+
+  own: tuple[int, int]
+  size: tuple[int, int]
+  fit: str = 'stretch'
+  cut: tuple[int, int, int, int] | None = None
+  flip: bool = False
+
+  def draw(self, pixels: np.ndarray) -> np.ndarray:
+    """uint8[H, W, 3], the canvas, of the picture uint8[h, w, 3]."""
+    image, (height, width) = Image.fromarray(pixels), self.size
+    if self.cut:
+      image = image.resize((width, height), Image.Resampling.BICUBIC, self.cut)
+    else:
+      image = image_lib.fitted(image, height, width, self.fit)
+    if self.flip:
+      image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return np.array(image)
+
+  def boxes(self, boxes: np.ndarray) -> np.ndarray:
+    """Where boxes of the picture lie on the canvas.
+
+    Args:
+      boxes: float[N, 4], x1 y1 x2 y2 as shares of the picture.
+
+    Returns:
+      float32[N, 4] as shares of the canvas. What is not on it is cut off; a box
+      that lies beside it has no area.
+    """
+    (own_height, own_width), (height, width) = self.own, self.size
+    if self.cut:
+      left, top, right, bottom = self.cut
+      scale_x, scale_y = width / (right - left), height / (bottom - top)
+      x, y = -left * scale_x, -top * scale_y
+      w, h = own_width * scale_x, own_height * scale_y
+    else:
+      x, y, w, h = image_lib.placed(self.own, self.size, self.fit)
+    moved = np.asarray(boxes, np.float32).reshape(-1, 4) * [w, h, w, h]
+    moved = (moved + [x, y, x, y]) / [width, height, width, height]
+    if self.flip:
+      moved = np.stack([1 - moved[:, 2], moved[:, 1],
+                        1 - moved[:, 0], moved[:, 3]], axis=1)
+    return moved.clip(0, 1).astype(np.float32)

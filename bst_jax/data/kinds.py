@@ -1,0 +1,230 @@
+"""Kinds of inputs that models read: one row each, of all that is to be known.
+
+A new input of models is a new row. Nothing here loads a library of data sets
+before a file or a record is read.
+"""
+from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+import os
+import pathlib
+from typing import Any, NamedTuple
+
+from bst_jax.data import image as image_lib
+from bst_jax.data.frame import Frame
+import numpy as np
+
+Record = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+  """How records become arrays of one shape.
+
+  Attributes:
+    num_regions: N; fewer are filled up, more are cut off.
+    blank_regions: fill up with features of -1 in place of zeros. Models leave
+      rows of zeros out, and attention, which averages, then cannot tell how
+      many regions there were; blank ones stay in.
+    image_size: height and width of pictures, or one number for a square.
+    image_fit: how pictures come to their size, a name in `image.FITS`.
+    name: of what is read, for errors.
+    words: the vocabulary of texts.
+    max_tokens: words that a model reads of a text.
+    clips: how frames of a video are taken, see `clips.Clips`.
+    strip: frames of a picture that is a video's; 0 for video files.
+  """
+
+  num_regions: int = 0
+  blank_regions: bool = False
+  image_size: int | tuple[int, ...] = 0
+  image_fit: str = 'stretch'
+  name: str = 'the data'
+  words: Any = None
+  max_tokens: int = 0
+  clips: Any = None
+  strip: int = 0
+
+
+class Kind(NamedTuple):
+  """One kind of input.
+
+  Attributes:
+    of: 'picture' or 'row': what has one of it in a batch.
+    parts: features of the records that it is read from.
+    size: the name in `sizes` that data with this input have.
+    sizes: one of it -> everything that `sizes` says of it.
+    row: sizes -> one of it, of the right shape and type.
+    decode: (record, how it is read, where pictures lie) -> one of it; without a
+      frame pictures come to their size by `Reading.image_fit`.
+    file: (a user's file or text, name of the data set) -> record.
+    about: the card of an exported model -> what one is, for people.
+  """
+
+  of: str
+  parts: tuple[str, ...]
+  size: str
+  sizes: Callable[[np.ndarray], dict[str, Any]]
+  row: Callable[[Mapping[str, Any]], np.ndarray]
+  decode: Callable[[Record, Reading, Frame | None], np.ndarray]
+  file: Callable[[str | os.PathLike, str], dict[str, Any]]
+  about: Callable[[Mapping[str, Any]], str]
+
+
+_FITS = {
+    'stretch': 'bilinear to this size',
+    'crop': 'bicubic until a seventh sticks out, the middle of it',
+    'black': 'bilinear into this size, black bars beside it',
+    'mean': 'bilinear into this size, bars of 123 117 104 beside it',
+}
+
+
+def image_fit(data: Mapping[str, Any]) -> str:
+  """How a `config.data` brings pictures to size: 'crop' where they have classes.
+  """
+  return data.get('image_fit', 'stretch' if 'inputs' in data else 'crop')
+
+
+# Texts.
+
+
+def _words(card):
+  words = (
+      'BERT word pieces of vocab/words.json, [CLS] first and [SEP] last'
+      if card['word_pieces'] else 'words as numbers of vocab/words.json; lower '
+      "case, without `. , ' ! ? \" ( ) * # : ;`, `-` and `/` as spaces; 1 for "
+      'unknown words')
+  return f'{words}, 0 to the right'
+
+
+def _tokens(record, reading, frame):
+  del frame
+  return reading.words.encode(record['text'], reading.max_tokens)
+
+
+# Regions.
+
+
+def _filled(key):
+  """Rows of a record's matrix, as many as are asked for."""
+  def decode(record, reading, frame):
+    if frame is not None and key == 'boxes':
+      record = {key: frame.boxes(record[key])}
+    rows = record[key][:reading.num_regions]
+    fill = -1 if reading.blank_regions and key == 'regions' else 0
+    array = np.full((reading.num_regions, rows.shape[1]), fill, np.float32)
+    array[:len(rows)] = rows
+    return array
+  return decode
+
+
+def _found(path, name):
+  """Regions and boxes that a data set's own detector finds in a file."""
+  from bst_jax.data import records  # It loads the library of data sets.
+
+  read = records.region_reader(name)
+  if read is None:
+    raise ValueError(
+        f'the model takes region features of {name}, which an outside detector '
+        "makes; a picture alone is not enough. A model with 'image' among "
+        'config.data.inputs takes pictures.')
+  regions, boxes = read(image_lib.decode(_picture(path, name)['image'],
+                                         name=str(path)))
+  return {'regions': regions, 'boxes': boxes}
+
+
+def _about_regions(card):
+  fill = '-1' if card['blank_regions'] else '0'
+  return f'features of regions, rows of {fill} for fewer'
+
+
+# Pictures and videos.
+
+
+def _picture(path, name):
+  del name
+  if not (path := pathlib.Path(path)).is_file():
+    raise ValueError(f'there is no picture {path}; give a PNG or JPEG file.')
+  return {'image': path.read_bytes()}
+
+
+def pixels(record: Record, name: str) -> np.ndarray:
+  """uint8[h, w, 3], the picture of a record, encoded or decoded already."""
+  if isinstance(record['image'], np.ndarray):
+    return record['image']
+  return image_lib.decode(record['image'], name=f'A picture of {name}')
+
+
+def _drawn(record, reading, frame):
+  own = pixels(record, reading.name)
+  frame = frame or Frame(own.shape[:2], image_lib.sides(reading.image_size),
+                         reading.image_fit)
+  return frame.draw(own)
+
+
+def image_sizes(size: Sequence[int]) -> dict[str, Any]:
+  """What `sizes` says of pictures of a height and width."""
+  height, width = size
+  return {'image_size': height if height == width else (height, width)}
+
+
+def _video(path, name):
+  del name
+  if not (path := pathlib.Path(path)).is_file():
+    raise ValueError(f'there is no video {path}; give a file, as .mp4.')
+  return {'video': path.read_bytes()}
+
+
+def _clip(record, reading, frame):
+  from bst_jax.data import clips
+
+  del frame
+  return clips.once(record, reading)
+
+
+KINDS = {
+    'tokens': Kind(
+        'row', ('text',), 'max_tokens',
+        lambda tokens: {'max_tokens': len(tokens)},
+        lambda sizes: np.ones(sizes['max_tokens'], np.int32),
+        _tokens, lambda text, name: {'text': text}, _words),
+    'regions': Kind(
+        'picture', ('regions',), 'num_regions',
+        lambda regions: dict(zip(('num_regions', 'feature_size'),
+                                 regions.shape)),
+        lambda sizes: np.ones((sizes['num_regions'], sizes['feature_size']),
+                              np.float32),
+        _filled('regions'), _found, _about_regions),
+    'boxes': Kind(
+        'picture', ('boxes',), 'num_regions',
+        lambda boxes: {'num_regions': len(boxes)},
+        lambda sizes: np.tile(np.float32([0, 0, 1, 1]),
+                              (sizes['num_regions'], 1)),
+        _filled('boxes'), _found,
+        lambda card: 'x1 y1 x2 y2 of the regions, as shares of the picture'),
+    'image': Kind(
+        'picture', ('image',), 'image_size',
+        lambda image: image_sizes(image.shape[:2]),
+        lambda sizes: np.zeros((*image_lib.sides(sizes['image_size']), 3),
+                               np.uint8),
+        _drawn, _picture,
+        lambda card: f'upright, RGB, 0 to 255, {_FITS[card["image_fit"]]}'),
+    'clip': Kind(
+        'picture', ('video', 'frames', 'strip'), 'clip_size',
+        lambda clip: {'clip_size': clip.shape[:3]},
+        lambda sizes: np.zeros((*sizes['clip_size'], 3), np.uint8),
+        _clip, _video,
+        lambda card: 'frames at equal distances, upright, RGB, 0 to 255, '
+        f'{_FITS[card["image_fit"]]}'),
+}
+# What config.data.inputs may name, and what each brings along.
+INPUTS = {'regions': ('regions', 'boxes'), 'image': ('image',)}
+
+
+def of_inputs(inputs: Sequence[str]) -> tuple[str, ...]:
+  """Names of the kinds that config.data.inputs stands for."""
+  return tuple(kind for name in inputs for kind in INPUTS[name])
+
+
+def in_sizes(sizes: Mapping[str, Any]) -> tuple[str, ...]:
+  """Names of the kinds that data of these sizes have."""
+  return tuple(name for name, kind in KINDS.items() if kind.size in sizes)

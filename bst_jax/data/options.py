@@ -1,0 +1,94 @@
+"""Options of config.data: what all forms share; each form adds its own."""
+from collections.abc import Mapping
+import dataclasses
+from typing import Any, Self
+
+from bst_jax.data import image as image_lib
+from bst_jax.data import kinds as kinds_lib
+from bst_jax.elastic import check_name
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+  """What config.data may say of any data set."""
+
+  name: str = 'digit_scenes/easy'  # Data set and its config.
+  form: str = 'auto'  # What a row is; 'auto': questions or labels.
+  train: str = 'train'  # Split to train on; several as 'train+vg'.
+  eval: str = 'test'  # Split to evaluate at the end.
+  watch: str = ''  # Split to evaluate while training.
+  batch: int = 64  # Rows of a training step, over all hosts.
+  eval_batch: int = 0  # The same in evaluation; 0: four times the pictures.
+  image_size: Any = 0  # Height and width, or a side; 0: the data set's own.
+  image_fit: str = 'stretch'  # How pictures come to size, see `image.FITS`.
+  canvases: tuple = ()  # Sizes of training pictures, of which a step has one.
+  allow_overlap: bool = False  # Evaluate on pictures that training shows?
+  data_dir: str = ''  # Home of data sets; '': BST_JAX_DATA or a cache.
+  manual_dir: str = ''  # Files of yours that the data set is made from.
+  max_bad: int = 0  # Bad records that may be left out while it is made.
+  seed: int = 0  # Of the order of training, and of all that it draws.
+  limit: int = 0  # If positive, pictures of a split at most.
+  cache: Any = 'auto'  # Decoded in memory: True, False or, if small, 'auto'.
+  sizes: Any = None  # For commands that build a model without its data.
+  threads: int = 0  # That make batches ahead; 0: chosen by the kind of input.
+
+  @classmethod
+  def of(cls, config: Mapping[str, Any], what: str) -> Self:
+    """The options of a `config.data` whose rows are called `what` in errors."""
+    for key in config:
+      check_name(key, names(cls), f'option of config.data of {what}')
+    return cls(**{key: tuple(value) if isinstance(value, list) else value
+                  for key, value in config.items()})
+
+  def __post_init__(self):
+    check_name(self.image_fit, image_lib.FITS, 'way to fit a picture')
+    if self.image_size in ((0,), [0]):  # As flags give a number.
+      object.__setattr__(self, 'image_size', 0)
+    for size in self.canvases:
+      image_lib.sides(size)
+    for key in ('eval_batch', 'limit', 'threads', 'max_bad'):
+      if getattr(self, key) < 0:
+        raise ValueError(f'config.data.{key} is {getattr(self, key)}; it is '
+                         'positive, or 0 for none.')
+
+  @property
+  def per_group(self) -> tuple[int, int]:
+    """Rows that stand together in a batch, in training and in evaluation."""
+    return 1, 1
+
+  @property
+  def clips(self) -> int:
+    """Inputs of a row in evaluation: of a video, each crop of each view."""
+    return 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pictured(Options):
+  """Options of data whose pictures are read as regions or as they are."""
+
+  inputs: tuple[str, ...] = ('regions',)  # Of 'regions', with boxes, 'image'.
+  blank_regions: bool = False  # Fill up with regions that models attend to.
+  num_regions: int = 0  # Of a picture in a batch; 0: the data set's own.
+
+  def __post_init__(self):
+    super().__post_init__()
+    for name in self.inputs:
+      check_name(name, kinds_lib.INPUTS, 'input')
+    if self.canvases and 'image' not in self.inputs:
+      raise ValueError(
+          'config.data.canvases are sizes of pictures, but config.data.inputs '
+          f"is {self.inputs}; put 'image' there, or leave canvases out.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Texts(Pictured):
+  """Options of data that have texts beside the pictures."""
+
+  word_pieces: str = ''  # A BERT vocab.txt; '': words of the training texts.
+  max_tokens: int = 14  # Longer texts are cut off.
+  words_from: str = ''  # Split whose texts give the words; '': training's.
+
+
+def names(options: type[Options]) -> tuple[str, ...]:
+  """Names of the options that a form has."""
+  return tuple(field.name for field in dataclasses.fields(options))

@@ -1,0 +1,167 @@
+"""Splits of a data set: their rows and their pictures, read when asked for."""
+import collections
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from bst_jax.data import augment as augment_lib
+from bst_jax.data import clips as clips_lib
+from bst_jax.data import facts as facts_lib
+from bst_jax.data import forms
+from bst_jax.data import image as image_lib
+from bst_jax.data import kinds as kinds_lib
+from bst_jax.data import pictures as pictures_lib
+from bst_jax.data import records as records_lib
+from bst_jax.elastic import check_name
+
+
+class Opened(NamedTuple):
+  """A data set with its form, options and inputs.
+
+  Attributes:
+    builder: of TFDS.
+    name: of the form.
+    form: what a row is.
+    options: checked.
+    kinds: names of the inputs.
+  """
+
+  builder: Any
+  name: str
+  form: forms.Form
+  options: Any
+  kinds: tuple[str, ...]
+
+
+def opened(builder: Any, config: Mapping) -> Opened:
+  """Form, options and inputs of a data set, which need not be made yet.
+
+  Raises:
+    ValueError: its records lack what form or inputs read, or an option is wrong.
+  """
+  features, data = builder.info.features, builder.info.full_name
+  name = forms.pick(config.get('form', 'auto'), features, data)
+  form = forms.create(name, features)
+  options = form.options.of(config, form.what)
+  kinds = form.kinds(options, features)
+  for kind in kinds:
+    parts = kinds_lib.KINDS[kind].parts
+    if not set(parts) & set(features):
+      check_name(parts[0], features, f'part of the records of {data}')
+  return Opened(builder, name, form, options, kinds)
+
+
+class Split(NamedTuple):
+  """Rows of a split as they were read, and its pictures by number."""
+
+  rows: Any
+  pictures: pictures_lib.Pictures | clips_lib.Clips
+
+
+class Splits:
+  """The splits of a data set.
+
+  Attributes:
+    facts: what the data set says of itself.
+  """
+
+  def __init__(self, opened: Opened):
+    self._builder, _, self._form, self._options, self._kinds = opened
+    self._recipe = getattr(self._options, 'recipe', augment_lib.Recipe())
+    self.facts, self._read = facts_lib.of(self._builder), {}
+
+  def of(self, name: str) -> Split:
+    """The split of that name, or those joined of 'a+b'."""
+    if name not in self._read:
+      form, options = self._form, self._options
+      features = self._builder.info.features
+      labels = form.labels(options, features) if form.labels else {}
+      kinds = {kind: kinds_lib.KINDS[kind] for kind in self._kinds} | labels
+      parts = {part: None for part in form.parts} | {
+          part: None for kind in kinds.values() for part in kind.parts
+          if part in features}
+      records = records_lib.read(self._builder, name, [*parts], options.limit)
+      self._check_any(len(records), name)
+      pictures = self._pictures(records, kinds)
+      rows = form.beside(records) if form.beside else None
+      seen = pictures.keep(records_lib.progress(records))
+      if rows is None:
+        rows = form.read(seen, records.lengths, options)
+      if pictures.filled_by_keep:
+        collections.deque(seen, maxlen=0)
+      self._check_any(rows.start[-1], name)
+      self._read[name] = Split(rows, pictures)
+    return self._read[name]
+
+  def _pictures(self, records, kinds):
+    """What models read of the records of a split."""
+    options, facts = self._options, self.facts
+    strip = (self._builder.info.metadata or {}).get('strip', 0)
+    size = self.size(strip) if {'image', 'clip'} & set(kinds) else 0
+    if 'clip' in kinds:
+      return clips_lib.Clips(records, options, size, strip, self._recipe)
+    reading = kinds_lib.Reading(
+        num_regions=(getattr(options, 'num_regions', 0) or facts.num_regions),
+        blank_regions=getattr(options, 'blank_regions', False),
+        image_size=size, image_fit=options.image_fit, name=records.name)
+    return pictures_lib.Pictures(records, kinds, reading, options.cache,
+                                 self._recipe, bool(options.canvases))
+
+  def size(self, strip: int = 0) -> tuple[int, int]:
+    """Height and width of a picture or frame of a batch."""
+    options, what = self._options, 'videos' if strip else 'pictures'
+    if options.image_size or self.facts.image_size:
+      return image_lib.sides(options.image_size or self.facts.image_size)
+    features = self._builder.info.features
+    feature = next(features[part] for part in ('image', 'strip', 'video')
+                   if part in features)
+    height, width = (*feature.shape, None, None)[:2]
+    if not height or not width:
+      raise ValueError(
+          f'The {what} of {options.name} were asked for as they are, but they '
+          'have many sizes and a batch has one. Give config.data.image_size.')
+    return height // max(strip, 1), width
+
+  def rows(self, name: str) -> Any:
+    """Rows of a split, read without its pictures where none are needed."""
+    options, form = self._options, self._form
+    if name == options.train or name in self._read:
+      return self.of(name).rows
+    records = records_lib.read(self._builder, name, form.parts, options.limit)
+    rows = form.beside(records) if form.beside else None
+    if rows is None:
+      rows = form.read(records_lib.progress(records), records.lengths, options)
+    return rows
+
+  def _check_any(self, count, split):
+    if not count:
+      raise ValueError(
+          f'Split {split!r} of {self._options.name} has no {self._form.what}: '
+          'there is nothing to train on or to evaluate. Use another split, or '
+          'another config.data.form.')
+
+  def check(self) -> None:
+    """Raises where a split of config.data is not there, or was trained on."""
+    records_lib.parts_of(self._builder, self._options.train)
+    for split in (self._options.eval, self._options.watch):
+      if split:
+        self.check_unseen(split)
+
+  def check_unseen(self, name: str) -> None:
+    """Raises where there is no such split, or training shows its pictures."""
+    train = records_lib.parts_of(self._builder, self._options.train)
+    parts, pictures = records_lib.parts_of(self._builder, name), (
+        self.facts.pictures)
+    if self._form.known_by == 'split':
+      both = sorted(set(parts) & set(train))
+      what = f'shows {both}'
+    else:
+      shown = {p for part in train for p in pictures.get(part, ())}
+      both = [p for part in parts for p in pictures.get(part, ()) if p in shown]
+      what = f'on {self._options.train!r} shows {len(both)} of its pictures, as '
+      what = f'{what}{both[:3]}'
+    if both and not self._options.allow_overlap:
+      raise ValueError(
+          f'Split {name!r} was to be evaluated, but training {what}: the '
+          'accuracy would say too much. Use another split, or '
+          'config.data.allow_overlap (evaluate: --allow_overlap) if that is '
+          'meant.')

@@ -1,0 +1,42 @@
+"""Many texts as numbers at once."""
+from collections.abc import Sequence
+
+from absl import logging
+from bst_jax.data import text, word_pieces
+import numpy as np
+
+
+def encode(texts: Sequence[str], words: word_pieces.Words, length: int,
+           what: str = 'questions') -> np.ndarray:
+  """int32[m, T] of m texts; logs how many say more than a model reads.
+
+  Args:
+    texts: of which many may be equal.
+    words: the vocabulary.
+    length: T; longer texts are cut off.
+    what: the texts are, for the log.
+  """
+  different = {one: words.encode(one, length) for one in dict.fromkeys(texts)}
+  unknown = sum(bool(words.unknown(one)) for one in different)
+  long = sum(words.count(one) > length for one in different)
+  if unknown or long:
+    logging.info('Of %d different %s %d have words that training lacks, '
+                 'and %d have more than %d words and are cut off.',
+                 len(different), what, unknown, long, length)
+  return np.array([different[one] for one in texts], np.int32).reshape(
+      -1, length)
+
+
+def vocabulary(texts: Sequence[str], pieces: str) -> word_pieces.Words:
+  """The words of texts, or those of a BERT `vocab.txt` where one is named."""
+  if pieces:
+    return word_pieces.WordPieces.read(pieces)
+  return text.Vocabulary.build(texts)
+
+
+def blank(array: np.ndarray, mask: np.ndarray) -> np.ndarray:
+  """The array with zeros in the rows where the mask bool[B] is false."""
+  if mask.all():
+    return array
+  shown = mask.reshape(-1, *[1] * (array.ndim - 1))
+  return np.where(shown, array, 0).astype(array.dtype)

@@ -1,0 +1,97 @@
+"""Names that numbers stand for: words, answers, types; and their files."""
+from collections.abc import Sequence
+import os
+import pathlib
+from typing import NamedTuple
+
+from bst_jax.data import text, word_pieces
+
+Folder = str | os.PathLike
+# Of questions, which always have all three.
+_QUESTIONS = ('words', 'answers', 'types')
+
+
+class Vocabularies(NamedTuple):
+  """What a model of the data must agree on; None where the data have no such.
+
+  Attributes:
+    words: words of texts, or word pieces.
+    answers: what a model tells apart: answers, or classes.
+    types: of rows, by which they are scored.
+    attributes: of objects.
+  """
+
+  words: word_pieces.Words | None = None
+  answers: tuple[str, ...] | None = None
+  types: tuple[str, ...] | None = None
+  attributes: tuple[str, ...] | None = None
+
+  def save(self, folder: Folder) -> None:
+    """Writes a file of each, for `read`."""
+    for name, names in self._asdict().items():
+      if name == 'words' and names is not None:
+        names.save(path(folder, name))
+      elif names is not None:
+        text.save_list(path(folder, name), names)
+
+  def sizes(self) -> dict[str, int]:
+    """What models need to know of them."""
+    named = {'vocab_size': self.words, 'num_answers': self.answers,
+             'num_attributes': self.attributes}
+    return {size: len(names) for size, names in named.items()
+            if names is not None}
+
+
+def path(folder: Folder, name: str) -> pathlib.Path:
+  """The file of one of them."""
+  return pathlib.Path(folder, f'{name}.json')
+
+
+def read(folder: Folder | None,
+         names: Sequence[str]) -> Vocabularies | None:
+  """What `Vocabularies.save` wrote; None where the folder has none of it.
+
+  Args:
+    folder: where it was saved, if anywhere.
+    names: fields that are to be there.
+
+  Raises:
+    ValueError: only some of them are there.
+  """
+  if folder is None or not any(path(folder, name).exists() for name in names):
+    return None
+  missing = [path(folder, name).name for name in names
+             if not path(folder, name).exists()]
+  if missing:
+    raise ValueError(
+        f'The vocabularies in {folder} were to be read, but {missing} are '
+        'missing, and others made now might not match. Put all of '
+        f'{tuple(path(folder, name).name for name in names)} there, or none.')
+  return Vocabularies(**{
+      name: (word_pieces.load(path(folder, name)) if name == 'words' else
+             tuple(text.load_list(path(folder, name)))) for name in names})
+
+
+def of_questions(folder: Folder) -> Vocabularies:
+  """Words, answers and types of questions, which must be there."""
+  found = read(folder, _QUESTIONS)
+  if found is None:
+    raise ValueError(
+        f'The vocabularies in {folder} were to be read, but there are none. '
+        f'Give a folder with {[path(folder, n).name for n in _QUESTIONS]}, as '
+        'training writes into its workdir.')
+  return found
+
+
+def names(folder: Folder) -> dict[str, object]:
+  """{'words', 'answers'} of a workdir; classes have no words, texts alone no
+  answers.
+  """
+  if path(folder, 'types').exists():
+    found = of_questions(folder)
+  else:
+    there = [name for name in ('words', 'answers')
+             if path(folder, name).exists()]
+    found = read(folder, there or _QUESTIONS) or of_questions(folder)
+  return {name: value for name, value in found._asdict().items()
+          if name in ('words', 'answers') and value is not None}
