@@ -7,7 +7,8 @@ RUNS = '1x1', '2x1', '4x1', '8x1', '1x4', '2x4', '1x1/2', '4x1/2'
 
 EIGHT = '''
 import json, re, sys
-from bst_jax import elastic, methods, sharding, tasks
+from bst_jax import elastic, methods, tasks
+from bst_jax.learn import sharding
 import jax, jax.numpy as jnp, numpy as np, optax
 import models
 

@@ -76,7 +76,8 @@ def test_a_bad_submodel_says_what_would_do(text, message):
 
 def test_only_elastic_axes_narrow():
   half = Submodel('1/2', '1/3')
-  assert elastic.ELASTIC == {'embed', 'heads', 'mlp', 'fused'}
+  assert elastic.ELASTIC == {
+      'embed', 'heads', 'mlp', 'pool', 'fused', 'reduced'}
   assert {n: half.units(Axis(n, 8)) for n in elastic.AXES} == {
       n: 4 if n in elastic.ELASTIC else 8 for n in elastic.AXES}
   assert half.count(6) == 2

@@ -21,7 +21,7 @@ def test_logits_of_every_question(name):
   assert np.isfinite(logits).all()
   # Pictures and questions both count.
   assert np.ptp(logits, axis=0).min() > 1e-3
-  assert {n for names in elastic.flatten(axes).values()
+  assert {elastic.base(n) for names in elastic.flatten(axes).values()
           for n in names} <= elastic.AXES.keys()
 
 

@@ -4,12 +4,14 @@ from bst_jax.learn import sharding
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec
 import pytest
 import virtual
 
 FOUR = '''
 import json
-from bst_jax import elastic, methods, sharding, state, tasks
+from bst_jax import elastic, methods, tasks
+from bst_jax.learn import sharding, state
 from bst_jax.layers.ats import ats_select
 import jax, numpy as np, optax
 import models
@@ -126,7 +128,8 @@ def test_a_batch_that_does_not_split_says_so(four):
 def test_rule_tables_name_every_axis():
   for name, rules in sharding.RULES.items():
     assert [axis for axis, _ in rules] == list(elastic.AXES), name
-  assert {axis for axis, to in sharding.FSDP if to} == {'embed', 'word'}
+  assert {axis for axis, to in sharding.FSDP if to} == {
+      'embed', 'pool', 'word'}
   assert not any(to for _, to in sharding.REPLICATED)
 
 
@@ -144,6 +147,18 @@ def test_an_axis_without_a_rule_is_an_error():
     sharding.shardings(boxed('embed', 'mlp'), mesh, [['embed', 'fsdp']])
   with pytest.raises(ValueError, match="Did you mean 'fsdp'"):
     sharding.shardings(boxed('embed'), mesh, 'fsdpp')
+
+
+def test_rules_read_the_name_and_not_the_owner():
+  mesh = sharding.make_mesh({'data': -1, 'fsdp': 1})
+  place = lambda *names, rules='fsdp': sharding.shardings(
+      boxed(*names), mesh, rules)['x'].spec
+  assert place('mlp@a/ffn', 'embed@stage_1') == PartitionSpec(None, 'fsdp')
+  # Tables written before these names have the rules of what they were.
+  table = [['embed', 'fsdp'], ['heads', None], ['head_dim', None]]
+  assert place('heads@a', 'query_dim@a', rules=table) == PartitionSpec(
+      None, None)
+  assert place('pool@a', rules=table) == PartitionSpec('fsdp')
 
 
 def test_sampled_tokens_do_not_depend_on_the_mesh(four):

@@ -8,7 +8,7 @@ from bst_jax.run.experiment import Experiment
 
 LANES = 128
 # Axes that a product runs along. Heads lie beside each other with theirs.
-_WIDTHS = ('embed', 'mlp', 'fused', 'feat', 'word', 'recurrent', 'answers')
+_WIDTHS = ('embed', 'mlp', 'pool', 'fused', 'adapter', 'reduced', 'feat', 'word', 'recurrent', 'answers')
 
 
 def misfits(exp: Experiment) -> list[dict[str, Any]]:
@@ -32,8 +32,9 @@ def _widths(exp, sub):
   widths = set()
   shapes, axes = elastic.flatten(exp.shapes), elastic.flatten(exp.axes)
   for path, leaf in shapes.items():
+    names = [elastic.base(name) for name in axes[path]]
     sizes = {name: sub.units(Axis(name, size))
-             for name, size in zip(axes[path], leaf.shape)}
+             for name, size in zip(names, leaf.shape)}
     if {'heads', 'head_dim'} <= sizes.keys():
       widths.add(('heads x head_dim', sizes['heads'] * sizes['head_dim']))
     widths.update((name, size) for name, size in sizes.items()

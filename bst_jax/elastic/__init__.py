@@ -9,15 +9,20 @@ Reference: BST, arXiv 2203.12814 (widths, depths, triangle filter).
 from bst_jax.elastic.axes import (
   AXES,
   Axis,
+  base,
   check_name,
   ELASTIC,
   flatten,
   names,
+  Size,
   size,
+  size_at,
+  Sizes,
   unbox,
 )
 from bst_jax.elastic.choice import Choice
 from bst_jax.elastic.cut import Slices
+from bst_jax.elastic.groups import groups
 from bst_jax.elastic.submodels import (
   FULL,
   Order,
@@ -27,6 +32,6 @@ from bst_jax.elastic.submodels import (
 )
 
 __all__ = [
-    'AXES', 'Axis', 'check_name', 'Choice', 'ELASTIC', 'flatten', 'FULL',
-    'names', 'Order', 'size', 'Slices', 'Space', 'STRATEGIES', 'Submodel',
-    'unbox']
+    'AXES', 'Axis', 'base', 'check_name', 'Choice', 'ELASTIC', 'flatten',
+    'FULL', 'groups', 'names', 'Order', 'Size', 'size', 'size_at', 'Sizes',
+    'Slices', 'Space', 'STRATEGIES', 'Submodel', 'unbox']

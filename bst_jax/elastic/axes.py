@@ -1,7 +1,8 @@
-"""Axes of parameters: what they are called, and trees of their names."""
+"""Axes of parameters: what they are called, whose they are, and their sizes."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+import dataclasses
 import difflib
 from typing import Any, NamedTuple
 
@@ -14,7 +15,11 @@ AXES = {
     'embed': 'hidden channels of a transformer',
     'heads': 'attention heads',
     'head_dim': 'channels of one head',
+    'query_dim': 'channels of one head in what asks',
     'mlp': 'hidden units of a feed-forward block',
+    'pool': 'hidden units of an attention pool',
+    'adapter': 'hidden units of an adapter',
+    'reduced': 'outputs of a spatial reduction',
     'fused': 'channels after the modalities are joined',
     'feat': 'channels of visual features that enter the model',
     'word': 'channels of word vectors',
@@ -32,14 +37,89 @@ AXES = {
 }
 # The names that a width narrows. Heads narrow by whole heads, so that
 # `head_dim` and with it the scale of the attention scores never change.
-ELASTIC = frozenset({'embed', 'heads', 'mlp', 'fused'})
+ELASTIC = frozenset({'embed', 'heads', 'mlp', 'pool', 'fused', 'reduced'})
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+  """A size with exceptions by path of the module that owns the axis.
+
+  In a config and in JSON it is a dict, {'': usual, path: other}:
+
+    mlp = {'': 1536, 'encoder/layer_3/ffn': 1024}
+
+  Attributes:
+    usual: the size, but for the exceptions.
+    other: pairs of path and size, in the order of the paths.
+  """
+
+  usual: int
+  other: tuple[tuple[str, int], ...] = ()
+
+  @classmethod
+  def of(cls, value: Size | Mapping[str, int] | None) -> Size | None:
+    """The size that a config gives: itself, or a dict with its exceptions.
+
+    Without exceptions it is a number.
+    """
+    if isinstance(value, cls):
+      value = value.to_dict()
+    if not isinstance(value, Mapping):
+      return value
+    if '' not in value:
+      raise ValueError(
+          f'the sizes {dict(value)} do not say the usual one; write '
+          "{'': 1536, 'encoder/layer_3/ffn': 1024}.")
+    usual = value['']
+    other = {path: n for path, n in value.items() if path and n != usual}
+    return cls(usual, tuple(sorted(other.items()))) if other else usual
+
+  def to_dict(self) -> dict[str, int]:
+    """What `of` reads."""
+    return {'': self.usual} | dict(self.other)
+
+  def at(self, path: str) -> int:
+    """The size that the module at this path has."""
+    return dict(self.other).get(path, self.usual)
+
+
+Size = int | Sizes
+
+
+def size_at(size: Size, path: str) -> int:
+  """A number of units, of the module at `path`."""
+  return size.at(path) if isinstance(size, Sizes) else size
 
 
 class Axis(NamedTuple):
-  """A parameter axis: its name in `AXES` and its full size."""
+  """A parameter axis.
+
+  Attributes:
+    name: in `AXES`; sharding, width and costs read it.
+    size: when it is whole. With exceptions only until `here` resolves them.
+    of: whose it is: the path of the module that alone reads these channels, or
+      what a model says (`stage_1`); empty for those of the whole model.
+  """
 
   name: str
-  size: int
+  size: Size
+  of: str = ''
+
+  @property
+  def full(self) -> str:
+    """The name by which its channels are chosen: `mlp@encoder/layer_3/ffn`."""
+    return f'{self.name}@{self.of}' if self.of else self.name
+
+  def here(self, module: nn.Module) -> Axis:
+    """The axis as `module` owns it: no other module reads its channels."""
+    path = '/'.join(module.path)
+    return Axis(self.name, size_at(self.size, path), path)
+
+
+def base(name: str) -> str:
+  """The name of an axis without its owner: `mlp` of `mlp@encoder/layer_3/ffn`.
+  """
+  return name.partition('@')[0]
 
 
 def check_name(name: str, known: Iterable[str], what: str) -> None:
@@ -53,7 +133,7 @@ def check_name(name: str, known: Iterable[str], what: str) -> None:
 
 
 def names(boxed: Any) -> Any:
-  """Tree of axis-name tuples of a tree of parameters with named axes."""
+  """Tree of tuples of full axis names of parameters with named axes."""
   def name(path, leaf):
     if not isinstance(leaf, nn.LogicallyPartitioned):
       raise ValueError(f'parameter {_join(path)} has no axis names; make it '

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 import dataclasses
 from typing import Any
 
-from bst_jax.elastic.axes import Axis
+from bst_jax.elastic.axes import Axis, base
 from bst_jax.elastic.submodels import Order, Submodel
 
 
@@ -74,5 +74,5 @@ class Slices:
 
 def _window(axes: tuple[str, ...], shape: tuple[int, ...],
             sub: Submodel) -> tuple[slice, ...]:
-  return tuple(slice(sub.units(Axis(name, size)))
+  return tuple(slice(sub.units(Axis(base(name), size)))
                for name, size in zip(axes, shape, strict=True))

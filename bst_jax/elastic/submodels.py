@@ -60,7 +60,7 @@ class Submodel:
     """Number of units of `axis` that this submodel keeps."""
     if axis.name not in ELASTIC:
       return axis.size
-    return _whole(self.width, axis.size, 'width', f"'{axis.name}' units")
+    return _whole(self.width, axis.size, 'width', f"'{axis.full}' units")
 
   def count(self, num_layers: int) -> int:
     """Number of layers that this submodel keeps of a stack."""

@@ -3,7 +3,7 @@ from collections.abc import Callable
 import functools
 from typing import Any
 
-from bst_jax.elastic import Axis, FULL, Submodel
+from bst_jax.elastic import Axis, FULL, Size, Submodel
 from bst_jax.layers.dropout import Dropout
 from bst_jax.layers.linear import Dense
 from bst_jax.layers.tokens import gated_softmax, masked_softmax
@@ -12,13 +12,25 @@ import jax
 import jax.numpy as jnp
 
 
+def head_axes(owner: nn.Module, embed: Axis, heads: Axis,
+              head_dim: Size | None) -> tuple[Axis, Axis]:
+  """The heads of an attention and their channels, as `owner` owns them."""
+  heads = heads.here(owner)
+  if head_dim is None:
+    head_dim = embed.size // heads.size
+  return heads, Axis('head_dim', head_dim).here(owner)
+
+
 class Attention(nn.Module):
   """Multi-head attention of x over y; a submodel keeps the first h heads.
+
+  It owns its heads and their channels.
 
   Attributes:
     kernel_init, bias_init: as of `Dense`.
     out_init: of kernel and bias of the last projection, where it differs.
     qkv_bias: whether queries, keys and values have biases.
+    head_dim: channels of a head; what the heads share evenly if None.
   """
 
   embed: Axis
@@ -29,6 +41,7 @@ class Attention(nn.Module):
   bias_init: Callable | None = None
   out_init: Callable | None = None
   qkv_bias: bool = True
+  head_dim: Size | None = None
 
   @nn.compact
   def __call__(self, x: jax.Array, y: jax.Array | None = None, *,
@@ -54,11 +67,14 @@ class Attention(nn.Module):
       float[B, N, d]; with select a pair of float[B, n, d] and its other word.
     """
     y = x if y is None else y
-    split = (self.heads, Axis('head_dim', self.embed.size // self.heads.size))
-    project = lambda name: functools.partial(Dense(
-        (self.embed,), split, self.kernel_init, self.bias_init,
+    heads, head_dim = split = head_axes(
+        self, self.embed, self.heads, self.head_dim)
+    project = lambda name, *out: functools.partial(Dense(
+        (self.embed,), out, self.kernel_init, self.bias_init,
         dtype=self.dtype, use_bias=self.qkv_bias, name=name), sub=sub)
-    query, key, value = project('query'), project('key'), project('value')
+    # What asks has a name of its own: its size is in the scale of the scores.
+    query = project('query', heads, head_dim._replace(name='query_dim'))
+    key, value = project('key', *split), project('value', *split)
     k, v = key(y), value(y)                                 # [B, M, h, K]
     if mix is not None:
       k, v = mix(k), mix(v)

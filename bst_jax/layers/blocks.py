@@ -2,7 +2,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from bst_jax.elastic import Axis, FULL, Submodel
+from bst_jax.elastic import Axis, FULL, Size, Submodel
 from bst_jax.layers.attention import Attention
 from bst_jax.layers.dropout import Dropout
 from bst_jax.layers.linear import Dense
@@ -16,6 +16,7 @@ class FeedForward(nn.Module):
   """Two linear layers with an activation and dropout between them.
 
   Attributes:
+    hidden: its hidden units, of which it is the owner.
     kernel_init, bias_init: as of `Dense`.
     out_init: of kernel and bias of the last layer, where it differs.
   """
@@ -34,11 +35,12 @@ class FeedForward(nn.Module):
   def __call__(self, x: jax.Array, *, sub: Submodel = FULL,
                seed: jax.Array | None = None) -> jax.Array:
     """Maps float[..., d] to float[..., out]."""
-    x = Dense((self.inp,), (self.hidden,), self.kernel_init, self.bias_init,
+    hidden = self.hidden.here(self)
+    x = Dense((self.inp,), (hidden,), self.kernel_init, self.bias_init,
               dtype=self.dtype, name='fc1')(x, sub=sub)
     x = self.activation(x)
     x = Dropout(self.dropout)(x, seed)
-    return Dense((self.hidden,), (self.out,), self.out_init or self.kernel_init,
+    return Dense((hidden,), (self.out,), self.out_init or self.kernel_init,
                  self.out_init or self.bias_init, dtype=self.dtype,
                  name='fc2')(x, sub=sub)
 
@@ -52,6 +54,7 @@ class EncoderLayer(nn.Module):
     hidden_dropout: between the two layers of the feed-forward part.
     kernel_init, bias_init: of every linear layer, as of `Dense`.
     out_init: of the last layer of both branches, where it differs.
+    head_dim: see `Attention`.
   """
 
   embed: Axis
@@ -65,6 +68,7 @@ class EncoderLayer(nn.Module):
   kernel_init: Callable | None = None
   bias_init: Callable | None = None
   out_init: Callable | None = None
+  head_dim: Size | None = None
 
   @nn.compact
   def __call__(self, x: jax.Array, mask: jax.Array | None = None, *,
@@ -77,7 +81,8 @@ class EncoderLayer(nn.Module):
     run = dict(sub=sub, seed=seed)
 
     z = Attention(self.embed, self.heads, self.dropout, **part,
-                  name='attention')(x, mask=mask, **run)
+                  head_dim=self.head_dim, name='attention')(
+                      x, mask=mask, **run)
     x = self.norm(self.embed, name='norm1')(x + drop(z), sub=sub)
     z = FeedForward(self.embed, self.mlp, self.embed, self.activation,
                     self.hidden_dropout, **part, name='ffn')(x, **run)

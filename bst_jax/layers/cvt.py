@@ -11,8 +11,9 @@ from collections.abc import Callable
 import functools
 from typing import Any
 
-from bst_jax.elastic import Axis, FULL, Submodel
+from bst_jax.elastic import Axis, FULL, Size, Submodel
 from bst_jax.layers import vit
+from bst_jax.layers.attention import head_axes
 from bst_jax.layers.batch_norm import BatchNorm
 from bst_jax.layers.linear import Dense
 from bst_jax.layers.sampler import Stage
@@ -97,6 +98,7 @@ class ConvAttention(nn.Module):
     grid: height and width.
     score_stride1: tokens are scored at every cell, with keys and values of
       stride 1, rather than at the strided ones and upsampled.
+    head_dim: see `Attention`.
   """
 
   embed: Axis
@@ -106,6 +108,7 @@ class ConvAttention(nn.Module):
   dtype: Any = jnp.float32
   kernel_init: Callable | None = None
   bias_init: Callable | None = None
+  head_dim: Size | None = None
 
   @nn.compact
   def __call__(self, front: jax.Array, cells: jax.Array,
@@ -126,11 +129,11 @@ class ConvAttention(nn.Module):
       float[B, lead + n', d], and the stage's selection or None.
     """
     (batch, lead, width), (height, columns) = front.shape, self.grid
-    head = Axis('head_dim', self.embed.size // self.heads.size)
+    split = head_axes(self, self.embed, self.heads, self.head_dim)
     linear = lambda name, inp, out: functools.partial(Dense(
         inp, out, self.kernel_init, self.bias_init, self.dtype, name=name),
         sub=sub)
-    query, key, value = (linear(name, (self.embed,), (self.heads, head))
+    query, key, value = (linear(name, (self.embed,), split)
                          for name in ('query', 'key', 'value'))
 
     def convolved(name, stride):
@@ -178,7 +181,7 @@ class ConvAttention(nn.Module):
       probs, picked = stage(x, valid, query, functools.partial(attend, k), v,
                             spread, judge)
     z = jnp.einsum('bhnm,bmhk->bnhk', probs, v)             # [B, n, h, K]
-    return linear('out', (self.heads, head), (self.embed,))(z), picked
+    return linear('out', split, (self.embed,))(z), picked
 
 
 class Layer(vit.Layer):
@@ -205,7 +208,7 @@ class Layer(vit.Layer):
     h = self.norm(self.embed, name='norm1')(h, sub=sub)
     z, picked = ConvAttention(
         self.embed, self.heads, self.grid, self.score_stride1, **part,
-        name='attention')(
+        head_dim=self.head_dim, name='attention')(
             h[:, :self.lead], h[:, self.lead:], tokens.ids if gone else None,
             valid=tokens.valid, stage=self.stage, sub=sub)
     if picked is not None:

@@ -11,8 +11,8 @@ import numpy as np
 
 
 def named(init: Callable, *axes: Axis) -> Callable:
-  """Initialiser of a parameter whose axes carry their logical names."""
-  names, sizes = tuple(a.name for a in axes), tuple(a.size for a in axes)
+  """Initialiser of a parameter whose axes carry their full names."""
+  names, sizes = tuple(a.full for a in axes), tuple(a.size for a in axes)
   boxed = nn.with_logical_partitioning(init, names)
   return lambda key: boxed(key, sizes, jnp.float32)
 

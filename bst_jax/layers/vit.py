@@ -3,7 +3,7 @@ from collections.abc import Callable, Mapping, Sequence
 import functools
 from typing import Any, NamedTuple
 
-from bst_jax.elastic import Axis, FULL, Submodel
+from bst_jax.elastic import Axis, FULL, Size, Submodel
 from bst_jax.layers.ats import Selection
 from bst_jax.layers.attention import Attention
 from bst_jax.layers.blocks import FeedForward
@@ -102,7 +102,7 @@ class Layer(nn.Module):
     frames: rows of a batch that are the frames of one clip; what is sown has
       them on an axis of their own. None for pictures.
     mix: changes keys and values: called with float[B, N, h, K] and the tokens.
-    qkv_bias: see `Attention`.
+    qkv_bias, head_dim: see `Attention`.
   """
 
   embed: Axis
@@ -122,6 +122,7 @@ class Layer(nn.Module):
   frames: int | None = None
   mix: Callable | None = None
   qkv_bias: bool = True
+  head_dim: Size | None = None
 
   @nn.compact
   def __call__(self, tokens: Tokens, *, sub: Submodel = FULL,
@@ -144,7 +145,8 @@ class Layer(nn.Module):
     """What attention adds to the tokens that live, and these."""
     h = self.norm(self.embed, name='norm1')(tokens.x, sub=run['sub'])
     attention = Attention(self.embed, self.heads, **part,
-                          qkv_bias=self.qkv_bias, name='attention')
+                          qkv_bias=self.qkv_bias, head_dim=self.head_dim,
+                          name='attention')
     seen = dict(mask=tokens.valid, gate=tokens.gate, gate_eps=self.policy_eps)
     if self.mix is not None:
       seen['mix'] = functools.partial(self.mix, tokens=tokens)

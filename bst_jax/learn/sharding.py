@@ -12,9 +12,12 @@ import numpy as np
 REPLICATED = tuple((name, None) for name in elastic.AXES)
 # An elastic axis may be gathered, never split for good: a prefix of it would
 # leave devices idle.
-FSDP = tuple((name, 'fsdp' if name in ('embed', 'word') else None)
+FSDP = tuple((name, 'fsdp' if name in ('embed', 'pool', 'word') else None)
              for name in elastic.AXES)
 RULES = {'replicated': REPLICATED, 'fsdp': FSDP}
+# A table of one's own that has no rule for the first has one for the second,
+# which was the name of both.
+_ONCE = {'query_dim': 'head_dim', 'pool': 'embed'}
 
 
 def make_mesh(axes: Mapping[str, int],
@@ -47,15 +50,21 @@ def shardings(abstract: Any, mesh: Mesh,
   if isinstance(rules, str):
     elastic.check_name(rules, RULES, 'sharding rule table')
     rules = RULES[rules]
-  specs = nn.get_partition_spec(abstract)
   is_spec = lambda s: isinstance(s, PartitionSpec)
+  # Whose axis it is says nothing about where it lies.
+  specs = jax.tree.map(
+      lambda spec: PartitionSpec(*(n and elastic.base(n) for n in spec)),
+      nn.get_partition_spec(abstract), is_leaf=is_spec)
   used = {n for spec in jax.tree.leaves(specs, is_leaf=is_spec) for n in spec}
-  unruled = used - {None} - dict(rules).keys()
+  rules = dict(rules)
+  for name, once in _ONCE.items():
+    if once in rules:
+      rules.setdefault(name, rules[once])
+  unruled = used - {None} - rules.keys()
   if unruled:  # Flax would replicate these without a word.
     raise ValueError(
         f'no sharding rule for the axis names {sorted(unruled)}; rules exist '
-        f'for {sorted(dict(rules))}. Add the names to elastic.AXES.')
-  rules = dict(rules)
+        f'for {sorted(rules)}. Add the names to elastic.AXES.')
 
   def place(leaf, spec):
     # Replicates what the mesh does not divide. Flax's own translation refuses

@@ -205,7 +205,7 @@ class Model(nn.Module):
     x = pixels.normalised(batch['image'], self.sides, self.mean, self.std)
     x, inp = x.astype(self.dtype), Axis('pixel', 3)
     for i, width in enumerate(self.width):
-      embed = Axis('embed', width)
+      embed = Axis('embed', width, f'stage_{i}')
       x = cvt.ConvEmbed(
           inp, embed, self.kernels[i], self.strides[i], self.paddings[i], norm,
           self.dtype, _INIT['kernel_init'], name=f'embed_{i}')(x, sub=sub)

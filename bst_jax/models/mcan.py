@@ -147,7 +147,8 @@ class Model(nn.Module):
     y = stack('encoder', encoder)(y, y_mask, **run)
     x = stack('decoder', DecoderLayer)(x, y, x_mask, y_mask, **run)
 
-    pool = lambda name: AttentionPool(embed, embed, fused, **part, name=name)
+    pool = lambda name: AttentionPool(
+        embed, Axis('pool', self.width), fused, **part, name=name)
     z = (pool('question_pool')(y, y_mask, **run)
          + pool('image_pool')(x, x_mask, **run))            # [B, fused]
     z = Norm(fused, name='norm')(z, sub=sub)

@@ -120,15 +120,17 @@ class _Layer:
   def __init__(self, model, params):
     self._params = params
     embed = Axis('embed', model.width)
-    heads = (Axis('heads', model.heads),
-             Axis('head_dim', model.width // model.heads))
+    # Of this layer: others may have other sizes.
+    split = params['attention']['query']['kernel'].shape[1:]
+    heads = tuple(map(Axis, ('heads', 'head_dim'), split))
+    mlp = Axis('mlp', params['ffn']['fc1']['kernel'].shape[1])
     dense = functools.partial(Dense, dtype=model.dtype)
     self._modules = {
         **{f'attention/{name}': dense((embed,), heads)
            for name in ('query', 'key', 'value')},
         'attention/out': dense(heads, (embed,)),
-        'ffn/fc1': dense((embed,), (Axis('mlp', model.mlp),)),
-        'ffn/fc2': dense((Axis('mlp', model.mlp),), (embed,)),
+        'ffn/fc1': dense((embed,), (mlp,)),
+        'ffn/fc2': dense((mlp,), (embed,)),
         **{name: linear.LayerNorm(embed, eps=model.eps)
            for name in ('norm1', 'norm2')}}
 
