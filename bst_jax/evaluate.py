@@ -2,6 +2,7 @@
 import pathlib
 
 from absl import flags, logging
+from bst_jax import scores
 from bst_jax.host import cli
 from bst_jax.learn import sharding
 from bst_jax.report import budget, latency, predictions, scoring
@@ -151,7 +152,7 @@ def _show(exp, data, params, sub, split, count, workdir, row):
 def _choice(workdir, budgets, row):
   cost = ', '.join(f'{b.key} {row[b.key]:,.4g}' for b in budgets)
   return (f'\nBest for {" and ".join(map(str, budgets))}: {row["submodel"]}, '
-          f'{row["accuracy"]["overall"]:.1f} % ({cost}). To cut it out:\n'
+          f'{scores.main(row):.1f} % ({cost}). To cut it out:\n'
           f'  python -m bst_jax.extract --workdir {workdir} --submodel '
           f'{row["submodel"]} --output DIR')
 

@@ -1,11 +1,12 @@
 """Writes a submodel as files that run without this package."""
+import functools
 import json
 import pathlib
 import shutil
 from typing import Any
 
 from absl import flags, logging
-from bst_jax import elastic
+from bst_jax import elastic, scores
 from bst_jax.data import kinds
 from bst_jax.host import cli, config_flag, files
 from bst_jax.report import latency, portable, scoring
@@ -74,36 +75,18 @@ def export(exp: experiment.Experiment, params: Any, submodel: str,
                      'choose another --output.')
   small = exp.model.at(sub)
   weights = jax.tree.map(np.asarray, exp.extract(params, sub))
-  run = lambda batch: small.apply({'params': weights}, batch)
-  example = portable.used(run, experiment.example(exp.sizes))
-  card = scoring.row(exp, sub) | {
-      'data': exp.config.data.name,
-      'word_pieces': bool(exp.config.data.get('word_pieces')),
-      'blank_regions': bool(exp.config.data.get('blank_regions')),
-      'image_fit': kinds.image_fit(exp.config.data),
-      'task': exp.config.task.name,
-      'model': exp.config.model.name, 'sizes': dict(exp.sizes),
-      'inputs': {name: {'shape': ['B', *x.shape[1:]], 'dtype': str(x.dtype)}
-                 for name, x in sorted(example.items())},
-      'files': {}}
+  logits = lambda batch: small.apply(
+      {'params': weights}, batch)[exp.task.outputs[0]]
+  example = portable.used(logits, exp.example())
+  card = _card(exp, sub, logits, example)
   if data is not None:
     card['split'] = split
-    card['accuracy'] = _accuracy(jax.jit(run), example, exp, data, split)
+    card['accuracy'] = _accuracy(jax.jit(logits), example, exp, data, split)
 
   asked = _questions(exp, example, data, split)
-  want = np.asarray(run(asked))
-  model, blobs = None, {}
-  for name in FORMATS:
-    if name not in formats:
-      continue
-    logging.info('making %s', NAMES[name])
-    if name == 'stablehlo':
-      blob = portable.stablehlo(run, example)
-      call = lambda batch, blob=blob: portable.run_stablehlo(blob, batch)
-    else:
-      model = model or portable.onnx(run, example)
-      blob = portable.quantise(model) if name == 'int8' else model
-      call = portable.Session(blob)
+  want = np.asarray(logits(asked))
+  blobs = {}
+  for name, blob, call in _made(formats, logits, example):
     about = {'bytes': len(blob), 'difference': _difference(call(asked), want)}
     if name != 'int8' and about['difference'] > TOLERANCE:
       raise ArithmeticError(
@@ -111,7 +94,7 @@ def export(exp: experiment.Experiment, params: Any, submodel: str,
           f'{about["difference"]:.1e} of its greatest logit, more than '
           f'{TOLERANCE:.0e}; nothing was written. Please report this.')
     if name != 'stablehlo':
-      one = {k: x[:1] for k, x in asked.items()}
+      one = {k: x[:len(example[k])] for k, x in asked.items()}
       about['latency_ms'] = 1e3 * latency.median_seconds(
           lambda call=call, one=one: call(one), runs=30)
       if data is not None:
@@ -123,17 +106,53 @@ def export(exp: experiment.Experiment, params: Any, submodel: str,
   return card
 
 
+def _card(exp, sub, logits, example):
+  """What is known of a submodel's files before they are made."""
+  shape = lambda x: [
+      'B' if len(x) == 1 else f'{len(x)} B', *x.shape[1:]]
+  data = exp.config.data
+  return scoring.row(exp, sub) | {
+      'data': data.name,
+      'word_pieces': bool(data.get('word_pieces')),
+      'blank_regions': bool(data.get('blank_regions')),
+      'image_fit': kinds.image_fit(data),
+      'task': exp.config.task.name, 'output': exp.task.card,
+      'measure': exp.task.measure.title,
+      'model': exp.config.model.name, 'sizes': dict(exp.sizes),
+      'inputs': {name: {'shape': shape(x), 'dtype': str(x.dtype)}
+                 for name, x in sorted(example.items())},
+      'logits': shape(jax.eval_shape(logits, example)),
+      'files': {}}
+
+
+def _made(formats, logits, example):
+  """(format, bytes, batch -> logits) of each format, in a fixed order."""
+  model = None
+  for name in FORMATS:
+    if name not in formats:
+      continue
+    logging.info('making %s', NAMES[name])
+    if name == 'stablehlo':
+      blob = portable.stablehlo(logits, example)
+      yield name, blob, functools.partial(portable.run_stablehlo, blob)
+    else:
+      model = model or portable.onnx(logits, example)
+      blob = portable.quantise(model) if name == 'int8' else model
+      yield name, blob, portable.Session(blob)
+
+
 def _questions(exp, names, data, split):
   """Eight questions of the split, or random ones, a picture each."""
   if data is None:
     rng = np.random.default_rng(0)
-    like = experiment.example(exp.sizes, 8, 8)
+    like = exp.example(8)
     draw = lambda x: (rng.integers(0, 3, x.shape) if x.dtype == np.int32 else
                       255 * rng.random(x.shape) if x.dtype == np.uint8 else
                       rng.random(x.shape)).astype(x.dtype)
     return {name: draw(np.asarray(like[name])) for name in names}
   batch = _flat(next(iter(data.evaluation(split))), names)
-  return {name: x[:8] for name, x in batch.items()}
+  rows = exp.example()
+  return {name: x[:8 * len(rows[name])] for name, x in batch.items()}
 
 
 def _flat(batch, names):
@@ -148,12 +167,12 @@ def _flat(batch, names):
 
 
 def _accuracy(call, names, exp, data, split):
-  """Overall accuracy in percent of batch -> logits on a split."""
-  correct = count = 0
+  """The measure's main number of batch -> logits on a split."""
+  gather = scores.Gather(exp.task.measure)
   for batch in data.evaluation(split):
-    totals = exp.task.metrics(call(_flat(batch, names)), batch, len(data.types))
-    correct, count = correct + totals['correct'][-1], count + totals['count'][-1]
-  return 100 * float(correct / count)
+    outputs = {exp.task.outputs[0]: call(_flat(batch, names))}
+    gather.add(exp.task.measure.read(outputs, batch), batch['mask'])
+  return next(iter(gather.finish(data).values()))
 
 
 def _difference(got, want):
@@ -165,21 +184,22 @@ def write_card(card: dict[str, Any], output: pathlib.Path,
   """Writes card.json and card.md, by which others can run the files."""
   with files.beside(output / 'card.json') as place:
     place.write_text(json.dumps(card, indent=2), 'utf-8')
-  lines = [('file', 'bytes', 'difference', 'latency ms', 'accuracy %')]
+  lines = [('file', 'bytes', 'difference', 'latency ms', 'score %')]
   for name, about in card['files'].items():
     show = lambda key, form, about=about: (
         form.format(about[key]) if key in about else '-')
     lines.append((name, f'{about["bytes"]:,}', f'{about["difference"]:.1e}',
                   show('latency_ms', '{:.2f}'), show('accuracy', '{:.2f}')))
-  accuracy = (f'Accuracy of the JAX model: {card["accuracy"]:.2f} % on '
+  accuracy = (f'The JAX model: {card["measure"]} {card["accuracy"]:.2f} on '
               f'{card["data"]}, split {card["split"]}.\n'
               if 'accuracy' in card else '')
   read = '\n'.join(
       f'- `{name}` {about["dtype"]}[{", ".join(map(str, about["shape"]))}]: '
       f'{kinds.KINDS[name].about(card)}'
       for name, about in card['inputs'].items())
-  answer = ('sigmoid: the probability of each answer' if card['task'] == 'vqa'
-            else 'softmax: the probabilities of the answers')
+  answers = [card['sizes'].get('num_answers')]
+  order = (', in the order of\nvocab/answers.json'
+           if card['logits'][1:] == answers else '')
   warning = '' if trained else (
       'RANDOM PARAMETERS: for sizes and latency only.\n\n')
   text = f"""# {card['model']}, submodel {card['submodel']}
@@ -190,8 +210,7 @@ Inputs, for a batch of B questions with a picture each:
 
 {read}
 
-Output: `logits` float32[B, {card['sizes']['num_answers']}], in the order of
-vocab/answers.json; {answer}.
+Output: `logits` float32[{', '.join(map(str, card['logits']))}]{order}; {card['output']}.
 
 Latency is the median of one question on one thread of ONNX Runtime, here;
 difference is the greatest one from the JAX model, as a share of its greatest

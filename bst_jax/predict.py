@@ -63,12 +63,10 @@ def predict(workdir: pathlib.Path, image: str, question: str | None,
       exp.config.data, exp.sizes, names.get('words'), image, question))
   params = exp.extract(checkpoint.load_params(workdir, exp.shapes, step), sub)
   small = exp.model.at(sub)
-  run = jax.jit(lambda params, batch: exp.task.soften(
-      small.apply({'params': params}, batch))[0])
-  probs = jax.device_get(run(params, batch))
+  run = jax.jit(lambda params, batch: small.apply({'params': params}, batch))
+  outputs = jax.device_get(run(params, batch))
   seconds = latency.median_seconds(lambda: run(params, batch), runs=10)
-  best = probs.argsort()[::-1][:top]
-  return [(answers[i], float(probs[i])) for i in best], seconds
+  return exp.task.tell(outputs, answers)[0][:top], seconds
 
 
 def main() -> None:

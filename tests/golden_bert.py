@@ -58,7 +58,7 @@ def outputs_of(model, params, batch, *names):
   logits, kept = model.apply(
       {'params': params}, batch, mutable=['intermediates'],
       capture_intermediates=lambda module, _: module.name in names)
-  return logits, {name: kept['intermediates'][name]['__call__'][0]
+  return logits['answers'], {name: kept['intermediates'][name]['__call__'][0]
                   for name in names}
 
 

@@ -131,6 +131,12 @@ def build(name, **changes):
   return model, batch, *prepare(model, batch)
 
 
+def only(outputs):
+  """The one output of a model."""
+  value, = outputs.values()
+  return value
+
+
 def run(model, params, batch, sub=FULL, seed=None):
   """Logits of a model; a seed is that of dropout in training.
 
@@ -138,9 +144,9 @@ def run(model, params, batch, sub=FULL, seed=None):
   their sizes, share their small programs.
   """
   train = dict(train=True, rngs={'dropout': jax.random.key(seed or 0)})
-  return np.asarray(model.apply(
+  return np.asarray(only(model.apply(
       {'params': params}, batch, sub=sub, **(train if seed is not None else {})
-  ))
+  )))
 
 
 class _Layer(nn.Module):
@@ -181,7 +187,8 @@ class Toy(nn.Module):
     seed = seed_of(self.make_rng('dropout')) if train else None
     x = Stack(layer, self.stacks['layers'], name='layers')(
         x, sub=sub, seed=seed)
-    return Dense((embed,), (Axis('answers', 7),), name='out')(x, sub=sub)
+    return {'answers': Dense((embed,), (Axis('answers', 7),), name='out')(
+        x, sub=sub)}
 
 
 def toy(**sizes):

@@ -60,7 +60,7 @@ def test_gradients_of_submodels_meet_in_the_grid():
   @jax.jit
   def apart(params):
     return jax.grad(lambda params: sum(jnp.square(model.apply(
-        {'params': params}, batch, sub=sub)).sum() for sub in subs))(params)
+        {'params': params}, batch, sub=sub)['answers']).sum() for sub in subs))(params)
 
   @jax.jit
   def together(params):
@@ -68,7 +68,7 @@ def test_gradients_of_submodels_meet_in_the_grid():
                                        method='shared')
     shared, pull = jax.vjp(share, params)
     loss = lambda params, shared, sub: jnp.square(model.apply(
-        {'params': params}, batch | shared, sub=sub)).sum()
+        {'params': params}, batch | shared, sub=sub)['answers']).sum()
     each = [jax.grad(loss, (0, 1))(params, shared, sub) for sub in subs]
     grads, cotangents = jax.tree.map(lambda *x: sum(x), *each)
     return jax.tree.map(jnp.add, grads, pull(cotangents)[0])
@@ -85,7 +85,7 @@ def test_what_of_the_trunk_learns():
 
   def slopes(model):
     grads = jax.jit(jax.grad(lambda params: jnp.square(model.apply(
-        {'params': params}, batch)).sum()))(params)
+        {'params': params}, batch)['answers']).sum()))(params)
     return {path: bool(np.any(leaf)) for path, leaf in elastic.flatten(
         grads['visual']).items()}
 

@@ -26,7 +26,7 @@ def outputs(**changes):
       {'params': params}, batch, mutable=['intermediates'],
       capture_intermediates=lambda module, _: isinstance(module, cvt.Layer))
   layers = kept['intermediates']['stage_1']
-  return np.asarray(logits), [
+  return np.asarray(logits['classes']), [
       {k: v[0] for k, v in layers[f'layer_{i}'].items()} for i in range(3)]
 
 
@@ -119,7 +119,7 @@ def test_the_grid_is_as_precise_as_tokens():
       {'params': params}, batch, mutable=['intermediates'],
       capture_intermediates=lambda module, _: isinstance(module, cvt.Layer)),
                                 params)
-  assert logits.dtype == jnp.float32
+  assert logits['classes'].dtype == jnp.float32
   for layer in kept['intermediates']['stage_1'].values():
     tokens = layer['__call__'][0]
     assert tokens.x.dtype == tokens.grid.dtype == jnp.bfloat16
@@ -134,7 +134,7 @@ def test_every_part_learns_while_tokens_go():
   @jax.jit
   def slopes(params, key):
     return jax.grad(lambda params: jnp.square(model.apply(
-        {'params': params}, batch, train=True, rngs={'dropout': key})).sum())(
+        {'params': params}, batch, train=True, rngs={'dropout': key})['classes']).sum())(
             params)
 
   one, two = (slopes(params, jax.random.key(seed)) for seed in (1, 2))

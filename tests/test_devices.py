@@ -22,7 +22,7 @@ for name in sys.argv[1:]:
   mesh = sharding.make_mesh(dict(zip(('data', 'fsdp'), sizes)),
                             jax.devices()[:sizes[0] * sizes[1]])
   method = methods.create(
-      dict(name='bst', sampled=1, teacher='labels'), model=model, task=tasks.TASKS['vqa'],
+      dict(name='bst', sampled=1, teacher='labels'), model=model, task=tasks.create(dict(name='vqa')),
       tx=optax.adam(3e-3), axes=axes, micro_batches=int(micro or 1),
       space=elastic.Space(('1/2', '1'), ('1/2', '1')))
   where = sharding.shardings(

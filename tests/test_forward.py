@@ -18,7 +18,7 @@ def clip_vil():
   """An experiment with a visual trunk, its parameters, and two batches."""
   model, batch, params, _ = models.build('clip_vil', num_layers=2)
   boxed = jax.eval_shape(model.init, jax.random.key(0), batch)['params']
-  exp = experiment.Experiment(None, {}, model, tasks.TASKS['vqa'],
+  exp = experiment.Experiment(None, {}, model, tasks.create(dict(name='vqa')),
                               Space(), boxed)
   batches = [models.batch_of('tokens', 'image', 'target', 'mask', side=32,
                              seed=seed) for seed in range(2)]
@@ -41,7 +41,7 @@ def trunks(monkeypatch):
 def test_the_trunk_runs_once_a_batch_whatever_the_submodels(clip_vil, trunks):
   exp, params, batches = clip_vil
   mesh = sharding.make_mesh({'data': -1})
-  run = forward.make_runner(exp, mesh, lambda logits, *_: logits)
+  run = forward.make_runner(exp, mesh, lambda outputs, *_: outputs['answers'])
   found = list(run(params, SUBS, batches))
   jax.effects_barrier()
   assert len(trunks) == len(batches) == 2

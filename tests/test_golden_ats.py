@@ -77,7 +77,8 @@ def test_a_sampling_layer(case, attention):
 def test_the_plain_network():
   arrays, meta, batch, params = golden_ats.vit()
   with jax.default_matmul_precision('highest'):
-    logits = golden_ats.model_of(meta).apply({'params': params}, batch)
+    logits = golden_ats.model_of(meta).apply(
+        {'params': params}, batch)['classes']
   assert close(logits, arrays['logits_plain'], 1e-5)
 
 
@@ -91,6 +92,7 @@ def test_the_sampling_network(capacity):
   def loss(image):
     logits, kept = model.apply(
         {'params': params}, {'image': image}, mutable=['intermediates'])
+    logits = logits['classes']
     return (logits * arrays['in/cotangent']).sum(), (logits, kept)
 
   with jax.default_matmul_precision('highest'):

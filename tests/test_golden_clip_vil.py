@@ -56,7 +56,7 @@ def test_logits_of_all_sixteen_pairs(width):
   subs = [sub for sub in golden_bert.PAIRS if str(sub.width) == width]
   with jax.default_matmul_precision('highest'):
     every = jax.jit(lambda params: [
-        model.apply({'params': params}, shared(), sub=sub) for sub in subs])(
+        model.apply({'params': params}, shared(), sub=sub)['answers'] for sub in subs])(
             params)
   for sub, logits in zip(subs, every):
     assert close(logits, arrays[f'slice/{sub}'], 1e-5), sub
@@ -77,7 +77,7 @@ def test_loss_and_gradients():
   model, params, batch, arrays = golden()
 
   def loss(params, image):
-    logits = model.apply({'params': params}, batch | {'image': image})
+    logits = model.apply({'params': params}, batch | {'image': image})['answers']
     return golden_bert.loss_of(logits, arrays, 'mean_all_x500')
 
   with jax.default_matmul_precision('highest'):

@@ -35,7 +35,7 @@ def test_losses_and_every_gradient_of_the_five_submodel_sum(form):
   model, params, axes, batch, arrays = golden_mcan.load(form)
 
   def loss(params, sub):
-    logits = model.apply({'params': params}, batch, sub=sub)
+    logits = model.apply({'params': params}, batch, sub=sub)['answers']
     if form == 'vqa':
       return losses.binary_cross_entropy(logits, arrays['in/soft']).sum()
     soft = jax.nn.softmax(arrays['in/soft'])

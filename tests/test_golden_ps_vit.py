@@ -58,6 +58,7 @@ def ran():
         {'params': params}, {'image': image}, mutable=['intermediates'],
         capture_intermediates=lambda module, _: isinstance(
             module, (Stem, SamplingLayer)))
+    logits = logits['classes']
     return (logits * arrays['in/cotangent']).sum(), (
         logits, kept['intermediates'])
 

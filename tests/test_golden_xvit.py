@@ -76,7 +76,7 @@ def test_features_and_logits(frames):
 def test_gradients():
   model, batch = model_of(8), clip_of('in/clip8')
   params = golden_bert.params_of(model, batch, table, ARRAYS)
-  loss = lambda clip: (model.apply({'params': params}, {'clip': clip})
+  loss = lambda clip: (model.apply({'params': params}, {'clip': clip})['classes']
                        * ARRAYS['in/cotangent8']).sum()
   with jax.default_matmul_precision('highest'):
     grad = jax.jit(jax.grad(loss))(batch['clip'])

@@ -52,17 +52,27 @@ def test_zeros_in_the_target_of_kl_count_nothing():
   np.testing.assert_allclose(slope, softmax(LOGITS) - one_hot, atol=1e-5)
 
 
+def batch_of(**arrays):
+  return {'mask': MASK} | arrays
+
+
+def answers(logits):
+  return {'answers': logits}
+
+
 def test_a_teacher_that_is_the_student_teaches_nothing():
   kl = tasks.create(dict(name='gqa'))
-  soft = kl.soften(LOGITS)
-  np.testing.assert_allclose(kl.pointwise(LOGITS, soft), 0, atol=1e-5)
+  soft = kl.soften(answers(LOGITS))
+  rows = kl.student(answers(LOGITS), soft, batch_of())['answers']
+  np.testing.assert_allclose(rows.loss, 0, atol=1e-5)
 
   entropy = bce(LOGITS, sigmoid(LOGITS))
   vqa = tasks.create(dict(name='vqa'))
-  loss = lambda z, t: vqa.pointwise(z, t).sum()
-  soft = vqa.soften(LOGITS)
-  np.testing.assert_allclose(vqa.pointwise(LOGITS, soft), entropy, rtol=1e-5)
-  np.testing.assert_allclose(jax.grad(loss)(LOGITS, soft), 0, atol=1e-6)
+  each = lambda z, t: vqa.student(answers(z), t, batch_of())['answers'].loss
+  soft = vqa.soften(answers(LOGITS))
+  np.testing.assert_allclose(each(LOGITS, soft), entropy, rtol=1e-5)
+  slope = jax.grad(lambda z: each(z, soft).sum())(LOGITS)
+  np.testing.assert_allclose(slope, 0, atol=1e-6)
 
 
 @pytest.mark.parametrize('how, scale', [
@@ -71,37 +81,46 @@ def test_a_teacher_that_is_the_student_teaches_nothing():
 def test_reductions_count_true_examples_only(how, scale):
   task = tasks.create(dict(name='vqa', reduction=how))
   want = bce(LOGITS, SCORES)[MASK].sum() * scale
-  np.testing.assert_allclose(task.loss(LOGITS, SCORES, MASK), want, rtol=1e-5)
-  assert task.loss(LOGITS, SCORES, np.zeros(4, bool)) == 0
+  batch = batch_of(target=SCORES)
+  np.testing.assert_allclose(
+      tasks.hard(task, answers(LOGITS), batch), want, rtol=1e-5)
+  np.testing.assert_allclose(
+      tasks.taught(task, answers(LOGITS), SCORES, batch), want, rtol=1e-5)
+  nobody = batch | {'mask': np.zeros(4, bool)}
+  assert tasks.hard(task, answers(LOGITS), nobody) == 0
+  assert task.mean == (how != 'sum')
 
 
 def test_the_published_reduction_is_the_sum():
   for name in ('vqa', 'gqa'):
-    assert tasks.create(dict(name=name)).reduction == 'sum'
+    assert tasks.create(dict(name=name)).terms == {'answers': (1.0, 'sum')}
 
 
 def test_targets_from_labels():
-  np.testing.assert_array_equal(tasks.TASKS['vqa'].hard(SCORES), SCORES)
-  agreed = tasks.TASKS['gqa'].hard(np.array([[0.3, 0.9, 0.6]]))
-  np.testing.assert_array_equal(agreed, [[0, 1, 0]])
+  some = np.array([[0.3, 0.9, 0.6]] * 4, np.float32)
+  batch, logits = batch_of(target=some), answers(LOGITS[:, :3])
+  loss = lambda name: np.asarray(tasks.create(dict(name=name)).loss(
+      logits, batch, None)['answers'].loss)
+  np.testing.assert_allclose(loss('vqa'), bce(LOGITS[:, :3], some), rtol=1e-5)
+  # The most agreed answer is the right one.
+  np.testing.assert_allclose(
+      loss('gqa'), -np.log(softmax(LOGITS[:, :3]))[:, 1], rtol=1e-4)
 
 
 def test_the_class_of_a_picture():
   task = tasks.create(dict(name='classify'))
   labels = np.array([0, 2, 1, 5], np.int32)
-  batch = {'label': labels, 'mask': MASK}
+  batch, outputs = batch_of(label=labels), {'classes': LOGITS}
   want = -np.asarray(jax.nn.log_softmax(LOGITS))[np.arange(4), labels]
-  assert task.reduction == 'mean_batch'
+  assert task.terms == {'classes': (1.0, 'mean_batch')}
   np.testing.assert_allclose(
-      task.loss(LOGITS, task.labels(batch), MASK), want[MASK].mean(), rtol=1e-5)
+      tasks.hard(task, outputs, batch), want[MASK].mean(), rtol=1e-5)
+  mixed = batch_of(label=jax.nn.one_hot(labels, LOGITS.shape[1]))
   np.testing.assert_allclose(  # Mixed pictures have mixed classes.
-      task.pointwise(LOGITS, jax.nn.one_hot(labels, LOGITS.shape[1])), want,
-      rtol=1e-5)
-  found = task.metrics(LOGITS, batch, num_types=0)
-  right = LOGITS.argmax(-1) == labels
-  np.testing.assert_array_equal(found['correct'], [right[MASK].sum()])
-  np.testing.assert_array_equal(found['count'], [MASK.sum()])
-  np.testing.assert_allclose(found['loss'], want[MASK].sum(), rtol=1e-5)
+      task.loss(outputs, mixed, None)['classes'].loss, want, rtol=1e-5)
+  total, weight = tasks.summed(task, outputs, batch)
+  np.testing.assert_allclose(total, want[MASK].sum(), rtol=1e-5)
+  assert weight == 3
 
 
 def test_bad_tasks_say_so():
@@ -111,3 +130,5 @@ def test_bad_tasks_say_so():
     tasks.create(dict(name='vqa', reduction='mean'))
   with pytest.raises(ValueError, match="no option of task vqa 'reduce'"):
     tasks.create(dict(name='vqa', reduce='sum'))
+  with pytest.raises(ValueError, match="no loss of task answers 'kl'"):
+    tasks.create(dict(name='answers', loss='kl'))

@@ -16,7 +16,8 @@ import pytest
 SPACE = Space(('1/4', '1/2', '3/4', '1'), ('1/6', '1/3', '2/3', '1'))
 # Four, where nothing hangs on the draw.
 SMALL = Space(('1/2', '1'), ('1/3', '1'), filter='none')
-TASK = tasks.TASKS['vqa']
+TASK = tasks.create(dict(name='vqa'))
+ONE = tasks.create(dict(name='gqa'))
 
 
 def make(model, axes, tx=None, micro=1, space=SPACE, task=TASK, name='bst',
@@ -47,8 +48,8 @@ def step_key(seed, step=0):
 def direct_sum(model, params, batch, subs, soft):
   """Gradients of the loss summed over full-size parameters, and its terms."""
   def loss(params):
-    each = [TASK.loss(model.apply({'params': params}, batch, sub=sub), soft,
-                      batch['mask']) for sub in subs]
+    each = [tasks.taught(TASK, model.apply(
+        {'params': params}, batch, sub=sub), soft, batch) for sub in subs]
     return sum(each), each
   return jax.jit(jax.grad(loss, has_aux=True))(params)
 
@@ -166,7 +167,7 @@ def test_the_frozen_teacher_never_changes_and_labels_do_not_count():
 
 def test_the_teacher_is_where_training_starts_and_full_has_nothing_to_learn():
   model, batch, params, axes = models.toy()
-  kl = tasks.TASKS['gqa']
+  kl = ONE
   method = make(model, axes, task=kl, sampled=0)
   begin = method.init(jax.random.key(0), params)
   chex.assert_trees_all_equal(begin.frozen['teacher'], params)
@@ -181,8 +182,8 @@ def test_weight_of_labels_adds_their_loss():
       make(model, axes, sampled=0, gt_weight=0.5), params, batch)
   for name, sub in (('full', elastic.FULL),
                     ('smallest', SPACE.submodels[0])):
-    hard = TASK.loss(model.apply({'params': params}, batch, sub=sub),
-                     batch['target'], batch['mask'])
+    hard = tasks.hard(TASK, model.apply({'params': params}, batch, sub=sub),
+                      batch)
     np.testing.assert_allclose(
         metrics[f'loss/{name}'] - without[f'loss/{name}'], 0.5 * hard,
         rtol=1e-4)
@@ -208,8 +209,8 @@ def test_in_place_the_full_model_learns_from_labels_and_teaches():
 
   smallest = SPACE.submodels[0]
   logits = model.apply({'params': params}, batch)
-  fit = lambda p, sub, target: TASK.loss(
-      model.apply({'params': p}, batch, sub=sub), target, batch['mask'])
+  fit = lambda p, sub, target: tasks.taught(
+      TASK, model.apply({'params': p}, batch, sub=sub), target, batch)
   full, g_full = jax.value_and_grad(fit)(params, elastic.FULL, batch['target'])
   # The teacher's answers are constants: no slope goes back through them.
   small, g_small = jax.value_and_grad(fit)(
@@ -229,7 +230,7 @@ def test_in_place_the_full_model_learns_from_labels_and_teaches():
 def test_the_loss_falls(options):
   model, batch, params, axes = models.toy(dropout=0.05)
   # One answer is right: the loss has no floor but zero.
-  method = make(model, axes, optax.adam(3e-3), task=tasks.TASKS['gqa'],
+  method = make(model, axes, optax.adam(3e-3), task=ONE,
                 **options)
   step, now, history = jax.jit(method.step), method.init(
       jax.random.key(0), params), []
@@ -283,7 +284,8 @@ def test_tensors_that_the_smallest_submodel_reaches():
   model, batch, params, axes = models.build('mcan_vqa', num_layers=6)
   smallest = Submodel('1/4', '1/6')
   grads = jax.jit(jax.grad(lambda p: jnp.square(
-      model.apply({'params': p}, batch, sub=smallest)).sum()))(params)
+      model.apply({'params': p}, batch, sub=smallest)['answers']).sum()))(
+          params)
   foreign = core.write(mcan_bst.TABLE, grads)
   assert len(foreign) == 281
 

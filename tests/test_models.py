@@ -41,7 +41,7 @@ def test_gradients_stay_finite_on_padding():
   @jax.jit
   def slopes(params, regions):
     def loss(params, regions):
-      logits = model.apply({'params': params}, batch | {'regions': regions})
+      logits = model.apply({'params': params}, batch | {'regions': regions})['answers']
       return jnp.square(logits).sum()
     return jax.grad(loss, argnums=(0, 1))(params, regions)
 
@@ -88,7 +88,8 @@ def test_bfloat16_is_near_float32(name):
 @pytest.mark.parametrize('name', ['mcan_vqa', 'vit'])
 def test_products_of_tpus_are_the_same_numbers(name, monkeypatch):
   model, batch, params, _ = models.build(name, num_layers=1)
-  loss = lambda params: (model.apply({'params': params}, batch) ** 2).sum()
+  loss = lambda params: (models.only(
+      model.apply({'params': params}, batch)) ** 2).sum()
   assert not linear._on_tpu()
   want, macs = jax.value_and_grad(loss)(params), costs.of(model, params, batch)
   monkeypatch.setattr(linear, '_on_tpu', lambda: True)
@@ -149,8 +150,8 @@ def test_scan_changes_no_number(name):
   model, batch, params, _ = models.build(name, num_layers=2)
   scanned = model.clone(scan=True, remat=True)
   part = elastic.Submodel('1/2', '1')
-  loss = lambda model, params: (model.apply(
-      {'params': params}, batch, sub=part) ** 2).sum()
+  loss = lambda model, params: (models.only(model.apply(
+      {'params': params}, batch, sub=part)) ** 2).sum()
   got, want = (jax.value_and_grad(loss, 1)(m, params) for m in (scanned, model))
   chex.assert_trees_all_close(got, want, rtol=1e-4, atol=1e-5)
   assert (costs.of(scanned, params, batch).macs ==

@@ -272,7 +272,7 @@ def test_a_sandwich_with_parts_is_sharded_and_resumed(tmp_path):
           name='multistep', decay_epochs=(2,))),
       'layers/layer_1': dict(lr_scale=0.5), 'inp': dict(frozen=True)}), params)
   method = methods.create(
-      dict(name='bst'), model=model, task=tasks.TASKS['vqa'], tx=tx, axes=axes,
+      dict(name='bst'), model=model, task=tasks.create(dict(name='vqa')), tx=tx, axes=axes,
       space=elastic.Space(('1/2', '1'), ('1/2', '1')), micro_batches=2,
       sampled=1)
   where = sharding.shardings(

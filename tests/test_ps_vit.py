@@ -50,7 +50,7 @@ def test_every_part_learns_while_tokens_go():
   @jax.jit
   def slopes(params, key):
     return jax.grad(lambda params: jnp.square(model.apply(
-        {'params': params}, batch, train=True, rngs={'dropout': key})).sum())(
+        {'params': params}, batch, train=True, rngs={'dropout': key})['classes']).sum())(
             params)
 
   one, two = (slopes(params, jax.random.key(seed)) for seed in (1, 2))
@@ -66,7 +66,7 @@ def test_places_stay_exact_in_half_precision():
       {'params': params}, batch, mutable=['intermediates'],
       capture_intermediates=lambda module, _: isinstance(
           module, SamplingLayer)), params)
-  assert logits.dtype == jnp.float32
+  assert logits['classes'].dtype == jnp.float32
   for layer in kept['intermediates']['sampling'].values():
     state = layer['__call__'][0]
     assert state.points.dtype == state.offsets.dtype == jnp.float32

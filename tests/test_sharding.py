@@ -42,7 +42,7 @@ boxed = jax.eval_shape(model.init, jax.random.key(0), batch)['params']
 axes, shapes = elastic.names(boxed), elastic.unbox(boxed)
 params = models.random_params(shapes)
 method = methods.create(
-    dict(name='plain'), model=model, task=tasks.TASKS['vqa'],
+    dict(name='plain'), model=model, task=tasks.create(dict(name='vqa')),
     tx=optax.adam(1e-2), axes=axes, space=elastic.Space(), micro_batches=1)
 where = sharding.shardings(
     jax.eval_shape(method.init, jax.random.key(0), boxed), mesh, 'fsdp')

@@ -12,7 +12,7 @@ def sgd_step(micro, **method):
   """What one step of rate one subtracts: the gradients, and the metrics."""
   model, batch, params, axes = models.toy(num_layers=2)
   made = methods.create(
-      dict(name='plain') | method, model=model, task=tasks.TASKS['vqa'],
+      dict(name='plain') | method, model=model, task=tasks.create(dict(name='vqa')),
       tx=optax.sgd(1.0), axes=axes, micro_batches=micro,
       space=elastic.Space(('1/2', '1'), ('1/2', '1')))
   new, metrics = jax.jit(made.step)(

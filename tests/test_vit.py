@@ -26,7 +26,7 @@ def outputs(model, params, batch, **ats):
   logits, kept = jax.jit(lambda params, batch: model.apply(
       {'params': params}, batch, mutable=['intermediates']))(params, batch)
   said = kept.get('intermediates', {}).get('encoder', {})
-  return np.asarray(logits), {
+  return np.asarray(logits['classes']), {
       name: {k: np.asarray(v[0]) for k, v in layer.items()}
       for name, layer in said.items()}
 
@@ -122,7 +122,7 @@ def test_training_drops_tokens_and_branches():
   model, batch, params = tiny(blocks=(0, 1), capacity=(12, 8))
   model = model.clone(depth_dropout=0.5, remat=True)
   grads = jax.jit(jax.grad(lambda params, key: jnp.square(model.apply(
-      {'params': params}, batch, train=True, rngs={'dropout': key})).sum()))
+      {'params': params}, batch, train=True, rngs={'dropout': key})['classes']).sum()))
   one, two = (grads(params, jax.random.key(seed)) for seed in (1, 2))
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(one))
   assert np.abs(one['head']['kernel'] - two['head']['kernel']).max() > 1e-3
@@ -139,7 +139,7 @@ def test_training_with_dropped_tokens_lowers_the_loss(method):
   options = {'bst': dict(teacher='inplace', sampled=0)}.get(method, {})
   made = methods.create(
       dict(name=method) | options, model=model, axes=axes, micro_batches=1,
-      task=tasks.TASKS['classify'], tx=optax.adam(3e-3),
+      task=tasks.create(dict(name='classify')), tx=optax.adam(3e-3),
       space=Space(('1/2', '1'), ('1/2', '1')))
   batch = batch | {'label': jnp.arange(4), 'mask': jnp.ones(4, bool)}
   state, step = made.init(jax.random.key(0), params), jax.jit(made.step)

@@ -25,7 +25,7 @@ def outputs(share='group', **ats):
   model = model.clone(ats=ats, share=share)
   logits, kept = jax.jit(lambda params, batch: model.apply(
       {'params': params}, batch, mutable=['intermediates']))(params, batch)
-  return np.asarray(logits), {
+  return np.asarray(logits['classes']), {
       name: {k: np.asarray(v[0]) for k, v in layer.items()}
       for name, layer in kept['intermediates']['encoder'].items()}
 
@@ -84,7 +84,7 @@ def test_all_parts_learn_while_tokens_are_dropped(share, grad):
       share=share, ats=dict(blocks=(0, 1), capacity=(12, 8), grad=grad),
       dropout=0.1, depth_dropout=0.5, remat=True)
   slopes = jax.jit(jax.grad(lambda params, key: jnp.square(model.apply(
-      {'params': params}, batch, train=True, rngs={'dropout': key})).sum()))
+      {'params': params}, batch, train=True, rngs={'dropout': key})['classes']).sum()))
   one, two = (slopes(params, jax.random.key(seed)) for seed in (0, 1))
   for path, leaf in elastic.flatten(one).items():
     assert np.isfinite(leaf).all(), path

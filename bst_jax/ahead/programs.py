@@ -85,7 +85,7 @@ def evaluate(exp: Experiment, mesh: Mesh, examples: int) -> Lowered:
   params = abstract.placed(exp.shapes, where)
   placed = abstract.split(batch, mesh)
   share = forward.make_share(exp)
-  call = forward.make_program(exp, FULL, mesh, scoring.reader(exp, 0))
+  call = forward.make_program(exp, FULL, mesh, scoring.reader(exp))
   with jax.set_mesh(mesh):
     lowered = jax.jit(lambda params, batch: call(
         params, batch | share(params, batch))).lower(params, placed)

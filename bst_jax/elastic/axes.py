@@ -34,6 +34,7 @@ AXES = {
     'pixel': 'channels of an image or of a convolution that reads it',
     'window': 'taps of a convolution',
     'answers': 'classes of the answer head',
+    'side': 'left and right picture of a statement about both',
 }
 # The names that a width narrows. Heads narrow by whole heads, so that
 # `head_dim` and with it the scale of the attention scores never change.

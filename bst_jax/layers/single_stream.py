@@ -10,9 +10,11 @@ from typing import Any
 
 from bst_jax.elastic import Axis, check_name, FULL, Order, Submodel
 from bst_jax.layers import bert
+from bst_jax.layers.activations import gelu
 from bst_jax.layers.dropout import seed_of
+from bst_jax.layers.heads import check_outputs, PairHead
 from bst_jax.layers.stack import narrowed, Stack
-from bst_jax.layers.tokens import per_question
+from bst_jax.layers.tokens import per_row
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
@@ -25,7 +27,8 @@ class SingleStream(nn.Module):
 
   Attributes:
     vocab_size: word pieces, padding (0) included.
-    num_answers: classes.
+    num_answers: classes; of the output `answers` alone.
+    outputs: what it returns, of `heads.OUTPUTS`.
     width, heads, mlp: of the transformer; a submodel keeps a prefix of each.
     fused: hidden units of the answer head.
     num_layers: of the transformer.
@@ -45,7 +48,7 @@ class SingleStream(nn.Module):
   """
 
   vocab_size: int
-  num_answers: int
+  num_answers: int = 0
   width: int = 768
   heads: int = 12
   mlp: int = 3072
@@ -62,12 +65,14 @@ class SingleStream(nn.Module):
   scan: bool = False
   init_std: float = 0.02
   identity_init: bool = False
+  outputs: tuple[str, ...] = ('answers',)
 
   # Whether tanh follows the pooler, as in BERT. A model's, not a user's choice.
   pooler_tanh = True
 
   def __post_init__(self):
     check_name(self.embed_mode, bert.EMBED_MODES, 'embed_mode')
+    check_outputs(self.outputs, self.num_answers)
     super().__post_init__()
 
   @property
@@ -104,18 +109,19 @@ class SingleStream(nn.Module):
 
   @nn.compact
   def __call__(self, batch: dict[str, jax.Array], *, sub: Submodel = FULL,
-               train: bool = False) -> jax.Array:
-    """Logits of the answers.
+               train: bool = False) -> dict[str, jax.Array]:
+    """What a text says about a picture, or two.
 
     Args:
-      batch: tokens int32[B, M], word pieces of [CLS] question [SEP], 0 =
-        padding; P pictures as the model's `image` reads them. P divides B: the
-        questions of one picture stand together.
+      batch: tokens int32[B, M], word pieces of [CLS] text [SEP], 0 = padding; P
+        pictures as the model's `image` reads them. P divides B: the texts of
+        one picture stand together; or P is 2B: the two pictures of one text do.
       sub: the part to run.
       train: dropout, which needs an rng named 'dropout'.
 
     Returns:
-      float[B, A].
+      By `outputs`: answers float[B, A], pair float[B, 2], of false and true,
+      match float[B].
     """
     check_name('tokens', batch, 'key of the batch')
     embed = Axis('embed', self.width)
@@ -137,10 +143,11 @@ class SingleStream(nn.Module):
           inner, embed, self.dtype, init, name=name)(x, sub=sub)
       text, image = adapt('text_adapter', text), adapt('image_adapter', image)
 
-    image, image_mask = (per_question(z, tokens.shape[0])
-                         for z in (image, image_mask))
-    x = jnp.concatenate([text, image], 1)                   # [B, M + N, d]
-    mask = jnp.concatenate([tokens != 0, image_mask], 1)
+    rows = max(len(text), len(image))
+    join = lambda *parts: jnp.concatenate(
+        [per_row(part, rows) for part in parts], 1)
+    x = join(text, image)                                   # [B, M + N, d]
+    mask = join(tokens != 0, image_mask)
     out_init = nn.initializers.zeros if self.identity_init else None
     layer = functools.partial(
         bert.Layer, embed, Axis('heads', self.heads), Axis('mlp', self.mlp),
@@ -152,7 +159,20 @@ class SingleStream(nn.Module):
         (embed,), (embed,), kernel_init=init, dtype=self.dtype, name='pooler')(
             x[:, 0], sub=sub)
     pooled = jnp.tanh(pooled) if self.pooler_tanh else pooled
-    logits = bert.AnswerHead(
-        embed, Axis('fused', self.fused), Axis('answers', self.num_answers),
-        self.dtype, init, name='head')(pooled, sub=sub)
-    return logits.astype(jnp.float32)                       # [B, A]
+    return {name: self._output(name, pooled, embed, sub).astype(jnp.float32)
+            for name in self.outputs}
+
+  def _output(self, name, pooled, embed, sub):
+    """One of `outputs` from float[rows, d]."""
+    init, fused = self.normal, Axis('fused', self.fused)
+    if name == 'pair':
+      return PairHead(
+          embed, fused, gelu, self.dtype, init, nn.initializers.zeros,
+          name='pair_head')(pooled, sub=sub)
+    if name == 'match':
+      return bert.Linear(
+          (embed,), (Axis('score', 1),), kernel_init=init, dtype=self.dtype,
+          name='match_head')(pooled, sub=sub)[..., 0]
+    return bert.AnswerHead(
+        embed, fused, Axis('answers', self.num_answers), self.dtype, init,
+        name='head')(pooled, sub=sub)

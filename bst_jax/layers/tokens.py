@@ -86,18 +86,17 @@ def nonzero_rows(features: jax.Array) -> jax.Array:
   return (features != 0).any(-1)
 
 
-def per_question(x: jax.Array, questions: int) -> jax.Array:
-  """Rows of pictures, [P, ...], for the questions about them: [B, ...].
+def per_row(x: jax.Array, rows: int) -> jax.Array:
+  """Each picture once for every text about it, or each text for its pictures.
 
   Args:
-    x: one row a picture.
-    questions: B. The questions of one picture stand together.
+    x: [n, ...]; what belongs to one of them stands together in a batch.
+    rows: of texts with their pictures; a multiple of n.
   """
-  pictures = x.shape[0]
-  if pictures == questions:
+  if x.shape[0] == rows:
     return x
-  if questions % pictures:
+  if rows % x.shape[0]:
     raise ValueError(
-        f'{questions} questions do not split evenly over {pictures} pictures; '
-        'a batch has equally many questions, standing together, for each.')
-  return jnp.repeat(x, questions // pictures, axis=0)
+        f'{rows} texts, or pictures, do not split evenly over {x.shape[0]}; '
+        'what belongs together stands together in a batch, as many for each.')
+  return jnp.repeat(x, rows // x.shape[0], axis=0)

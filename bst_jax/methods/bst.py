@@ -2,7 +2,7 @@
 
 Reference: BST, arXiv 2203.12814, and its released code.
 """
-from bst_jax import elastic
+from bst_jax import elastic, tasks
 from bst_jax.learn import state as states
 from bst_jax.learn.state import Method, Pass
 import jax
@@ -22,7 +22,7 @@ def make(model, task, tx, *, axes, space, micro_batches, sampled=3,
     model: a module called as model(batch, train=...), with at(sub) and stacks.
       If it has a method `shared(batch)`, what that returns is computed once a
       step and joins the batch of every submodel (a visual trunk).
-    task: gives the loss and softens a teacher's logits.
+    task: gives the loss and softens a teacher's outputs.
     tx: an optax transformation.
     axes: axis names of the parameters, from `elastic.names`.
     space: submodels from the smallest to the full one.
@@ -40,6 +40,11 @@ def make(model, task, tx, *, axes, space, micro_batches, sampled=3,
     pads, and only the programs of the space's submodels are compiled, once.
   """
   elastic.check_name(teacher, TEACHERS, 'teacher')
+  if teacher != 'labels' and task.student is None:
+    raise ValueError(
+        f'method bst has a teacher ({teacher}), but a task of '
+        f'{task.form} has nothing that one could hand on to its students. Set '
+        "config.method.teacher to 'labels'.")
   if len(space) < 2:
     raise ValueError(
         'method bst needs at least two submodels, the space has one. Give '
@@ -68,23 +73,22 @@ def make(model, task, tx, *, axes, space, micro_batches, sampled=3,
         jnp.add, grads, pull(cotangent)[0])
 
   def fit(sub, params, batch, once, soft, key):
-    """Loss, logits and gradients of one submodel, all of its own size."""
+    """Loss, outputs and gradients of one submodel, all of its own size."""
     small = model.at(sub)
 
     def loss(params, once):
-      logits = small.apply({'params': params}, batch | once, train=True,
-                           rngs={'dropout': key})
-      hard = lambda: task.loss(
-          logits, task.labels(batch), batch['mask'])
+      outputs = small.apply({'params': params}, batch | once, train=True,
+                            rngs={'dropout': key})
+      hard = lambda: tasks.hard(task, outputs, batch, key)
       if soft is None:
-        return hard(), logits
-      total = task.loss(logits, soft, batch['mask'])
-      return total + gt_weight * hard() if gt_weight else total, logits
+        return hard(), outputs
+      total = tasks.taught(task, outputs, soft, batch)
+      return total + gt_weight * hard() if gt_weight else total, outputs
 
     part = slices.cut(params, sub)
-    (loss, logits), grads = jax.value_and_grad(
+    (loss, outputs), grads = jax.value_and_grad(
         loss, argnums=(0, 1), has_aux=True)(part, once)
-    return loss, logits, grads
+    return loss, outputs, grads
 
   def step(state, batch):
     def grads_of(state, batch, rng):
@@ -100,9 +104,9 @@ def make(model, task, tx, *, axes, space, micro_batches, sampled=3,
             {'params': state.frozen['teacher']}, batch))
       once, pull = share(params, batch)
       run = lambda sub, key: fit(sub, params, batch, once, soft, key)
-      loss_full, logits, (grads, cotangent) = run(full, key(0))
+      loss_full, outputs, (grads, cotangent) = run(full, key(0))
       if teacher == 'inplace':
-        soft = jax.lax.stop_gradient(task.soften(logits))
+        soft = jax.lax.stop_gradient(task.soften(outputs))
 
       def add(total, sub, key):
         loss, _, (grads, cotangent) = run(sub, key)
@@ -128,7 +132,7 @@ def make(model, task, tx, *, axes, space, micro_batches, sampled=3,
       return pull(*total), metrics
 
     grads, metrics = states.accumulate(
-        grads_of, state, batch, micro_batches, mean=task.reduction != 'sum')
+        grads_of, state, batch, micro_batches, mean=task.mean)
     return states.update(state, grads, tx, metrics)
 
   passes = [Pass(smallest), Pass(full),

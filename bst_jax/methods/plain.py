@@ -1,4 +1,5 @@
 """Ordinary training of the full model on labels: a teacher, or a model alone."""
+from bst_jax import tasks
 from bst_jax.elastic import FULL
 from bst_jax.learn import state as states
 from bst_jax.learn.state import Method, Pass
@@ -24,14 +25,14 @@ def make(model, task, tx, *, axes, space, micro_batches) -> Method:
   def step(state, batch):
     def grads_of(state, batch, key):
       def loss(params):
-        logits = model.apply({'params': params}, batch, train=True,
-                             rngs={'dropout': key})
-        return task.loss(logits, task.labels(batch), batch['mask'])
+        outputs = model.apply({'params': params}, batch, train=True,
+                              rngs={'dropout': key})
+        return tasks.hard(task, outputs, batch, key)
       loss, grads = jax.value_and_grad(loss)(state.params)
       return grads, {'loss/full': loss}
 
     grads, metrics = states.accumulate(
-        grads_of, state, batch, micro_batches, mean=task.reduction != 'sum')
+        grads_of, state, batch, micro_batches, mean=task.mean)
     return states.update(state, grads, tx, metrics)
 
   return Method(init, step, (Pass(FULL),))

@@ -187,7 +187,7 @@ class Model(nn.Module):
 
   @nn.compact
   def __call__(self, batch: dict[str, jax.Array], *, sub: Submodel = FULL,
-               train: bool = False) -> jax.Array:
+               train: bool = False) -> dict[str, jax.Array]:
     """Logits of the classes.
 
     Args:
@@ -197,7 +197,7 @@ class Model(nn.Module):
       train: dropout, which needs an rng named 'dropout'.
 
     Returns:
-      float[B, A].
+      classes float[B, A].
     """
     check_name('image', batch, 'key of the batch')
     seed = seed_of(self.make_rng('dropout')) if train else None
@@ -212,8 +212,9 @@ class Model(nn.Module):
       x = self._stage(i, embed, norm, x, sub, seed)         # [B, h, w, d]
       inp = embed
     x = norm(embed, name='norm')(x, sub=sub)                # [B, d]
-    return Dense((embed,), (Axis('answers', self.num_answers),), **_INIT,
-                 dtype=self.dtype, name='head')(x, sub=sub).astype(jnp.float32)
+    logits = Dense((embed,), (Axis('answers', self.num_answers),), **_INIT,
+                   dtype=self.dtype, name='head')(x, sub=sub)
+    return {'classes': logits.astype(jnp.float32)}          # [B, A]
 
   def _stage(self, i, embed, norm, x, sub, seed):
     """The grid that leaves a stage; the class's token, from the last."""

@@ -13,11 +13,12 @@ from bst_jax.layers import linear
 from bst_jax.layers.attention import Attention
 from bst_jax.layers.blocks import AttentionPool, EncoderLayer, FeedForward
 from bst_jax.layers.dropout import Dropout, seed_of
+from bst_jax.layers.heads import check_outputs, PairHead
 from bst_jax.layers.linear import Dense, Embed
 from bst_jax.layers.recurrent import Lstm
 from bst_jax.layers.stack import narrowed, Stack
 from bst_jax.layers.stem import cell_boxes, ConvStem
-from bst_jax.layers.tokens import nonzero_rows, per_question
+from bst_jax.layers.tokens import nonzero_rows, per_row
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
@@ -59,7 +60,8 @@ class Model(nn.Module):
 
   Attributes:
     vocab_size: words of the question vocabulary, padding (0) included.
-    num_answers: classes.
+    num_answers: classes; of the output `answers` alone.
+    outputs: what it returns, of `heads.OUTPUTS`.
     feature_size: channels of a region's features, or of the stem's cells.
     width, heads, mlp: of both transformers; a submodel keeps a prefix of each.
     fused: channels of the joint vector before the classifier.
@@ -78,7 +80,7 @@ class Model(nn.Module):
   """
 
   vocab_size: int
-  num_answers: int
+  num_answers: int = 0
   feature_size: int = 2048
   width: int = 512
   heads: int = 8
@@ -97,6 +99,11 @@ class Model(nn.Module):
   remat: bool = False
   scan: bool = False
   identity_init: bool = False
+  outputs: tuple[str, ...] = ('answers',)
+
+  def __post_init__(self):
+    check_outputs(self.outputs, self.num_answers)
+    super().__post_init__()
 
   @property
   def stacks(self) -> dict[str, Order]:
@@ -111,19 +118,21 @@ class Model(nn.Module):
 
   @nn.compact
   def __call__(self, batch: dict[str, jax.Array], *, sub: Submodel = FULL,
-               train: bool = False) -> jax.Array:
-    """Logits of the answers.
+               train: bool = False) -> dict[str, jax.Array]:
+    """What a text says about a picture, or two.
 
     Args:
       batch: tokens int32[B, M], 0 = padding; regions float[P, N, F] with
         zero rows for padding (or, with a stem, image uint8[P, H, W, 3]); boxes
         float[P, N, 4], x1 y1 x2 y2 in 0..1, if `box_size`. P divides B: the
-        questions of one picture stand together.
+        texts of one picture stand together; or P is 2B: the two pictures of
+        one text do.
       sub: the part to run.
       train: dropout, which needs an rng named 'dropout'.
 
     Returns:
-      float[B, A].
+      By `outputs`: answers float[B, A], pair float[B, 2], of false and true,
+      match float[B].
     """
     embed, heads = Axis('embed', self.width), Axis('heads', self.heads)
     mlp, fused = Axis('mlp', self.mlp), Axis('fused', self.fused)
@@ -135,7 +144,6 @@ class Model(nn.Module):
     y_mask = tokens != 0
     y = self._question(tokens, embed, sub)                  # [B, M, d]
     x, x_mask = self._picture(batch, embed, sub)            # [P, N, d]
-    x, x_mask = (per_question(z, tokens.shape[0]) for z in (x, x_mask))
 
     out_init = nn.initializers.zeros if self.identity_init else None
     layer = dict(embed=embed, heads=heads, mlp=mlp, out_init=out_init, **part)
@@ -145,6 +153,8 @@ class Model(nn.Module):
     encoder = functools.partial(
         EncoderLayer, norm=Norm, hidden_dropout=self.dropout)
     y = stack('encoder', encoder)(y, y_mask, **run)
+    rows = max(len(x), len(y))
+    x, x_mask, y, y_mask = (per_row(z, rows) for z in (x, x_mask, y, y_mask))
     x = stack('decoder', DecoderLayer)(x, y, x_mask, y_mask, **run)
 
     pool = lambda name: AttentionPool(
@@ -152,9 +162,19 @@ class Model(nn.Module):
     z = (pool('question_pool')(y, y_mask, **run)
          + pool('image_pool')(x, x_mask, **run))            # [B, fused]
     z = Norm(fused, name='norm')(z, sub=sub)
-    logits = Dense((fused,), (Axis('answers', self.num_answers),),
-                   dtype=self.dtype, name='classifier')(z, sub=sub)
-    return logits.astype(jnp.float32)                       # [B, A]
+    return {name: self._output(name, z, fused, sub).astype(jnp.float32)
+            for name in self.outputs}
+
+  def _output(self, name, z, fused, sub):
+    """One of `outputs` from float[rows, fused]."""
+    if name == 'pair':
+      return PairHead(fused, fused, dtype=self.dtype, name='pair_head')(
+          z, sub=sub)
+    linear = lambda name, out: Dense((fused,), (out,), dtype=self.dtype,
+                                     name=name)(z, sub=sub)
+    if name == 'match':
+      return linear('match_head', Axis('score', 1))[..., 0]
+    return linear('classifier', Axis('answers', self.num_answers))
 
   def _question(self, tokens, embed, sub):
     """int32[B, M] -> float[B, M, d]: words, LSTM, adapter."""

@@ -153,7 +153,7 @@ class Model(nn.Module):
 
   @nn.compact
   def __call__(self, batch: dict[str, jax.Array], *, sub: Submodel = FULL,
-               train: bool = False) -> jax.Array:
+               train: bool = False) -> dict[str, jax.Array]:
     """Logits of the classes.
 
     Args:
@@ -163,7 +163,7 @@ class Model(nn.Module):
       train: dropout, which needs an rng named 'dropout'.
 
     Returns:
-      float[B, A].
+      classes float[B, A].
     """
     check_name('image', batch, 'key of the batch')
     embed = Axis('embed', self.width)
@@ -202,5 +202,6 @@ class Model(nn.Module):
             Tokens.start(jnp.concatenate([token, x], 1), 1, self.ats),
             sub=sub, seed=seed).x
     x = norm(embed, name='norm')(x[:, 0], sub=sub)          # [B, d]
-    return Dense((embed,), (Axis('answers', self.num_answers),), **_INIT,
-                 dtype=self.dtype, name='head')(x, sub=sub).astype(jnp.float32)
+    logits = Dense((embed,), (Axis('answers', self.num_answers),), **_INIT,
+                   dtype=self.dtype, name='head')(x, sub=sub)
+    return {'classes': logits.astype(jnp.float32)}          # [B, A]

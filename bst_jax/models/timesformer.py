@@ -158,7 +158,7 @@ class Model(nn.Module):
 
   @nn.compact
   def __call__(self, batch: dict[str, jax.Array], *, sub: Submodel = FULL,
-               train: bool = False) -> jax.Array:
+               train: bool = False) -> dict[str, jax.Array]:
     """Logits of the classes.
 
     Args:
@@ -168,7 +168,7 @@ class Model(nn.Module):
       train: dropout, which needs an rng named 'dropout'.
 
     Returns:
-      float[B, A].
+      classes float[B, A].
     """
     check_name('clip', batch, 'key of the batch')
     embed = Axis('embed', self.width)
@@ -192,7 +192,7 @@ class Model(nn.Module):
     x = norm(embed, name='norm')(x[:, 0, 0], sub=sub)       # [B, d]
     logits = Dense((embed,), (Axis('answers', self.num_answers),), **_INIT,
                    dtype=self.dtype, name='head')(x, sub=sub)
-    return logits.astype(jnp.float32)                       # [B, A]
+    return {'classes': logits.astype(jnp.float32)}          # [B, A]
 
   def _tokens(self, clip, embed, sub, seed):
     """The class token and patches with their places in space and time."""

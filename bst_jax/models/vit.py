@@ -142,7 +142,8 @@ class Model(nn.Module):
   @nn.compact
   def __call__(self, batch: dict[str, jax.Array], *, sub: Submodel = FULL,
                train: bool = False,
-               part: range | None = None) -> jax.Array | Tokens:
+               part: range | None = None,
+               ) -> dict[str, jax.Array] | Tokens:
     """Logits of the classes.
 
     Args:
@@ -155,7 +156,7 @@ class Model(nn.Module):
         before it, the last with the head.
 
     Returns:
-      float[B, A]; `Tokens` of a part that does not end with the last layer.
+      classes float[B, A]; `Tokens` of a part that does not end with the last layer.
     """
     embed = Axis('embed', self.width)
     seed = seed_of(self.make_rng('dropout')) if train else None
@@ -188,7 +189,7 @@ class Model(nn.Module):
     logits = head('head', x[:, 0])
     if self.distilled and self.distilled_head:
       logits = (logits + head('distilled_head', x[:, 1])) / 2
-    return logits.astype(jnp.float32)                       # [B, A]
+    return {'classes': logits.astype(jnp.float32)}          # [B, A]
 
   def _tokens(self, image, embed, sub, seed):
     """Class tokens and patches with their places."""

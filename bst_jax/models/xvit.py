@@ -180,7 +180,7 @@ class Model(nn.Module):
 
   @nn.compact
   def __call__(self, batch: dict[str, jax.Array], *, sub: Submodel = FULL,
-               train: bool = False) -> jax.Array:
+               train: bool = False) -> dict[str, jax.Array]:
     """Logits of the classes.
 
     Args:
@@ -190,7 +190,7 @@ class Model(nn.Module):
       train: dropout, which needs an rng named 'dropout'.
 
     Returns:
-      float[B, A].
+      classes float[B, A].
     """
     check_name('clip', batch, 'key of the batch')
     embed = Axis('embed', self.width)
@@ -231,7 +231,7 @@ class Model(nn.Module):
     logits = FeedForward(
         embed, Axis('fused', self.fused), Axis('answers', self.num_answers),
         gelu, **part, **_INIT, name='head')(x, sub=sub, seed=seed)
-    return logits.astype(jnp.float32)                       # [B, A]
+    return {'classes': logits.astype(jnp.float32)}          # [B, A]
 
   def _tokens(self, clip, embed, sub, seed):
     """Class tokens and patches of frames, with their places."""

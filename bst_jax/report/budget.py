@@ -4,7 +4,7 @@ import dataclasses
 import re
 from typing import Any
 
-from bst_jax import elastic
+from bst_jax import elastic, scores
 
 # What a budget may bound, and what it means.
 KEYS = {
@@ -48,10 +48,10 @@ class Budget:
 
 def best(rows: Iterable[Mapping[str, Any]], budgets: Iterable[Budget],
          ) -> Mapping[str, Any]:
-  """The most accurate row that fits all budgets, the cheapest of equals.
+  """The best row that fits all budgets, the cheapest of equals.
 
   Args:
-    rows: submodels with their accuracies and all costs that are bounded.
+    rows: submodels with their scores and all costs that are bounded.
     budgets: limits, all of which must hold.
 
   Raises:
@@ -66,4 +66,4 @@ def best(rows: Iterable[Mapping[str, Any]], budgets: Iterable[Budget],
     raise ValueError(
         f'no submodel of {len(rows)} fits {" and ".join(map(str, budgets))}: '
         f'{least}. Raise the budget, or train a space with smaller ones.')
-  return max(fits, key=lambda row: (row['accuracy']['overall'], -row['macs']))
+  return max(fits, key=lambda row: (scores.main(row), -row['macs']))

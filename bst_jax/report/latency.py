@@ -55,7 +55,7 @@ def measure(exp: experiment.Experiment, params: Any, subs: Sequence[Submodel],
     batch, and the share of a plain matrix product's rate that it reaches.
   """
   params = random_params(exp) if params is None else params
-  inputs = experiment.example(exp.sizes, batch, batch)
+  inputs = exp.example(batch)
   rows = []
   for sub in tqdm.tqdm(subs, unit='submodel', disable=None):
     small = exp.model.at(sub)

@@ -27,10 +27,12 @@ def stablehlo(run: Callable[[Batch], jax.Array], batch: Batch) -> bytes:
 
   Args:
     run: batch -> float[B, A].
-    batch: arrays, or their shapes, of one question; every first axis becomes B.
+    batch: arrays, or their shapes, of one row; every first axis becomes B times
+      what it is.
   """
   size, = jax_export.symbolic_shape('b')
-  abstract = {name: jax.ShapeDtypeStruct((size, *x.shape[1:]), x.dtype)
+  abstract = {name: jax.ShapeDtypeStruct(
+      (x.shape[0] * size, *x.shape[1:]), x.dtype)
               for name, x in batch.items()}
   return bytes(jax_export.export(
       jax.jit(run), platforms=PLATFORMS)(abstract).serialize())

@@ -1,5 +1,6 @@
 """Answers of submodels, in files that evaluation servers take."""
 from collections.abc import Iterator, Sequence
+import functools
 import pathlib
 from typing import Any
 
@@ -27,10 +28,16 @@ def ids(data: Any, split: str) -> list[str]:
 def pick(exp: Experiment, data: Any, params: Any, subs: Sequence[Submodel],
          split: str, mesh: Any) -> list[np.ndarray]:
   """Answers int[len(subs), B] to each batch of a split that nobody scores."""
-  run = forward.make_runner(exp, mesh, lambda logits, *_: logits.argmax(-1))
+  run = forward.make_runner(exp, mesh, functools.partial(
+      picked, exp))
   return [np.stack(picks) for picks in run(params, subs, tqdm.tqdm(
       data.evaluation(split), f'{len(subs)} submodels', unit='batch',
       disable=None))]
+
+
+def picked(exp: Experiment, outputs: Any, *_: Any) -> jax.Array:
+  """int[B], the most probable entry of the main output of a task."""
+  return outputs[exp.task.outputs[0]].argmax(-1)
 
 
 def write(exp: Experiment, data: Any, ids: Sequence[str],

@@ -3,74 +3,74 @@ from collections.abc import Callable, Mapping, Sequence
 import pathlib
 from typing import Any
 
-from bst_jax import elastic
+from bst_jax import elastic, scores, tasks
 from bst_jax.elastic import Submodel
 from bst_jax.host import files
-from bst_jax.report import costs
-from bst_jax.run import experiment, forward
+from bst_jax.report import costs, predictions
+from bst_jax.run import forward
 from bst_jax.run.experiment import Experiment
 from bst_jax.scores import tokens as token_counts
 from bst_jax.store import workdir as workdirs
-import jax
 import numpy as np
 import tqdm
 
 
 def make_scorer(exp: Experiment, data: Any, mesh: Any,
                 picks: list[np.ndarray] | None = None) -> Callable:
-  """A function (params, subs, batches) -> [{'accuracy': …, 'loss': …}, …].
+  """A function (params, subs, batches) -> rows of results, one a submodel.
 
-  One dict a submodel. The submodels run as `forward.make_runner` says; where
+  A row has the numbers of the task's measure by its name, and `loss` and `rows`
+  that were scored. The submodels run as `forward.make_runner` says; where
   tokens are sampled, `token_counts.Tally` says how many. If `picks` is given,
   the answers of each batch are put there, int[len(subs), B].
   """
-  read = reader(exp, len(data.types))
+  measure = exp.task.measure
+  read = reader(exp)
   if picks is not None:
-    read = lambda *args, score=read: (*score(*args), args[0].argmax(-1))
+    read = lambda *args, score=read: score(*args) | {
+        'picked': predictions.picked(exp, *args)}
   run = forward.make_runner(exp, mesh, read)
 
-  def scores(total):
-    correct, count = total['correct'], total['count']
-    accuracy = {
-        name: 100 * float(c / n)
-        for name, c, n in zip((*data.types, 'overall'), correct, count) if n}
-    more = {'top5': 100 * float(total['top5'] / total['examples'])} if (
-        'top5' in total) else {}
-    return more | {
-        'accuracy': accuracy,
-        'loss': float(total['loss'] / total['examples']),
-        'questions': int(total['examples'])}
-
   def score(params, subs, batches):
-    totals, tallies = None, [token_counts.Tally(exp.model.at(s)) for s in subs]
+    gathers = [scores.Gather(measure) for _ in subs]
+    tallies = [token_counts.Tally(exp.model.at(sub)) for sub in subs]
+    totals = np.zeros((len(subs), 3))  # Losses, their weights, rows.
     for found in run(params, subs, batches):
-      sums = [metrics for metrics, *_ in found]
       if picks is not None:
-        picks.append(np.stack([picked for *_, picked in found]))
-      totals = sums if totals is None else jax.tree.map(np.add, totals, sums)
-      for tally, (_, tokens, mask, *_) in zip(tallies, found):
-        if tokens:
-          tally.add(tokens['count'], tokens['overflow'], mask)
-    return [scores(total) | tally.report()
-            for total, tally in zip(totals, tallies)]
+        picks.append(np.stack([one['picked'] for one in found]))
+      for total, gather, tally, one in zip(totals, gathers, tallies, found):
+        gather.add(one['measured'], one['mask'])
+        total += *one['loss'], one['mask'].sum()
+        if one['tokens']:
+          tally.add(one['tokens']['count'], one['tokens']['overflow'],
+                    one['mask'])
+    return [
+        {'measure': measure.name, measure.name: gather.finish(data),
+         'loss': loss / weight if weight else None, 'questions': int(count)}
+        | tally.report()
+        for gather, tally, (loss, weight, count) in zip(
+            gathers, tallies, totals)]
 
   return score
 
 
-def reader(exp: Experiment, num_types: int) -> Callable:
+def reader(exp: Experiment) -> Callable:
   """What evaluation reads of a submodel, compiled with it.
 
   Returns:
-    (logits, batch, tokens) -> metrics, tokens and which examples are real.
+    (outputs, batch, tokens) -> what the measure reads, sums of the loss and its
+    weights, tokens, and which rows are real.
   """
-  return lambda logits, batch, tokens: (
-      exp.task.metrics(logits, batch, num_types), tokens, batch['mask'])
+  return lambda outputs, batch, tokens: {
+      'measured': exp.task.measure.read(outputs, batch),
+      'loss': tasks.summed(exp.task, outputs, batch),
+      'tokens': tokens, 'mask': batch['mask']}
 
 
 def row(exp: Experiment, sub: Submodel) -> dict[str, Any]:
   """Text form, exact parameters and MACs of a submodel for one question."""
   shapes = exp.shapes_at(sub)
-  macs = costs.of(exp.model.at(sub), shapes, experiment.example(exp.sizes)).macs
+  macs = costs.of(exp.model.at(sub), shapes, exp.example()).macs
   return {'submodel': str(sub), 'params': elastic.size(shapes), 'macs': macs,
           'trained': sub in exp.space.submodels}
 
@@ -89,33 +89,28 @@ def evaluate(exp: Experiment, data: Any, params: Any,
   rows = [about | scores for about, scores in zip(
       rows, score(params, subs, batches))]
   return {'data': exp.config.data.name, 'split': split, 'rule': data.rule,
-          'floor': data.floor, 'unit': data.unit,
-          'prior': prior, 'types': list(data.types), 'rows': rows}
+          'floor': data.floor, 'unit': data.unit, 'prior': prior,
+          'title': exp.task.measure.title, 'rows': rows}
 
 
 def table(result: Mapping[str, Any]) -> str:
   """The result as aligned text, cheapest submodel first."""
-  types = [t for t in result['types'] if t in result['prior']]
   first = result['rows'][0]
-  top5 = ['top-5'] if 'top5' in first else []
+  names = list(scores.numbers(first))
   mean = ['MACs of tokens'] if 'mean_macs' in first else []
-  head = ['submodel', 'params', 'MACs', *mean, 'overall', *top5, *types]
-  numbers = lambda scores: [f'{scores[t]:.1f}' for t in types]
+  head = ['submodel', 'params', 'MACs', *mean, *names]
+  numbers = lambda found: [
+      f'{found[name]:.1f}' if name in found else '' for name in names]
   lines = [head]
   for r in result['rows']:
     name = r['submodel'] + ('' if r['trained'] else ' *')
     lines.append([name, f'{r["params"]:,}', f'{r["macs"]:,}',
                   *(f'{r["mean_macs"]:,.0f}' for _ in mean),
-                  f'{r["accuracy"]["overall"]:.1f}',
-                  *(f'{r["top5"]:.1f}' for _ in top5),
-                  *numbers(r['accuracy'])])
-  prior = result['prior']
+                  *numbers(scores.numbers(r))])
   lines.append([result['floor'], '', '', *('' for _ in mean),
-                f'{prior["overall"]:.1f}', *('' for _ in top5),
-                *numbers(prior)])
+                *numbers(result['prior'])])
   title = (f'{result["data"]}, split {result["split"]}, '
-           f'{result["rows"][0]["questions"]} {result["unit"]}, accuracy in '
-           'percent')
+           f'{first["questions"]} {result["unit"]}, {result["title"]}')
   if result.get('rule', '').startswith('gqa'):
     title += (', answers compared in normal form'
               if result['rule'] == 'gqa_fixed' else ', official scoring')
@@ -141,7 +136,8 @@ def picture(result: Mapping[str, Any], path: pathlib.Path) -> None:
 
   figure = Figure(figsize=(10, 4.4), layout='constrained')
   rows = result['rows']
-  overall = [r['accuracy']['overall'] for r in rows]
+  main = [scores.main(r) for r in rows]
+  floor = result['prior'].get(next(iter(scores.numbers(rows[0]))))
   for axes, key, label in zip(
       figure.subplots(1, 2, sharey=True), ('macs', 'params'),
       (f'multiply-accumulates per {result["unit"][:-1]}', 'parameters')):
@@ -150,19 +146,21 @@ def picture(result: Mapping[str, Any], path: pathlib.Path) -> None:
     for i, width in enumerate(widths):
       mine = [r for r in rows if r['submodel'].startswith(f'{width}x')]
       x = [r[key] for r in mine]
-      y = [r['accuracy']['overall'] for r in mine]
+      y = [scores.main(r) for r in mine]
       axes.plot(x, y, 'o-', color=f'C{i}', label=f'width {width}')
       for r, a, b in zip(mine, x, y):
         axes.annotate(r['submodel'].split('x')[1], (a, b), (4, -11),
                       textcoords='offset points', fontsize=7, color=f'C{i}')
-    axes.axhline(result['prior']['overall'], color='grey', ls='--', lw=1)
-    axes.annotate(result['floor'], (0.02, result['prior']['overall']), (0, 3),
-                  xycoords=('axes fraction', 'data'), fontsize=7,
-                  textcoords='offset points', color='grey')
+    if floor is not None:
+      axes.axhline(floor, color='grey', ls='--', lw=1)
+      axes.annotate(result['floor'], (0.02, floor), (0, 3),
+                    xycoords=('axes fraction', 'data'), fontsize=7,
+                    textcoords='offset points', color='grey')
     axes.set(xscale='log', xlabel=label)
     axes.grid(alpha=0.3)
-    axes.set_ylim(min(*overall, result['prior']['overall']) - 5, 101)
-  figure.axes[0].set_ylabel('accuracy, %')
+    axes.set_ylim(min(*main, *([] if floor is None else [floor])) - 5, 101)
+  figure.axes[0].set_ylabel(
+      f'{next(iter(scores.numbers(rows[0])))} {result["title"]}')
   figure.axes[1].legend(fontsize=8, loc='lower right')
   figure.suptitle(f'Submodels of one training: {result["data"]}, split '
                   f'{result["split"]} (numbers: depth)', fontsize=10)

@@ -2,6 +2,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from bst_jax import scores
 from bst_jax.report import scoring
 from bst_jax.run.training import Job, Reports
 import jax
@@ -16,10 +17,10 @@ def watch(job: Job) -> Callable[[Any], dict[str, float]]:
   ends = [*dict.fromkeys((submodels[0], submodels[-1]))]
 
   def measure(params):
-    scores = score(params, ends, job.data.evaluation(split))
+    rows = score(params, ends, job.data.evaluation(split))
     return {f'eval/{split}/{sub.path}/{name}': value
-            for sub, found in zip(ends, scores)
-            for name, value in found['accuracy'].items()}
+            for sub, found in zip(ends, rows)
+            for name, value in scores.numbers(found).items()}
 
   return measure
 

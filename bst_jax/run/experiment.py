@@ -60,6 +60,10 @@ class Experiment:
     """Where every submodel's parameters lie in those of the full model."""
     return elastic.Slices(self.axes, self.model.stacks)
 
+  def example(self, rows: int = 1) -> dict[str, jax.Array]:
+    """A batch of zeros and ones, of so many rows with pictures of their own."""
+    return example(self.sizes, rows, rows * self.task.pictures)
+
   def extract(self, params: Any, sub: Submodel) -> Any:
     """Parameters of the ordinary smaller model that `sub` is."""
     return self.slices.cut(params, sub)
@@ -95,9 +99,10 @@ def build(config: ml_collections.ConfigDict,
           sizes: Mapping[str, int]) -> Experiment:
   """The parts of an experiment on data of the given sizes."""
   space = space_of(config)
+  task = tasks.create(config.task)
   model = models.create(
       config.model, config.get('compute'), strategy=space.strategy,
-      strategy_seed=space.seed, **sizes)
+      strategy_seed=space.seed, outputs=task.outputs, **sizes)
   for sub in space:  # An impossible ratio fails here.
     model.at(sub)
   wanted = getattr(model, 'feature_size', None)
@@ -109,10 +114,24 @@ def build(config: ml_collections.ConfigDict,
   sizes = dict(sizes) | {
       key: getattr(model, key) for key in ('feature_size',)
       if hasattr(model, key)}
-  boxed = jax.eval_shape(
-      model.init, jax.random.key(0), example(sizes))['params']
-  return Experiment(config, sizes, model, tasks.create(config.task), space,
-                    boxed)
+  outputs, variables = jax.eval_shape(
+      model.init_with_output, jax.random.key(0),
+      example(sizes, pictures=task.pictures))
+  _check_outputs(config, task, outputs)
+  return Experiment(config, sizes, model, task, space, variables['params'])
+
+
+def _check_outputs(config, task, outputs):
+  """Raises where a model does not return what its task reads."""
+  there = list(outputs) if isinstance(outputs, Mapping) else []
+  for name in task.outputs:
+    if name not in there:
+      returns = ', '.join(map(repr, there)) or f'{type(outputs).__name__}'
+      raise ValueError(
+          f'task {config.task.name} reads the output {name!r}, but model '
+          f'{config.model.name} returns {returns}. A model returns a dict of '
+          'named outputs; choose a task that reads one of them, or another '
+          'model.')
 
 
 def chosen(config: ml_collections.ConfigDict,

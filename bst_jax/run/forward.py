@@ -28,8 +28,7 @@ def make_runner(exp: Experiment, mesh: Any, read: Callable) -> Runner:
   Args:
     exp: the experiment.
     mesh: splits the batches.
-    read: (logits float[B, A], batch, tokens) -> arrays, compiled with the
-      model; tokens as of `token_counts.read`.
+    read: (outputs, batch, tokens) -> arrays, compiled with the model; tokens as of `token_counts.read`.
   """
   program = functools.cache(lambda sub: make_program(exp, sub, mesh, read))
   share = make_share(exp)
@@ -56,9 +55,9 @@ def make_program(exp: Experiment, sub: Submodel, mesh: Any,
   def call(params, batch):
     # Cut within the program: copies of many submodels never lie side by side.
     params = exp.extract(params, sub)
-    logits, sown = small.apply({'params': params}, batch,
-                               mutable=['intermediates'])
-    return read(logits, batch, token_counts.read(sown))
+    outputs, sown = small.apply({'params': params}, batch,
+                                mutable=['intermediates'])
+    return read(outputs, batch, token_counts.read(sown))
 
   # Whole on every host: it can read no other's part.
   return jax.jit(call, out_shardings=NamedSharding(mesh, PartitionSpec()))

@@ -23,7 +23,7 @@ class Bucketed:
   """A `models.vit.Model` that samples tokens, run in buckets.
 
     run = Bucketed(model, params, batch=32)
-    logits = run({'image': images})          # Any number of images.
+    outputs = run({'image': images})         # Any number of images.
   """
 
   def __init__(self, model: Any, params: Any, batch: int,
@@ -66,8 +66,8 @@ class Bucketed:
   def _run(model, part, params, tokens):
     return model.apply({'params': params}, tokens, part=part)
 
-  def __call__(self, batch: Mapping[str, Any]) -> jax.Array:
-    """Logits float[n, A] of images uint8[n, H, W, 3], n of any size."""
+  def __call__(self, batch: Mapping[str, Any]) -> dict[str, jax.Array]:
+    """Outputs of n rows, of images uint8[n, H, W, 3], n of any size."""
     images, size = batch['image'], self._batch
     total = len(images)
     spare = -total % size
@@ -92,8 +92,8 @@ class Bucketed:
       groups = [self._shrunk(group, int(count.max()))
                 for group, count in zip(groups, counts)]
       self.widths[i] = [group.x.shape[1] for group in groups]
-    logits = jnp.concatenate(groups)
-    return logits[np.argsort(place)][:total]
+    back = np.argsort(place)[:total]
+    return jax.tree.map(lambda *x: jnp.concatenate(x)[back], *groups)
 
   def _shrunk(self, tokens: Tokens, most: int) -> Tokens:
     """Tokens cut to a width that holds `most`, which stand in front."""

@@ -45,7 +45,7 @@ def runs(ats: Ats) -> bool:
 
 
 def make(model: Any, buffers: Sequence[int]) -> Callable:
-  """A function (params, batch) -> (logits float[B, A], fits bool[]).
+  """A function (params, batch) -> (outputs, fits bool[]).
 
   Args:
     model: a `models.vit.Model` that samples with capacities, which bound the
@@ -78,10 +78,10 @@ def make(model: Any, buffers: Sequence[int]) -> Callable:
       x, rows = layer(x, rows, stages.get(i), sizes.get(i))
       fits &= rows.fits
     lead = x[rows.at[:, :model.lead]]                       # [B, lead, d]
-    logits = model.apply({'params': params}, Tokens(lead),
-                         part=range(depth, depth))
+    outputs = model.apply({'params': params}, Tokens(lead),
+                          part=range(depth, depth))
     return jax.lax.cond(
-        fits, lambda: logits,
+        fits, lambda: outputs,
         lambda: model.apply({'params': params}, batch)), fits
 
   return jax.jit(run)

@@ -16,6 +16,7 @@ from bst_jax.models import vit
 from bst_jax.report import scoring
 from bst_jax.run.experiment import Experiment
 from bst_jax.sampling import bucketed, ragged
+from bst_jax.scores import Gather
 from bst_jax.scores import tokens as token_counts
 from bst_jax.store import workdir as workdirs
 import jax
@@ -63,7 +64,8 @@ def make(model: vit.Model, params: Any, batch: int, means: Sequence[float],
   if not ats.policy_eps:
     sort = bucketed.Bucketed(mask, params, batch)
     found['sorted'] = lambda images: np.concatenate([
-        sort({'image': part}) for part in _parts(images, _TOGETHER * batch)])
+        sort({'image': part})['classes']
+        for part in _parts(images, _TOGETHER * batch)])
   if ragged.runs(ats):
     found['ragged'] = _Ragged(model, params, batch, ragged.lengths(
         means, batch, model.lead, margin))
@@ -76,7 +78,7 @@ def _parts(images, size):
 
 def _plain(model, params, batch):
   call = jax.jit(lambda params, image: model.apply(
-      {'params': params}, {'image': image}))
+      {'params': params}, {'image': image})['classes'])
   # Batch by batch: a long queue of them would hold all pictures.
   return lambda images: np.concatenate([
       np.asarray(call(params, part)) for part in _parts(images, batch)])
@@ -95,7 +97,7 @@ class _Ragged:
     made = [jax.device_get(self._call(self._params, {'image': part}))
             for part in _parts(images, self._batch)]
     self.fits = [bool(fit) for _, fit in made]
-    return np.concatenate([logits for logits, _ in made])
+    return np.concatenate([outputs['classes'] for outputs, _ in made])
 
 
 def rates(ways: Mapping[str, Callable], images: np.ndarray,
@@ -155,7 +157,7 @@ def compare(exp: Experiment, data: Any, params: Any, sub: Submodel, split: str,
   for batch in data.calibration(split, limit=count):
     size = len(batch['mask']) // jax.local_device_count()
     images.append(batch['image'][batch['mask']])
-    labels.append(batch[exp.task.key][batch['mask']])
+    labels.append(batch['label'][batch['mask']])
   images, labels = np.concatenate(images), np.concatenate(labels)
   size = max(1, min(size, len(images)))
   whole = len(images) // size * size
@@ -167,9 +169,11 @@ def compare(exp: Experiment, data: Any, params: Any, sub: Submodel, split: str,
   ways = make(model, params, size, means)
   scores = {}
   for name, run in ways.items():
-    told = exp.task.metrics(
-        run(images), {exp.task.key: labels, 'mask': np.ones(whole)}, 0)
-    scores[name] = 100 * float(told['correct'][-1] / told['count'][-1])
+    gather, labelled = Gather(exp.task.measure), {
+        'label': labels, 'mask': np.ones(whole, bool)}
+    gather.add(exp.task.measure.read({'classes': run(images)}, labelled),
+               labelled['mask'])
+    scores[name] = next(iter(gather.finish(data).values()))
   speeds = rates(ways, images, _ROUNDS)
   paid = macs(model, row['mean_macs'])
   return {'split': split, 'submodel': str(sub), 'images': whole, 'batch': size,

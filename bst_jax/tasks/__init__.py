@@ -1,113 +1,137 @@
-"""Tasks: how logits become a loss, a soft target and a score. One row each."""
-from collections.abc import Callable, Mapping
+"""Tasks: what a model's outputs mean, one file each, found by name.
+
+A model returns a dict of named outputs, and only its task looks inside: how
+labels and teachers become a loss, what is measured, what people are told.
+"""
+from collections.abc import Callable, Mapping, Sequence
+import importlib
+import inspect
+import pkgutil
 from typing import Any, NamedTuple
 
 from bst_jax.elastic import check_name
+from bst_jax.scores import Measure
 from bst_jax.tasks import losses
 import jax
-import jax.numpy as jnp
+import numpy as np
+
+Arrays = Mapping[str, jax.Array]
+
+
+class Rows(NamedTuple):
+  """One term of a loss before it is one number.
+
+  Attributes:
+    loss: float[n], of each row.
+    weight: float[n], 0 where a row is padding.
+    classes: summed in each row, by which some reductions divide.
+  """
+
+  loss: jax.Array
+  weight: jax.Array
+  classes: int = 1
 
 
 class Task(NamedTuple):
-  """Attributes:
-    pointwise: (logits, target) -> float[B], summed over classes.
-    soften: a teacher's logits -> the soft target of its students.
-    hard: soft scores of the annotators -> the target from labels.
-    reduction: name in `losses.REDUCTIONS`.
-    key: of the labels in a batch. Without a `score` of every answer there,
-      they are classes int[B], of which one is right.
+  """What a model's outputs mean.
+
+  Attributes:
+    form: name of the form of data that has its labels, see `data.forms`.
+    outputs: names of the outputs that it reads, the main one first.
+    loss: (outputs, batch, key) -> {term: `Rows`}, from the batch's labels.
+    terms: {term: (scale, name in `losses.REDUCTIONS`)}.
+    soften: outputs -> what a teacher hands on to its students.
+    student: (outputs, soft, batch) -> {term: `Rows`}; None where a task has
+      nothing that a teacher could hand on.
+    measure: what evaluation tells, see `scores`.
+    tell: (outputs, answers) -> for each row [(text, probability), …], the most
+      probable first.
+    card: what the main output is, for people who run an exported file.
+    pictures: of a row of a batch.
   """
 
-  pointwise: Callable[[jax.Array, jax.Array], jax.Array]
-  soften: Callable[[jax.Array], jax.Array]
-  hard: Callable[[jax.Array], jax.Array]
-  reduction: str = 'sum'
-  key: str = 'target'
+  form: str
+  outputs: tuple[str, ...]
+  loss: Callable[[Arrays, Arrays, jax.Array | None], dict[str, Rows]]
+  terms: Mapping[str, tuple[float, str]]
+  soften: Callable[[Arrays], Any]
+  student: Callable[[Arrays, Any, Arrays], dict[str, Rows]] | None
+  measure: Measure
+  tell: Callable[[Arrays, Any], list[list[tuple[str, float]]]]
+  card: str
+  pictures: int = 1
 
-  def labels(self, batch: Mapping[str, jax.Array]) -> jax.Array:
-    """The target that a batch's labels are."""
-    return self.hard(batch[self.key])
-
-  def loss(self, logits: jax.Array, target: jax.Array,
-           mask: jax.Array) -> jax.Array:
-    """One number from float[B, A] logits and targets of the true examples."""
-    return losses.reduce(self.pointwise(logits, target), mask,
-                         logits.shape[-1], self.reduction)
-
-  def metrics(self, logits: jax.Array, batch: Mapping[str, jax.Array],
-              num_types: int) -> dict[str, jax.Array]:
-    """Sums and counts: loss and accuracy, overall and by question type.
-
-    Args:
-      logits: float[B, A]; float[B V, A] where an example has V rows, as the
-        views of a video, whose softmax is averaged.
-      batch: labels and `mask` bool[B]; `score` float[B, A], the accuracy that
-        each answer would earn, where several may be right; `type` int32[B]
-        where there are types.
-      num_types: static number of question types.
-
-    Returns:
-      `correct` and `count` float[num_types + 1], the last being overall, and
-      `loss` and `examples` float[]; `top5` float[] where one class of more than
-      five is right.
-    """
-    mask = batch['mask'].astype(jnp.float32)
-    logits = _averaged(logits, len(mask))
-    more, pick = {}, logits.argmax(-1)
-    if 'score' in batch:
-      earned = jnp.take_along_axis(batch['score'], pick[:, None], 1)[:, 0]
-    else:
-      right = batch[self.key]
-      earned = (pick == right).astype(jnp.float32)
-      if logits.shape[-1] > 5:
-        best = jax.lax.top_k(logits, 5)[1] == right[:, None]
-        more = {'top5': best.any(-1) @ mask}
-    earned *= mask
-    types = batch['type'] if num_types else jnp.zeros_like(pick)
-    kind = jax.nn.one_hot(types, num_types) * mask[:, None]
-    by_type = lambda x: jnp.append(x @ kind, x @ mask)
-    loss = self.pointwise(logits, self.labels(batch)) * mask
-    return more | {'correct': by_type(earned), 'count': by_type(jnp.ones_like(mask)),
-                   'loss': loss.sum(), 'examples': mask.sum()}
+  @property
+  def mean(self) -> bool:
+    """Whether losses are means over rows, and so are averaged over parts."""
+    return any(how != 'sum' for _, how in self.terms.values())
 
 
-def _averaged(logits, examples):
-  """float[B, A] of float[B V, A]: logits of the mean of V distributions."""
-  rows = logits.shape[0]
-  if rows == examples:
-    return logits
-  if rows % examples:
-    raise ValueError(
-        f'{rows} rows of logits were to be scored as the views of {examples} '
-        'examples, but they do not divide evenly. The rows of an example stand '
-        'together in a batch, as many for each.')
-  each = jax.nn.log_softmax(logits.astype(jnp.float32))
-  each = each.reshape(examples, rows // examples, -1)        # [B, V, A]
-  return jax.nn.logsumexp(each, axis=1) - jnp.log(rows // examples)
-
-
-def _most_agreed(target):
-  return jax.nn.one_hot(target.argmax(-1), target.shape[-1])
-
-
-TASKS = {
-    # Independent yes or no for every answer, as annotators disagree.
-    'vqa': Task(losses.binary_cross_entropy, jax.nn.sigmoid, lambda t: t),
-    # One answer of many.
-    'gqa': Task(losses.kl_divergence, jax.nn.softmax, _most_agreed),
-    # The class of a picture; mixed pictures have a distribution of classes.
-    'classify': Task(losses.cross_entropy, jax.nn.softmax, lambda t: t,
-                     'mean_batch', 'label'),
+# Short names of tasks with the settings that a benchmark is known by.
+NAMED = {
+    'vqa': dict(name='answers', loss='yes_or_no'),
+    'gqa': dict(name='answers', loss='one_of_many'),
+    'classify': dict(name='classes'),
 }
 
 
 def create(config: Mapping[str, Any]) -> Task:
-  """The task of `{'name': …, 'reduction': …}`."""
+  """The task of `{'name': …, …}`; further keys are options of its file.
+
+  Raises:
+    ValueError: no such task, option or reduction.
+  """
   options = dict(config)
-  name = options.pop('name')
-  check_name(name, TASKS, 'task')
+  asked = options.pop('name')
+  files = [m.name for m in pkgutil.iter_modules(__path__) if m.name != 'losses']
+  check_name(asked, [*files, *NAMED], 'task')
+  options = NAMED.get(asked, {'name': asked}) | options
+  make = importlib.import_module(f'{__name__}.{options.pop("name")}').make
+  known = inspect.signature(make).parameters
   for option in options:
-    check_name(option, ('reduction',), f'option of task {name}')
+    check_name(option, known, f'option of task {asked}')
   if 'reduction' in options:
     check_name(options['reduction'], losses.REDUCTIONS, 'reduction')
-  return TASKS[name]._replace(**options)
+  return make(**options)
+
+
+def hard(task: Task, outputs: Arrays, batch: Arrays,
+         key: jax.Array | None = None) -> jax.Array:
+  """float[], the loss of outputs from the labels of a batch.
+
+  Args:
+    task: says how.
+    outputs: of the model.
+    batch: labels, and `mask` bool[B], false for padding.
+    key: of what a loss draws, if it draws.
+  """
+  return _total(task, task.loss(outputs, batch, key))
+
+
+def taught(task: Task, outputs: Arrays, soft: Any, batch: Arrays) -> jax.Array:
+  """float[], the loss of a student's outputs from what `soften` gave."""
+  return _total(task, task.student(outputs, soft, batch))
+
+
+def _total(task, terms):
+  total = 0.0
+  for name, rows in terms.items():
+    scale, how = task.terms[name]
+    total += scale * losses.reduce(*rows, how)
+  return total
+
+
+def summed(task: Task, outputs: Arrays, batch: Arrays,
+           ) -> tuple[jax.Array, jax.Array]:
+  """float[] sums of losses and of weights, which evaluation divides."""
+  terms = task.loss(outputs, batch, None)
+  scaled = [(task.terms[name][0] * rows.loss * rows.weight).sum()
+            for name, rows in terms.items()]
+  return sum(scaled), next(iter(terms.values())).weight.sum()
+
+
+def ranked(probabilities: Any, names: Sequence[str],
+           ) -> list[list[tuple[str, float]]]:
+  """(name, probability) of each row of float[B, A], the most probable first."""
+  return [[(names[i], float(row[i])) for i in row.argsort()[::-1]]
+          for row in np.asarray(probabilities)]

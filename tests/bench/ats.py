@@ -74,7 +74,7 @@ def peer(batch, threads):
 
 def exported(model, params, batch, threads):
   """The model in ONNX Runtime: a function of pictures."""
-  run = lambda inputs: model.apply({'params': params}, inputs)
+  run = lambda inputs: model.apply({'params': params}, inputs)['classes']
   session = portable.Session(portable.onnx(
       run, {'image': np.zeros((1, 224, 224, 3), np.uint8)}), threads)
   return lambda images: [session({'image': part}) for part in np.split(

@@ -48,7 +48,7 @@ def test_files_are_checked_and_described(exp, tmp_path, capsys):
              'boxes': rng.random((count, 6, 4), np.float32)}
     batch['tokens'][:, 3:] = 0
     batch['regions'][:, 4:] = 0
-    want = small.apply({'params': weights}, batch)
+    want = small.apply({'params': weights}, batch)['answers']
     got = session(batch)
     assert np.abs(got - want).max() < 1e-4 * np.abs(want).max()
   assert 'model.int8.onnx' in profile.exported(pathlib.Path(out), 2, 2)
@@ -72,7 +72,7 @@ def test_sampled_tokens_are_exported():
   params = elastic.unbox(jax.jit(model.init)(
       jax.random.key(0), {'image': images[:1]})['params'])
   params = jax.tree.map(lambda p: 3 * p, params)  # Attention that differs.
-  run = lambda batch: model.apply({'params': params}, batch)
+  run = lambda batch: model.apply({'params': params}, batch)['classes']
   session = portable.Session(portable.onnx(run, {'image': images[:1]}))
   for count in (1, 5):
     want = np.asarray(run({'image': images[:count]}))

@@ -52,8 +52,9 @@ def test_logits_and_round_trips(tmp_path):
   params = core.read(hf_cvt.TABLE, foreign, shapes, hf_cvt.IGNORED)
   with jax.default_matmul_precision('highest'):
     run = jax.jit(model.apply)
-    got = np.asarray(run({'params': params}, {'image': image}))
-    other = Model(**SIZES).apply({'params': params}, {'image': image})
+    got = np.asarray(run({'params': params}, {'image': image})['classes'])
+    other = Model(**SIZES).apply(
+        {'params': params}, {'image': image})['classes']
   with torch.no_grad():
     want = theirs(torch.from_numpy(image.transpose(0, 3, 1, 2))).logits.numpy()
   assert np.abs(got - want).max() <= 1e-5 * np.abs(want).max()

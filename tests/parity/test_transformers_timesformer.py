@@ -55,6 +55,7 @@ def test_logits(theirs, clip, ats):
   with jax.default_matmul_precision('highest'):
     got, kept = model.apply({'params': params}, {'clip': clip},
                             mutable=['intermediates'])
+    got = got['classes']
   with torch.no_grad():
     want = theirs(torch.from_numpy(
         clip.transpose(0, 1, 4, 2, 3))).logits.numpy()

@@ -1,0 +1,43 @@
+"""Heads: from one vector a picture and text to what a task reads."""
+from collections.abc import Callable
+from typing import Any
+
+from bst_jax.elastic import Axis, check_name, FULL, Submodel
+from bst_jax.layers.linear import Dense
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+# Outputs that a model of texts and pictures may have.
+OUTPUTS = ('answers', 'pair', 'match')
+
+
+class PairHead(nn.Module):
+  """Logits of false and true, of a statement about two pictures."""
+
+  inp: Axis
+  hidden: Axis
+  activation: Callable = nn.relu
+  dtype: Any = jnp.float32
+  kernel_init: Callable | None = None
+  bias_init: Callable | None = None
+
+  @nn.compact
+  def __call__(self, x: jax.Array, *, sub: Submodel = FULL) -> jax.Array:
+    """Maps float[2B, d], the left and the right picture, to float[B, 2]."""
+    part = dict(kernel_init=self.kernel_init, bias_init=self.bias_init,
+                dtype=self.dtype)
+    x = x.reshape(-1, 2, x.shape[-1])                       # [B, 2, d]
+    x = Dense((Axis('side', 2), self.inp), (self.hidden,), **part,
+              name='fc1')(x, sub=sub)
+    return Dense((self.hidden,), (Axis('answers', 2),), **part, name='fc2')(
+        self.activation(x), sub=sub)
+
+
+def check_outputs(outputs: tuple[str, ...], num_answers: int) -> None:
+  """Raises where a model cannot have these outputs."""
+  for name in outputs:
+    check_name(name, OUTPUTS, 'output of a model of texts and pictures')
+  if 'answers' in outputs and not num_answers:
+    raise ValueError("the output 'answers' needs num_answers, the number of "
+                     'classes; data of questions give it.')
