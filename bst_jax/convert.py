@@ -133,7 +133,7 @@ def _start(config, exp):
     return checkpoint.load_params(config.init_from, exp.shapes)
   # Compiled, so that nothing of the forward pass is computed.
   init = jax.jit(lambda rng: exp.model.init(
-      rng, experiment.example(exp.sizes))['params'])
+      rng, exp.example())['params'])
   return elastic.unbox(init(jax.random.key(config.seed)))
 
 

@@ -191,7 +191,7 @@ def _first_state(job: Job, resumes: bool) -> TrainState:
     params = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), exp.shapes)
   else:
     init = lambda rng: elastic.unbox(exp.model.init(
-        rng, experiment.example(exp.sizes))['params'])
+        rng, exp.example())['params'])
     params = jax.jit(init, out_shardings=where.params)(rng)
   # Copies: what is trained is donated, a teacher with the same values is not.
   init_state = lambda rng, params: jax.tree.map(
