@@ -90,6 +90,7 @@ def evaluate(exp: Experiment, data: Any, params: Any,
       rows, score(params, subs, batches))]
   return {'data': exp.config.data.name, 'split': split, 'rule': data.rule,
           'floor': data.floor, 'unit': data.unit, 'prior': prior,
+          'types': list(data.types),
           'title': exp.task.measure.title, 'rows': rows}
 
 
