@@ -143,7 +143,7 @@ class SingleStream(nn.Module):
           inner, embed, self.dtype, init, name=name)(x, sub=sub)
       text, image = adapt('text_adapter', text), adapt('image_adapter', image)
 
-    rows = max(len(text), len(image))
+    rows = max(text.shape[0], image.shape[0])
     join = lambda *parts: jnp.concatenate(
         [per_row(part, rows) for part in parts], 1)
     x = join(text, image)                                   # [B, M + N, d]

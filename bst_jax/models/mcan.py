@@ -153,7 +153,7 @@ class Model(nn.Module):
     encoder = functools.partial(
         EncoderLayer, norm=Norm, hidden_dropout=self.dropout)
     y = stack('encoder', encoder)(y, y_mask, **run)
-    rows = max(len(x), len(y))
+    rows = max(x.shape[0], y.shape[0])
     x, x_mask, y, y_mask = (per_row(z, rows) for z in (x, x_mask, y, y_mask))
     x = stack('decoder', DecoderLayer)(x, y, x_mask, y_mask, **run)
 
