@@ -1,11 +1,9 @@
 """Turns foreign checkpoints into workdirs, and workdirs into foreign files."""
-import importlib
 import pathlib
-import pkgutil
 import shutil
 
 from absl import flags, logging
-from bst_jax import elastic, interop
+from bst_jax import elastic
 from bst_jax.host import cli, config_flag
 from bst_jax.interop import core, files
 from bst_jax.run import experiment
@@ -17,7 +15,8 @@ import numpy as np
 _CONFIG = config_flag.define()
 _WORKDIR = cli.define_workdir()
 _TABLE = flags.DEFINE_string(
-    'table', None, 'Checkpoint family: a file of bst_jax/interop.', allow_override=True)
+    'table', None, 'Checkpoint family: a file of bst_jax/interop, or '
+    'my_package.my_table.', allow_override=True)
 _CHECKPOINT = flags.DEFINE_string(
     'checkpoint', None, 'Foreign file to read: .safetensors, .pkl, .pth, ….', allow_override=True)
 _VOCAB = flags.DEFINE_string(
@@ -45,10 +44,12 @@ python -m bst_jax.convert --config configs/mcan_vqa.py --table glove --checkpoin
 
 
 def table(name: str):
-  """The module of a checkpoint family: its TABLE and IGNORED."""
-  known = {m.name for m in pkgutil.iter_modules(interop.__path__)}
-  elastic.check_name(name, known - {'core', 'files'}, 'checkpoint table')
-  return importlib.import_module(f'{interop.__name__}.{name}')
+  """The module of a checkpoint family: its TABLE, and maybe IGNORED, ….
+
+  A dotted name is a module of the user's own.
+  """
+  return elastic.by_name(name, 'bst_jax.interop', 'checkpoint table', 'TABLE',
+                         leave=('core', 'files'))
 
 
 def read(config, family: str, path: str | pathlib.Path,
@@ -59,19 +60,21 @@ def read(config, family: str, path: str | pathlib.Path,
     raise ValueError(f'{workdir} is not empty, and nothing is overwritten; '
                      'choose a new --workdir.')
   rows = table(family)
+  partial = getattr(rows, 'PARTIAL', False)
+  renames = getattr(rows, 'RENAMES', ())
   by_words = hasattr(rows, 'load')
   words, sizes, data = (_words(config, vocab) if by_words else
-                        (None, _sizes(config, rows.PARTIAL), None))
+                        (None, _sizes(config, partial), None))
   if vocab and not by_words:
     _check_vocab(vocab, sizes)
   exp = experiment.build(config, sizes)
   tensors = (rows.load(path, words, exp.shapes) if by_words else
              files.load(path))
   if hasattr(rows, 'ADAPT'):
-    tensors = rows.ADAPT(core.rename(tensors, rows.RENAMES), exp.shapes)
-  target = _start(config, exp) if rows.PARTIAL else exp.shapes
-  params = core.read(rows.TABLE, tensors, target, rows.IGNORED, rows.RENAMES,
-                     rows.PARTIAL)
+    tensors = rows.ADAPT(core.rename(tensors, renames), exp.shapes)
+  target = _start(config, exp) if partial else exp.shapes
+  params = core.read(rows.TABLE, tensors, target,
+                     getattr(rows, 'IGNORED', ()), renames, partial)
   rest = core.unsourced(rows.TABLE, exp.shapes)
   if rest:
     logging.info(

@@ -12,7 +12,7 @@ import shutil
 from absl import logging
 from bst_jax.data import manual
 from bst_jax.data.builders import found
-from bst_jax.elastic import check_name
+from bst_jax.elastic import by_name, check_name
 from bst_jax.host import files
 import numpy as np
 import tensorflow_datasets as tfds
@@ -23,7 +23,8 @@ try:
 except ImportError:  # Not a POSIX system: two processes are not kept apart.
   fcntl = None
 
-# Data set -> module and class of its builder.
+# Data set -> module and class of its builder. A name with a dot in it is a
+# module of a user's own, whose `Builder` is used.
 BUILDERS = {
     'digit_scenes': ('bst_jax.data.builders.digit_scenes.builder',
                      'DigitScenes'),
@@ -73,10 +74,8 @@ def prepare(name: str, home: str = '', manual_dir: str = '',
     max_missing: share of a split's videos whose files may be missing.
     check: raises what is wrong with the data set before it is made.
   """
-  if name in BUILDERS and _class(name).builder_configs:
-    name = f'{name}/{next(iter(_class(name).builder_configs))}'
-  check_name(name, names(), 'data set')
-  base, _, config = name.partition('/')
+  base, config = _whole_name(name)
+  name = f'{base}/{config}' if config else base
   home, cls = data_dir(home), _class(base)
   if getattr(cls, 'BY_FOLDER', False):  # One data set a folder.
     config = manual.config_of(cls.builder_configs[config], manual_dir)
@@ -295,8 +294,24 @@ def progress(records: Records | Joined) -> Iterator[dict]:
                    delay=2, disable=None)
 
 
+def _whole_name(name: str) -> tuple[str, str]:
+  """Data set and config of a name; raises ValueError where there is none."""
+  base, _, config = name.partition('/')
+  configs = (_class(base).builder_configs if '.' in base or base in BUILDERS
+             else {})
+  if configs and not config:
+    config = next(iter(configs))
+  if '.' not in base:
+    check_name(f'{base}/{config}' if config else base, names(), 'data set')
+  elif config:
+    check_name(config, configs, f'config of data set {base}')
+  return base, config
+
+
 def _class(name: str):
   """The builder class of a data set."""
+  if '.' in name:
+    return by_name(name, 'bst_jax.data.builders', 'data set', 'Builder').Builder
   if name in OF_TFDS:
     return tfds.builder_cls(name)
   module, cls = BUILDERS[name]

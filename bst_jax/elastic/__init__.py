@@ -10,7 +10,6 @@ from bst_jax.elastic.axes import (
   AXES,
   Axis,
   base,
-  check_name,
   ELASTIC,
   flatten,
   names,
@@ -23,6 +22,7 @@ from bst_jax.elastic.axes import (
 from bst_jax.elastic.choice import Choice
 from bst_jax.elastic.cut import Slices
 from bst_jax.elastic.groups import groups
+from bst_jax.elastic.lookup import by_name, check_name, own_names
 from bst_jax.elastic.submodels import (
   FULL,
   Order,
@@ -32,6 +32,6 @@ from bst_jax.elastic.submodels import (
 )
 
 __all__ = [
-    'AXES', 'Axis', 'base', 'check_name', 'Choice', 'ELASTIC', 'flatten',
-    'FULL', 'groups', 'names', 'Order', 'Size', 'size', 'size_at', 'Sizes',
-    'Slices', 'Space', 'STRATEGIES', 'Submodel', 'unbox']
+    'AXES', 'Axis', 'base', 'by_name', 'check_name', 'Choice', 'ELASTIC',
+    'flatten', 'FULL', 'groups', 'names', 'Order', 'own_names', 'Size', 'size',
+    'size_at', 'Sizes', 'Slices', 'Space', 'STRATEGIES', 'Submodel', 'unbox']

@@ -1,9 +1,8 @@
 """Axes of parameters: what they are called, whose they are, and their sizes."""
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 import dataclasses
-import difflib
 from typing import Any, NamedTuple
 
 from flax import linen as nn
@@ -121,16 +120,6 @@ def base(name: str) -> str:
   """The name of an axis without its owner: `mlp` of `mlp@encoder/layer_3/ffn`.
   """
   return name.partition('@')[0]
-
-
-def check_name(name: str, known: Iterable[str], what: str) -> None:
-  """Raises a ValueError that lists the known names and the closest one."""
-  known = sorted(known)
-  if name not in known:
-    close = difflib.get_close_matches(str(name), known, 1)
-    hint = f' Did you mean {close[0]!r}?' if close else ''
-    raise ValueError(
-        f'there is no {what} {name!r}.{hint} There are: {", ".join(known)}.')
 
 
 def names(boxed: Any) -> Any:

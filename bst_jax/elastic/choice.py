@@ -6,7 +6,7 @@ import dataclasses
 import json
 from typing import Any
 
-from bst_jax.elastic.axes import check_name
+from bst_jax.elastic.lookup import check_name
 from bst_jax.elastic.submodels import FULL, Submodel
 
 

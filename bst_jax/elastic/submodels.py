@@ -11,7 +11,8 @@ import math
 import random
 from typing import Any
 
-from bst_jax.elastic.axes import Axis, check_name, ELASTIC
+from bst_jax.elastic.axes import Axis, ELASTIC
+from bst_jax.elastic.lookup import check_name
 
 
 def _fraction(value: Any, what: str) -> Fraction:

@@ -6,16 +6,17 @@ Each op has an inverse, so a table that reads a family also writes it.
 
 A table file holds
   TABLE    the rows.
+and, where it needs them,
   IGNORED  regular expressions of foreign names that may be left over; they are
            not written back.
   RENAMES  pairs (regular expression, replacement), applied in turn to every
            foreign name: old spellings and prefixes.
-  ADAPT    may be left out: (foreign tensors, shapes of ours) -> the tensors
+  ADAPT    (foreign tensors, shapes of ours) -> the tensors
            that a model of our sizes reads.
   PARTIAL  whether it fills only a part of our model: the rest keeps the
-           parameters that it starts from.
-and, where the foreign file is looked up by the words of the data,
-  load     (path, words, our parameters or shapes) -> foreign tensors by name.
+           parameters that it starts from; False if left out.
+  load     (path, words, our parameters or shapes) -> foreign tensors by name,
+           where the foreign file is looked up by the words of the data.
 """
 from collections.abc import Callable, Mapping, Sequence
 import re

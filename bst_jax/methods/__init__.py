@@ -1,15 +1,16 @@
-"""Ways of training, one file each: `make(...)` returns a `Method`."""
+"""Ways of training, one file each: `make(...)` returns a `Method`.
+
+A name with a dot in it, as `my_package.my_method`, is a module of a user's own.
+"""
 from collections.abc import Mapping
-import importlib
-import pkgutil
 from typing import Any
 
-from bst_jax.elastic import check_name
+from bst_jax.elastic import by_name, check_name
 from bst_jax.learn.state import Method
 
 
 def create(config: Mapping[str, Any], **parts: Any) -> Method:
-  """Calls `make` of the file that `config['name']` names.
+  """Calls `make` of the module that `config['name']` names.
 
   Args:
     config: `name` and the method's options.
@@ -20,8 +21,7 @@ def create(config: Mapping[str, Any], **parts: Any) -> Method:
   """
   options = dict(config)
   name = options.pop('name')
-  check_name(name, (m.name for m in pkgutil.iter_modules(__path__)), 'method')
-  make = importlib.import_module(f'{__name__}.{name}').make
+  make = by_name(name, __name__, 'method', 'make').make
   for option in options:  # Keyword-only arguments with a default.
     check_name(option, make.__kwdefaults__ or (), f'option of method {name}')
   return make(**parts, **options)

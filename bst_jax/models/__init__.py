@@ -1,11 +1,12 @@
-"""Backbones, one file each, found by name: no registry to edit."""
+"""Backbones, one file each, found by name: no registry to edit.
+
+A name with a dot in it, as `my_package.my_model`, is a module of a user's own.
+"""
 from collections.abc import Mapping
 import dataclasses
-import importlib
-import pkgutil
 from typing import Any
 
-from bst_jax.elastic import check_name
+from bst_jax.elastic import by_name, check_name
 from flax import linen as nn
 import jax.numpy as jnp
 
@@ -16,7 +17,7 @@ _COMPUTE = ('dtype', 'remat', 'scan')
 
 def create(config: Mapping[str, Any],
            compute: Mapping[str, Any] | None = None, **sizes: Any) -> nn.Module:
-  """Builds `Model` of the file that `config['name']` names.
+  """Builds `Model` of the module that `config['name']` names.
 
   Args:
     config: `name` and keyword arguments of the model.
@@ -32,8 +33,7 @@ def create(config: Mapping[str, Any],
   options = {k: tuple(v) if isinstance(v, list) else v
              for k, v in config.items()}
   name = options.pop('name')
-  check_name(name, (m.name for m in pkgutil.iter_modules(__path__)), 'model')
-  model = importlib.import_module(f'{__name__}.{name}').Model
+  model = by_name(name, __name__, 'model', 'Model').Model
   known = {f.name for f in dataclasses.fields(model)} - {'parent', 'name'}
   for option in options:
     check_name(option, known, f'argument of model {name}')
