@@ -3,7 +3,7 @@ import pathlib
 import sys
 
 from bst_jax import convert, methods, models
-from bst_jax.data import records
+from bst_jax.data import forms, records
 from bst_jax.elastic import by_name
 import pytest
 
@@ -73,6 +73,7 @@ def test_a_wrong_name_says_why_and_what_would_do(mine, name, parts):
     (lambda name: methods.create({'name': name}), "'make'"),
     (convert.table, "'TABLE'"),
     (records.prepare, "'Builder'"),
+    (forms.create, "'form'"),
 ])
 def test_every_kind_of_part_is_asked_for_what_it_must_have(mine, ask, what):
   with pytest.raises(ValueError, match=f'has no {what}'):

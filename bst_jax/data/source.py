@@ -37,8 +37,8 @@ def load(config: Mapping, vocab_dir: str | os.PathLike | None = None,
   config = dict(config)
   if batch is not None:
     config['batch'] = batch
-  forms.check(config.get('form', 'auto'))
-  known = [forms.create(name, ('video',)).options for name in forms.known()]
+  known = [forms.create(name, ('video',)).options
+           for name in forms.known(config.get('form', 'auto'))]
   for key in config:
     check_name(key, {name for options in known
                      for name in options_lib.names(options)},

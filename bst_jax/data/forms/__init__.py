@@ -3,17 +3,16 @@
 A record of a data set is a picture and everything that is known of it. A form
 says which rows a model learns from: the questions of a picture, its class, the
 statements that compare it with another one. Each file has a function
-`form(features)` that returns its `Form`.
+`form(features)` that returns its `Form`. A name with a dot in it, as
+`my_package.my_form`, is a module of a user's own.
 """
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-import importlib
-import pkgutil
 from typing import Any, NamedTuple, Protocol
 
 from bst_jax.data.kinds import Kind
 from bst_jax.data.options import Options
 from bst_jax.data.vocabularies import Vocabularies
-from bst_jax.elastic import check_name
+from bst_jax.elastic import by_name, own_names
 import numpy as np
 
 Arrays = dict[str, np.ndarray]
@@ -131,21 +130,28 @@ class Form(NamedTuple):
   known_by: str = 'split'
 
 
-def known() -> list[str]:
-  """Names of the forms that the package has."""
-  return [module.name for module in pkgutil.iter_modules(__path__)]
+def known(name: str = 'auto') -> list[str]:
+  """Names of the forms that the package has, and `name`, if it is another.
+
+  Raises:
+    ValueError: `name` is neither 'auto' nor that of a form.
+  """
+  ours = own_names(__name__)
+  if name == 'auto' or name in ours:
+    return ours
+  check(name)
+  return [*ours, name]
 
 
 def check(name: str) -> None:
   """Raises where `config.data.form` names no form."""
   if name != 'auto':
-    check_name(name, ('auto', *known()), 'form of data')
+    by_name(name, __name__, 'form', 'form')
 
 
 def create(name: str, features: Collection[str] = ()) -> Form:
   """The form of that name, for records with the given features."""
-  check(name)
-  return importlib.import_module(f'{__name__}.{name}').form(features)
+  return by_name(name, __name__, 'form', 'form').form(features)
 
 
 def pick(name: str, features: Collection[str], data: str) -> str:
