@@ -2,7 +2,7 @@
 import pathlib
 import sys
 
-from bst_jax import convert, methods, models
+from bst_jax import convert, methods, models, tasks
 from bst_jax.data import forms, records
 from bst_jax.elastic import by_name
 import pytest
@@ -73,6 +73,8 @@ def test_a_wrong_name_says_why_and_what_would_do(mine, name, parts):
     (lambda name: methods.create({'name': name}), "'make'"),
     (convert.table, "'TABLE'"),
     (records.prepare, "'Builder'"),
+    (lambda name: tasks.create({'name': name}), "'make'"),
+    (lambda name: tasks.create({'name': 'pair', 'measure': name}), "'make'"),
     (forms.create, "'form'"),
 ])
 def test_every_kind_of_part_is_asked_for_what_it_must_have(mine, ask, what):

@@ -107,3 +107,15 @@ def test_what_people_are_told():
   pair = tasks.create(dict(name='pair'))
   told, = pair.tell({'pair': np.float32([[0, 3]])}, ())
   assert told[0][0] == 'true' and told[0][1] > 0.9
+
+
+def test_a_task_may_be_given_another_measure():
+  chosen = tasks.create({'name': 'pair', 'measure': {
+      'name': 'accuracy', 'label': 'pair'}})
+  assert chosen.measure.title == tasks.create({'name': 'pair'}).measure.title
+  assert tasks.create({'name': 'match', 'measure': 'recall'}
+                      ).measure.name == 'recall'
+  with pytest.raises(ValueError, match="measure accuracy 'labels'. Did you "
+                     "mean 'label'"):
+    tasks.create({'name': 'pair', 'measure': {
+        'name': 'accuracy', 'labels': 'pair'}})

@@ -26,7 +26,8 @@ def own_names(package: str, leave: Collection[str] = ()) -> list[str]:
 
 
 def by_name(name: str, package: str, what: str, attribute: str,
-            leave: Collection[str] = ()) -> types.ModuleType:
+            leave: Collection[str] = (), also: Collection[str] = (),
+            ) -> types.ModuleType:
   """The module that a config names.
 
     by_name('mcan', 'bst_jax.models', 'model', 'Model').Model
@@ -39,6 +40,7 @@ def by_name(name: str, package: str, what: str, attribute: str,
     what: the name names, for errors.
     attribute: that the module must have.
     leave: files of the package that are none.
+    also: other names that the caller knows, for errors.
 
   Raises:
     ValueError: there is no such file or module, importing it fails, or it lacks
@@ -47,7 +49,7 @@ def by_name(name: str, package: str, what: str, attribute: str,
   if '.' in name:
     module = _import(name, what)
   else:
-    check_name(name, own_names(package, leave), what,
+    check_name(name, [*own_names(package, leave), *also], what,
                f' A dotted name, as my_package.my_{what.split()[-1]}, is a '
                'module of your own.')
     module = importlib.import_module(f'{package}.{name}')

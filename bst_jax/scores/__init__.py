@@ -1,7 +1,12 @@
-"""What is measured over a split, one file each."""
+"""What is measured over a split, one file each, found by name.
+
+A name with a dot in it, as `my_package.my_measure`, is a module of a user's own.
+"""
 from collections.abc import Callable, Mapping
+import inspect
 from typing import Any, NamedTuple
 
+from bst_jax.elastic import by_name, check_name
 import jax
 import numpy as np
 
@@ -26,6 +31,25 @@ class Measure(NamedTuple):
   read: Callable[[Arrays, Arrays], dict[str, jax.Array]]
   join: str
   finish: Callable[[Mapping[str, np.ndarray], Any], dict[str, float]]
+
+
+def create(config: str | Mapping[str, Any], output: str) -> Measure:
+  """The measure that `make(output, …)` of a module gives.
+
+  Args:
+    config: the module's name, or `{'name': …}` with options of its `make`.
+    output: of the model, that is measured.
+
+  Raises:
+    ValueError: no such measure or option.
+  """
+  options = {'name': config} if isinstance(config, str) else dict(config)
+  name = options.pop('name')
+  make = by_name(name, __name__, 'measure', 'make', leave=('tokens',)).make
+  known = [*inspect.signature(make).parameters][1:]
+  for option in options:
+    check_name(option, known, f'option of measure {name}')
+  return make(output, **options)
 
 
 class Gather:

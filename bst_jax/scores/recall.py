@@ -8,8 +8,8 @@ import numpy as np
 RANKS = (1, 5, 10)
 
 
-def make() -> Measure:
-  """Recall of the output `match` float[B], over all pairs of a split.
+def make(output: str = 'match') -> Measure:
+  """Recall of an output float[B], over all pairs of a split.
 
   The batch has the pairs' `picture` and `text` int[B], numbers within the
   split, and `match` int[B], 1 where they belong together. A picture's text is
@@ -22,7 +22,7 @@ def make() -> Measure:
   return Measure(
       'recall', 'recall in percent',
       lambda outputs, batch: {
-          'score': outputs['match'], 'picture': batch['picture'],
+          'score': outputs[output], 'picture': batch['picture'],
           'text': batch['text'], 'match': batch['match']},
       'rows', _finish)
 

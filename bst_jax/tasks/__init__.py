@@ -1,15 +1,15 @@
 """Tasks: what a model's outputs mean, one file each, found by name.
 
 A model returns a dict of named outputs, and only its task looks inside: how
-labels and teachers become a loss, what is measured, what people are told.
+labels and teachers become a loss, what is measured, what people are told. A name
+with a dot in it, as `my_package.my_task`, is a module of a user's own.
 """
 from collections.abc import Callable, Mapping, Sequence
-import importlib
 import inspect
-import pkgutil
 from typing import Any, NamedTuple
 
-from bst_jax.elastic import check_name
+from bst_jax import scores
+from bst_jax.elastic import by_name, check_name
 from bst_jax.scores import Measure
 from bst_jax.tasks import losses
 import jax
@@ -76,23 +76,27 @@ NAMED = {
 
 
 def create(config: Mapping[str, Any]) -> Task:
-  """The task of `{'name': …, …}`; further keys are options of its file.
+  """The task of `{'name': …, …}`; further keys are options of its module.
+
+  `measure`, an option of all, names another measure than the task's own, see
+  `scores.create`.
 
   Raises:
-    ValueError: no such task, option or reduction.
+    ValueError: no such task, option, reduction or measure.
   """
   options = dict(config)
-  asked = options.pop('name')
-  files = [m.name for m in pkgutil.iter_modules(__path__) if m.name != 'losses']
-  check_name(asked, [*files, *NAMED], 'task')
+  asked, measure = options.pop('name'), options.pop('measure', None)
   options = NAMED.get(asked, {'name': asked}) | options
-  make = importlib.import_module(f'{__name__}.{options.pop("name")}').make
+  make = by_name(options.pop('name'), __name__, 'task', 'make',
+                 leave=('losses',), also=NAMED).make
   known = inspect.signature(make).parameters
   for option in options:
     check_name(option, known, f'option of task {asked}')
   if 'reduction' in options:
     check_name(options['reduction'], losses.REDUCTIONS, 'reduction')
-  return make(**options)
+  task = make(**options)
+  return task if measure is None else task._replace(
+      measure=scores.create(measure, task.outputs[0]))
 
 
 def hard(task: Task, outputs: Arrays, batch: Arrays,
