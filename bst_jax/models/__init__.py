@@ -12,7 +12,8 @@ import jax.numpy as jnp
 
 # Of activations; parameters and what the loss is made of are float32.
 DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
-_COMPUTE = ('dtype', 'remat', 'scan')
+# How every model can be computed, whether or not it has these fields.
+_USUAL = {'dtype': 'float32', 'remat': False, 'scan': False}
 
 
 def create(config: Mapping[str, Any],
@@ -44,11 +45,11 @@ def create(config: Mapping[str, Any],
 def _computed(compute, known, name):
   """Arguments of a model that say how it is computed."""
   for option, value in compute.items():
-    check_name(option, _COMPUTE, 'key of config.compute')
-    if value and option not in known:
+    check_name(option, _USUAL, 'key of config.compute')
+    if value != _USUAL[option] and option not in known:
       raise ValueError(
           f'config.compute.{option}={value} was asked for, but model {name} '
-          'cannot be computed so; leave it False.')
+          f'cannot be computed so; leave it {_USUAL[option]}.')
   found = {k: v for k, v in compute.items() if k in known}
   if 'dtype' in found:
     check_name(found['dtype'], DTYPES, 'config.compute.dtype')
