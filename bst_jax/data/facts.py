@@ -12,13 +12,17 @@ class Facts:
     image_size: height and width of all pictures; 0 if they have many.
     types: question types that all its splits together have.
     pictures: split -> ids of its pictures, where they have ids.
+    listing: pattern of the captions that name all there is in a picture; ''
+      where the data set cannot tell.
   """
 
-  rule: str
-  num_regions: int
-  image_size: int
-  types: tuple[str, ...]
-  pictures: Mapping[str, Sequence[str]]
+  rule: str = 'exact'
+  num_regions: int = 0
+  image_size: int = 0
+  types: tuple[str, ...] = ()
+  pictures: Mapping[str, Sequence[str]] = dataclasses.field(
+      default_factory=dict)
+  listing: str = ''
 
 
 def of(builder: Any) -> Facts:
@@ -28,4 +32,4 @@ def of(builder: Any) -> Facts:
       said.get('rule', 'exact'),
       said.get('num_regions') or getattr(config, 'num_regions', 0),
       getattr(config, 'image_size', 0), tuple(said.get('types', ())),
-      said.get('pictures', {}))
+      said.get('pictures', {}), getattr(builder, 'LISTING', ''))

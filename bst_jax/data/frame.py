@@ -46,6 +46,16 @@ class Frame:
       float32[N, 4] as shares of the canvas. What is not on it is cut off; a box
       that lies beside it has no area.
     """
+    return self._moved(boxes).clip(0, 1)
+
+  def shown(self, boxes: np.ndarray) -> np.ndarray:
+    """float32[N], the share of each box's area that is on the canvas."""
+    moved = self._moved(boxes)
+    area = lambda boxes: (boxes[:, 2:] - boxes[:, :2]).prod(1)
+    return area(moved.clip(0, 1)) / np.maximum(area(moved), 1e-12)
+
+  def _moved(self, boxes):
+    """float32[N, 4], boxes as shares of the canvas, beyond its edges too."""
     (own_height, own_width), (height, width) = self.own, self.size
     if self.cut:
       left, top, right, bottom = self.cut
@@ -54,9 +64,11 @@ class Frame:
       w, h = own_width * scale_x, own_height * scale_y
     else:
       x, y, w, h = image_lib.placed(self.own, self.size, self.fit)
-    moved = np.asarray(boxes, np.float32).reshape(-1, 4) * [w, h, w, h]
-    moved = (moved + [x, y, x, y]) / [width, height, width, height]
+    boxes = np.asarray(boxes, np.float32).reshape(-1, 4)
+    if (x, y, w, h) != (0, 0, width, height):
+      boxes = (boxes * [w, h, w, h] + [x, y, x, y]) / [
+          width, height, width, height]
     if self.flip:
-      moved = np.stack([1 - moved[:, 2], moved[:, 1],
-                        1 - moved[:, 0], moved[:, 3]], axis=1)
-    return moved.clip(0, 1).astype(np.float32)
+      boxes = np.stack([1 - boxes[:, 2], boxes[:, 1],
+                        1 - boxes[:, 0], boxes[:, 3]], axis=1)
+    return boxes.astype(np.float32)

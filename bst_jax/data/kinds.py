@@ -54,8 +54,8 @@ class Kind(NamedTuple):
     size: the name in `sizes` that data with this input have.
     sizes: one of it -> everything that `sizes` says of it.
     row: sizes -> one of it, of the right shape and type.
-    decode: (record, how it is read, where pictures lie) -> one of it; without a
-      frame pictures come to their size by `Reading.image_fit`.
+    decode: (record, how it is read, where its picture lies on its canvas) ->
+      one of it; the frame is None where no picture is read.
     file: (a user's file or text, name of the data set) -> record.
     about: the card of an exported model -> what one is, for people.
   """
@@ -155,10 +155,7 @@ def pixels(record: Record, name: str) -> np.ndarray:
 
 
 def _drawn(record, reading, frame):
-  own = pixels(record, reading.name)
-  frame = frame or Frame(own.shape[:2], image_lib.sides(reading.image_size),
-                         reading.image_fit)
-  return frame.draw(own)
+  return frame.draw(pixels(record, reading.name))
 
 
 def image_sizes(size: Sequence[int]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any
 from bst_jax.data import augment as augment_lib
 from bst_jax.data import image as image_lib
 from bst_jax.data import kinds as kinds_lib
+from bst_jax.data.frame import Frame
 import numpy as np
 
 _SMALL = 2 << 30  # bytes
@@ -89,8 +90,9 @@ class Pictures:
     """
     # The first picture stands in for padding, whose shapes it gives.
     wanted = np.maximum(numbers, 0).tolist()
-    if draws is not None and self._whole:
-      each = [self._drawn(i, draw, size) for i, draw in zip(wanted, draws)]
+    if self._whole and (draws is not None or size is not None):
+      seeds = draws or [(0,)] * len(wanted)  # Of a batch that is an example.
+      each = [self._drawn(i, seed, size) for i, seed in zip(wanted, seeds)]
       found = {key: np.stack([one[key] for one in each]) for key in each[0]}
     elif self._arrays:
       found = {key: array[numbers] for key, array in self._arrays.items()}
@@ -107,6 +109,11 @@ class Pictures:
     return self._kept[number] if self._kept else self._records[number]
 
   def _decoded(self, record, frame=None):
+    if 'image' in self._kinds and frame is None:
+      own = kinds_lib.pixels(record, self._reading.name)
+      record = {**record, 'image': own}
+      frame = Frame(own.shape[:2], image_lib.sides(self._reading.image_size),
+                    self._reading.image_fit)
     return {key: kind.decode(record, self._reading, frame)
             for key, kind in self._kinds.items()}
 

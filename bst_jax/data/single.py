@@ -7,6 +7,7 @@ from typing import Any
 from absl import logging
 from bst_jax.data import forms, text, word_pieces
 from bst_jax.data import kinds as kinds_lib
+from bst_jax.data import pictures as pictures_lib
 import numpy as np
 
 File = str | os.PathLike
@@ -48,7 +49,7 @@ def batch(config: Mapping[str, Any], sizes: Mapping[str, Any],
     raise ValueError('the model tells what a picture shows and is asked '
                      'nothing; leave the question out.')
   each = [_read(config, sizes, form, file) for file in files]
-  return arrays | {key: np.stack([one[key] for one in each])
+  return arrays | {key: np.concatenate([one[key] for one in each])
                    for key in each[0]}
 
 
@@ -83,10 +84,9 @@ def _read(config, sizes, form, path):
       num_regions=sizes.get('num_regions', 0),
       blank_regions=config.get('blank_regions', False), image_size=size,
       image_fit=kinds_lib.image_fit(config), name=str(path), clips=options)
-  record, arrays = {}, {}
-  for name in form.kinds(options, ()):
-    kind = kinds_lib.KINDS[name]
+  record, kinds = {}, {name: kinds_lib.KINDS[name]
+                       for name in form.kinds(options, ())}
+  for kind in kinds.values():
     if not set(kind.parts) & record.keys():
       record |= kind.file(path, options.name)
-    arrays[name] = kind.decode(record, reading, None)
-  return arrays
+  return pictures_lib.Pictures([record], kinds, reading, False)(np.array([0]))

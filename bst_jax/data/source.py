@@ -2,7 +2,6 @@
 from collections.abc import Mapping
 import os
 
-from bst_jax.data import answers as answers_lib
 from bst_jax.data import augment as augment_lib
 from bst_jax.data import batches as batches_lib
 from bst_jax.data import forms, pipeline, splits
@@ -96,14 +95,9 @@ class Data:
                                             shard_count)
     self._recipe.check(self._shape.groups * shard_count, self._shape.groups)
 
-    facts = self._splits.facts
-    fixed = f'{facts.rule}_fixed'
-    self.rule = (fixed if getattr(options, 'scoring', '') == 'fixed'
-                 and fixed in answers_lib.RULES else facts.rule)
     self._splits.check()
-    self._context = forms.Context(
-        options, opened.builder.info.features, self._splits.rows, facts.types,
-        self.rule)
+    self._context = self._splits.context
+    self.rule = self._context.rule
     self._names = self._named(vocab_dir)
     self.vocab, self.answers, self.types = self._names.words, *(
         names or () for names in (self._names.answers, self._names.types))
@@ -119,7 +113,8 @@ class Data:
     self.example = batches.empty()
     self.num_shapes = max(1, len(options.canvases))
     self.sizes = self._names.sizes()
-    for name, kind in kinds_lib.KINDS.items():
+    labels = form.labels(self._context) if form.labels else {}
+    for name, kind in (kinds_lib.KINDS | labels).items():
       if name in self.example:
         self.sizes |= kind.sizes(self.example[name][0])
     if options.canvases:  # Pictures have another size in evaluation.

@@ -3,6 +3,7 @@ import collections
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from bst_jax.data import answers as answers_lib
 from bst_jax.data import augment as augment_lib
 from bst_jax.data import clips as clips_lib
 from bst_jax.data import facts as facts_lib
@@ -61,20 +62,25 @@ class Splits:
   """The splits of a data set.
 
   Attributes:
-    facts: what the data set says of itself.
+    context: what the form may ask of the data set.
   """
 
   def __init__(self, opened: Opened):
     self._builder, _, self._form, self._options, self._kinds = opened
     self._recipe = getattr(self._options, 'recipe', augment_lib.Recipe())
-    self.facts, self._read = facts_lib.of(self._builder), {}
+    self._facts, self._read = facts_lib.of(self._builder), {}
+    fixed = f'{self._facts.rule}_fixed'
+    self.context = forms.Context(
+        self._options, self._builder.info.features, self._facts, self.rows,
+        fixed if getattr(self._options, 'scoring', '') == 'fixed'
+        and fixed in answers_lib.RULES else self._facts.rule)
 
   def of(self, name: str) -> Split:
     """The split of that name, or those joined of 'a+b'."""
     if name not in self._read:
       form, options = self._form, self._options
       features = self._builder.info.features
-      labels = form.labels(options, features) if form.labels else {}
+      labels = form.labels(self.context) if form.labels else {}
       kinds = {kind: kinds_lib.KINDS[kind] for kind in self._kinds} | labels
       parts = {part: None for part in form.parts} | {
           part: None for kind in kinds.values() for part in kind.parts
@@ -85,7 +91,7 @@ class Splits:
       rows = form.beside(records) if form.beside else None
       seen = pictures.keep(records_lib.progress(records))
       if rows is None:
-        rows = form.read(seen, records.lengths, options)
+        rows = form.read(seen, records.lengths, self.context)
       if pictures.filled_by_keep:
         collections.deque(seen, maxlen=0)
       self._check_any(rows.start[-1], name)
@@ -94,7 +100,7 @@ class Splits:
 
   def _pictures(self, records, kinds):
     """What models read of the records of a split."""
-    options, facts = self._options, self.facts
+    options, facts = self._options, self._facts
     strip = (self._builder.info.metadata or {}).get('strip', 0)
     size = self.size(strip) if {'image', 'clip'} & set(kinds) else 0
     if 'clip' in kinds:
@@ -109,8 +115,8 @@ class Splits:
   def size(self, strip: int = 0) -> tuple[int, int]:
     """Height and width of a picture or frame of a batch."""
     options, what = self._options, 'videos' if strip else 'pictures'
-    if options.image_size or self.facts.image_size:
-      return image_lib.sides(options.image_size or self.facts.image_size)
+    if options.image_size or self._facts.image_size:
+      return image_lib.sides(options.image_size or self._facts.image_size)
     features = self._builder.info.features
     feature = next(features[part] for part in ('image', 'strip', 'video')
                    if part in features)
@@ -129,7 +135,8 @@ class Splits:
     records = records_lib.read(self._builder, name, form.parts, options.limit)
     rows = form.beside(records) if form.beside else None
     if rows is None:
-      rows = form.read(records_lib.progress(records), records.lengths, options)
+      rows = form.read(records_lib.progress(records), records.lengths,
+                       self.context)
     return rows
 
   def _check_any(self, count, split):
@@ -150,7 +157,7 @@ class Splits:
     """Raises where there is no such split, or training shows its pictures."""
     train = records_lib.parts_of(self._builder, self._options.train)
     parts, pictures = records_lib.parts_of(self._builder, name), (
-        self.facts.pictures)
+        self._facts.pictures)
     if self._form.known_by == 'split':
       both = sorted(set(parts) & set(train))
       what = f'shows {both}'

@@ -9,6 +9,7 @@ statements that compare it with another one. Each file has a function
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from bst_jax.data.facts import Facts
 from bst_jax.data.kinds import Kind
 from bst_jax.data.options import Options
 from bst_jax.data.vocabularies import Vocabularies
@@ -53,20 +54,20 @@ class Place(NamedTuple):
 
 
 class Context(NamedTuple):
-  """What a form may ask while it makes vocabularies and numbers.
+  """What a form may ask of its data set.
 
   Attributes:
     options: of config.data.
-    features: of the records, with their names of classes; {} without data.
+    features: of the records, with their names of classes.
+    facts: what the data set says of itself.
     rows: name of a split -> its rows as read.
-    types: types that all splits together have, as the data set says.
     rule: how answers compare, a name in `answers.RULES`.
   """
 
   options: Any
   features: Mapping[str, Any] = {}
+  facts: Facts = Facts()
   rows: Callable[[str], Any] | None = None
-  types: Sequence[str] = ()
   rule: str = 'exact'
 
 
@@ -81,7 +82,7 @@ class Form(NamedTuple):
     options: class of its config.data.
     kinds: options and features -> the inputs that models read.
     names: fields of `Vocabularies` that it has.
-    read: (records, lengths of the splits that they are joined of, options) ->
+    read: (records, lengths of the splits that they are joined of, context) ->
       rows.
     vocabularies: context -> names that numbers stand for.
     encode: (rows, vocabularies, context) -> rows as numbers.
@@ -93,8 +94,8 @@ class Form(NamedTuple):
       {name: what is reached without a look at the pictures}, main one first.
     pictures: of a row, 1 or 2.
     beside: records -> rows that also lie in a file beside them, or None.
-    labels: {key of a batch: what else lies in the picture}, which is brought
-      into its frame, as boxes are.
+    labels: context -> {key of a batch: what else lies in the picture}, which
+      is brought into its frame, as boxes are.
     chosen: rows of a group that the order of training picks; the form draws
       the others of `Options.per_group`. None: it picks all.
     chunks: rows as numbers and Q -> what evaluation goes over, see
@@ -112,7 +113,7 @@ class Form(NamedTuple):
   options: type[Options]
   kinds: Callable[[Any, Collection[str]], tuple[str, ...]]
   names: tuple[str, ...]
-  read: Callable[[Iterable[Mapping[str, Any]], Sequence[int], Any], Any]
+  read: Callable[[Iterable[Mapping[str, Any]], Sequence[int], Context], Any]
   vocabularies: Callable[[Context], Vocabularies]
   encode: Callable[[Any, Vocabularies, Context], Any]
   make: Callable[[Any, Place, Arrays], Arrays]
@@ -121,7 +122,7 @@ class Form(NamedTuple):
   prior: Callable[[Any, Any, Vocabularies, Context], dict[str, float]]
   pictures: int = 1
   beside: Callable[[Any], Any] | None = None
-  labels: Callable[[Any, Mapping[str, Any]], dict[str, Kind]] | None = None
+  labels: Callable[[Context], dict[str, Kind]] | None = None
   chosen: int | None = None
   chunks: Callable[[Any, int], tuple[np.ndarray, ...]] | None = None
   ids: Callable[[Any], Sequence[str]] | None = None

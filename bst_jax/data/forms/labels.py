@@ -88,9 +88,9 @@ class Labels:
 
 
 def read(records: Iterable[Mapping], lengths: Sequence[int] = (),
-         options: Options | None = None) -> Labels:
+         context: Context | None = None) -> Labels:
   """The classes of records; negative where a record's is not known."""
-  del lengths, options
+  del lengths, context
   return Labels(np.array([record['label'] for record in records], np.int32))
 
 

@@ -102,9 +102,9 @@ class Numbers:
 
 
 def read(records: Iterable[Mapping], lengths: Sequence[int] = (),
-         options: Options | None = None) -> Questions:
+         context: Context | None = None) -> Questions:
   """The questions of records."""
-  del lengths, options
+  del lengths, context
   return _joined([_asked(record['questions']) for record in records])
 
 
@@ -153,7 +153,7 @@ def vocabularies(context: Context) -> Vocabularies:
         f'{options.min_answers} times. Lower config.data.min_answers.')
   return Vocabularies(
       tokens.vocabulary(asked.texts, options.word_pieces), answers,
-      tuple(sorted({*asked.types, *context.types})))
+      tuple(sorted({*asked.types, *context.facts.types})))
 
 
 def encode(questions: Questions, names: Vocabularies,

@@ -50,6 +50,9 @@ class DigitScenes(tfds.core.GeneratorBasedBuilder):
              splits=(('train', 96), ('val', 32), ('test', 32))),
   ]
 
+  # Captions that name every plate begin so; see `captions`.
+  LISTING = r'a (small|large) '
+
   # A picture -> region features and boxes of the plates found in it.
   read_regions = staticmethod(find.regions)
 
