@@ -1,4 +1,7 @@
 """Pieces that configs share."""
+from collections.abc import Sequence
+import pathlib
+
 import ml_collections
 
 
@@ -64,11 +67,28 @@ def digit_scenes(name: str = 'easy') -> dict:
       seed=0, limit=0, data_dir='')
 
 
+def check_variant(arg: str, known: Sequence[str], path: str) -> None:
+  """Raises where a config has no variant of this name; '' always is one.
+
+  Args:
+    arg: what follows the colon of --config.
+    known: the variants that there are.
+    path: of the config's file.
+  """
+  if arg and arg not in known:
+    raise ValueError(
+        f'there is no variant {arg!r} of configs/{pathlib.Path(path).name}; '
+        f'there {"is" if len(known) == 1 else "are"} {", ".join(known)}.')
+
+
 def tiny(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
   """The same experiment shrunk to a minute on a CPU, on embedded data."""
-  config.data = digit_scenes('tiny') | dict(
-      batch=16, inputs=config.data.get('inputs', ('regions',)))
-  config.data.seed = config.get_ref('seed')
+  if config.data.get('form'):  # The embedded data have it too.
+    config.data.update(name='digit_scenes/tiny', batch=16)
+  else:
+    config.data = digit_scenes('tiny') | dict(
+        batch=16, inputs=config.data.get('inputs', ('regions',)))
+    config.data.seed = config.get_ref('seed')
   config.steps, config.epochs, config.micro_batches = 20, 0, 1
   config.log_every, config.save_every, config.eval_every = 5, 10, 10
   model = config.model

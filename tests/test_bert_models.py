@@ -118,7 +118,7 @@ def test_bytes_are_brought_to_clips_mean_and_deviation():
     ('uniter', lambda b: b | {'tokens': jnp.ones((4, 9), jnp.int32)},
      '9 tokens a question, but the model knows only 8 positions'),
     ('uniter', lambda b: b | {'tokens': b['tokens'][:3]},
-     '3 questions do not split evenly over 2 pictures'),
+     '3 texts, or pictures, do not split evenly over 2'),
     ('clip_vil', lambda b: {'tokens': b['tokens']},
      "no key of the batch 'image'"),
     ('clip_vil', lambda b: {'image': b['image']},

@@ -41,7 +41,7 @@ def same(got, want):
 def test_buckets(vit, sort):
   model, params, batch, want, counts = vit
   run = bucketed.Bucketed(model, params, batch=4, multiple=2, sort=sort)
-  same(run(batch), want)                       # The last batch is half empty.
+  same(run(batch)['classes'], want)                       # The last batch is half empty.
   assert [len(widths) for widths in run.widths] == [3, 3]
   need = counts.max(1) + model.lead
   assert max(run.widths[0]) >= need[0] and max(run.widths[1]) >= need[1]
@@ -49,13 +49,13 @@ def test_buckets(vit, sort):
   if sort:  # Images of few tokens are among themselves.
     assert run.widths[0] == sorted(run.widths[0])
     assert run.widths[0][0] < run.widths[0][-1]
-  same(run({'image': batch['image'][:3]}), want[:3])
+  same(run({'image': batch['image'][:3]})['classes'], want[:3])
 
 
 def test_buckets_behind_some_layers(vit):
   model, params, batch, want, _ = vit
   run = bucketed.Bucketed(model, params, batch=5, multiple=4, cuts=(2,))
-  same(run(batch), want)
+  same(run(batch)['classes'], want)
   assert len(run.widths) == 1
   with pytest.raises(ValueError, match=r'behind the layers \[0\].*\[1, 2\]'):
     bucketed.Bucketed(model, params, batch=5, cuts=(0,))
