@@ -14,9 +14,10 @@ ROOT = pathlib.Path(__file__).parents[1]
 NAMES = sorted(path.stem for path in (ROOT / 'configs').glob('*.py')
                if path.stem != 'common')
 PAIRS = [name for name in NAMES if f'bst_{name}' in NAMES]
-# test_commands.py and test_search.py train these.
+# test_commands.py, test_search.py and test_heads.py train these.
 RUN = ('quickstart', 'bst_mcan_vqa', 'bst_mcan_gqa', 'bst_mcan_pictures',
-       'bst_uniter_vqa', 'bst_clip_vil_vqa', 'motion', 'vit_fashion')
+       'bst_uniter_vqa', 'bst_clip_vil_vqa', 'motion', 'vit_fashion',
+       'pairs_scenes', 'retrieval_scenes')
 EPOCH = 10.5  # Steps: ten whole batches.
 
 
