@@ -2,7 +2,8 @@
 import functools
 import json
 
-from bst_jax import elastic, models as backbones, train
+from bst_jax import elastic, train
+from bst_jax import models as backbones
 from bst_jax.elastic import Submodel
 from bst_jax.run import experiment
 from configs import pairs_scenes, retrieval_scenes, vit_fashion
