@@ -87,6 +87,49 @@ def layer_options(layers: Sequence[int], rates: Sequence[float],
           for i, rate in zip(layers, rates, strict=True)}
 
 
+def attend(owner: nn.Module, attention: nn.Module, x: jax.Array,
+           tokens: Tokens, stage: Stage | None, soft: bool = False,
+           frames: int | None = None, **options: Any
+           ) -> tuple[jax.Array, Tokens]:
+  """What attention adds to the tokens that live, and these.
+
+  Args:
+    owner: the layer, which sows what there is to tell of sampled tokens.
+    attention: an `Attention`.
+    x: float[B, N, d], the tokens as they are to be read.
+    tokens: before the layer.
+    stage: the sampling of tokens in the layer; None for none.
+    soft, frames: as of `Layer`.
+    **options: of the attention's call.
+
+  Returns:
+    float[B, n, d] and the n tokens.
+  """
+  options = {'mask': tokens.valid} | options
+  if stage is None:
+    return attention(x, **options), tokens
+  select = lambda x, *how: stage(x, tokens.valid, *how)
+  z, picked = attention(x, select=select, **options)
+  return z, sampled(owner, tokens, picked, stage, soft, frames)
+
+
+def sampled(owner: nn.Module, tokens: Tokens, picked: Selection, stage: Stage,
+            soft: bool = False, frames: int | None = None) -> Tokens:
+  """The tokens that a layer picked; `owner` sows how many, and which.
+
+  Args:
+    owner, tokens, stage, soft, frames: as of `attend`.
+    picked: what `stage` selected.
+  """
+  tokens = tokens.take(picked, stage.lead, soft)
+  for name, value in (('count', picked.count), ('overflow', picked.overflow),
+                      ('token_ids', tokens.ids)):
+    if frames is not None:
+      value = value.reshape(-1, frames, *value.shape[1:])
+    owner.sow('intermediates', name, value)
+  return tokens
+
+
 class Layer(nn.Module):
   """Self-attention and feed-forward, each normalised before its branch.
 
@@ -150,21 +193,12 @@ class Layer(nn.Module):
     seen = dict(mask=tokens.valid, gate=tokens.gate, gate_eps=self.policy_eps)
     if self.mix is not None:
       seen['mix'] = functools.partial(self.mix, tokens=tokens)
-    if self.stage is None:
-      return attention(h, **seen, **run), tokens
-    select = lambda *args: self.stage(h, tokens.valid, *args[1:])
-    z, picked = attention(h, **seen, select=select, **run)
-    return z, self._sampled(tokens, picked)
+    return attend(self, attention, h, tokens, self.stage, self.soft,
+                  self.frames, **seen, **run)
 
   def _sampled(self, tokens, picked):
     """The tokens that live, and a word about them."""
-    tokens = tokens.take(picked, self.stage.lead, self.soft)
-    for name, value in (('count', picked.count), ('overflow', picked.overflow),
-                        ('token_ids', tokens.ids)):
-      if self.frames is not None:
-        value = value.reshape(-1, self.frames, *value.shape[1:])
-      self.sow('intermediates', name, value)
-    return tokens
+    return sampled(self, tokens, picked, self.stage, self.soft, self.frames)
 
   def _rest(self, x, tokens):
     """Zeros the tokens that are gone, and lets gradients into fresh gates."""
