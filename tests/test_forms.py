@@ -9,6 +9,7 @@ from bst_jax.data import augment, forms, image, kinds, records, source
 from bst_jax.data import frame as frame_lib
 from bst_jax.data.forms import captions, pairs, retrieval
 from bst_jax.data.options import Options
+from bst_jax.scores import recall
 import numpy as np
 from PIL import Image
 import pytest
@@ -292,9 +293,28 @@ def test_chance_and_the_highest_recall():
       'image_recall@10': 100})
   # Nobody tells the second picture by 'a' from the first, which has 'b' too.
   found = retrieval.ceiling(rows)
-  assert found['text_recall@1'] == pytest.approx(100 / 3 * (1 + 1 / 2 + 1))
+  assert found['text_recall@1'] == pytest.approx(100 / 3 * (1 + 0 + 1))
   assert found['image_recall@1'] == pytest.approx(100 / 4 * (1 / 2 + 1 + 1 / 2 + 1))
   assert found['text_recall@5'] == found['image_recall@5'] == 100
+
+
+def test_the_measure_reaches_the_ceiling_and_no_more():
+  rows = captions.joined([['a', 'b'], ['a'], ['c'], ['c'], ['c']])
+  owner, texts = rows.owner, np.array(rows.texts)
+  right = owner == np.arange(5)[:, None]
+  rng, found = np.random.default_rng(0), collections.Counter()
+  for _ in range(300):  # Equal texts have equal scores; else as it should be.
+    scores = np.stack([np.select(
+        [texts == text for text in 'abc'], rng.random(3)) + 3 * np.isin(
+            texts, texts[own]) for own in right])
+    for name, value in recall.of_matrix(scores, right).items():
+      found[name] = max(found[name], value)
+  ceiling = retrieval.ceiling(rows)
+  assert ceiling.keys() == found.keys()
+  for name, most in ceiling.items():
+    assert found[name] <= most + 1e-9, name
+  assert found['text_recall@1'] == ceiling['text_recall@1'] == 20
+  assert found['image_recall@1'] == pytest.approx(ceiling['image_recall@1'])
 
 
 def test_random_order_reaches_the_prior():

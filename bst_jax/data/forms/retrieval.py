@@ -166,22 +166,21 @@ def prior(train: captions.Captions, asked: captions.Captions,
 
 
 def ceiling(rows: captions.Captions) -> dict[str, float]:
-  """The highest recall in percent, as pictures that share a text cannot be told
-  apart by it.
+  """The highest recall in percent, as equal texts cannot be told apart.
 
-  Of g pictures with the same text it may find k within its k best, so k / g of
-  them; a picture is found by the rarest of its texts.
+  Where g pictures have the same text, its k best pictures are at most k of the
+  g. A picture finds it among k texts if g is at most k, since a tie counts
+  against it, and looks for the rarest of its texts.
   """
   _, same, counts = np.unique(rows.texts, return_inverse=True,
                               return_counts=True)
   shared = counts[same]
   rarest = np.array([shared[a:b].min() for a, b in zip(
       rows.start, rows.start[1:]) if a < b])
-  found = {}
-  for what, sharing in (('text', rarest), ('image', shared)):
-    found |= {f'{what}_recall@{most}': 100 * float(
-        np.minimum(1, most / sharing).mean()) for most in RECALLS}
-  return found
+  return {f'text_recall@{most}': 100 * float((rarest <= most).mean())
+          for most in RECALLS} | {
+              f'image_recall@{most}': 100 * float(
+                  np.minimum(1, most / shared).mean()) for most in RECALLS}
 
 
 def form(features) -> Form:
