@@ -1,4 +1,5 @@
 """Answers a question about a picture file with a trained submodel."""
+from collections.abc import Sequence
 import pathlib
 import time
 
@@ -11,9 +12,10 @@ import jax
 import jax.numpy as jnp
 
 _WORKDIR = cli.define_workdir()
-_IMAGE = flags.DEFINE_string(
+_IMAGE = flags.DEFINE_multi_string(
     'image', None, 'Picture file, PNG or JPEG; a video file for models of '
-    'videos.', allow_override=True)
+    'videos. Given twice, left and right, for models that compare two.',
+    allow_override=True)
 _QUESTION = flags.DEFINE_string(
     'question', None, 'The question, in quotes; of models that answer any.',
     allow_override=True)
@@ -36,13 +38,13 @@ EXAMPLES = """python -m bst_jax.predict --workdir runs/quickstart --image docs/s
 python -m bst_jax.predict --workdir runs/quickstart --image docs/scene.png --question "What digit is on the large square?" --submodel 1/4x1/4 --top 3"""
 
 
-def predict(workdir: pathlib.Path, image: str, question: str | None,
-            submodel: str, top: int, step: int | None = None):
+def predict(workdir: pathlib.Path, image: str | Sequence[str],
+            question: str | None, submodel: str, top: int, step: int | None = None):
   """The most probable answers.
 
   Args:
     workdir: a trained, extracted or converted workdir.
-    image: picture file.
+    image: picture file; two of them for models that compare.
     question: the question; None for a model of classes.
     submodel: as 1/2x1/3.
     top: how many answers.
@@ -58,7 +60,7 @@ def predict(workdir: pathlib.Path, image: str, question: str | None,
   exp = experiment.load(workdir)
   sub = exp.parse_one(submodel, 'answers')
   names = vocabularies.names(workdir / experiment.VOCAB)
-  answers = names['answers']
+  answers = names.get('answers', ())
   batch = jax.tree.map(jnp.asarray, single.batch(
       exp.config.data, exp.sizes, names.get('words'), image, question))
   params = exp.extract(checkpoint.load_params(workdir, exp.shapes, step), sub)

@@ -5,10 +5,11 @@ import itertools
 import logging
 import re
 
-from bst_jax.data import augment, forms, image, kinds, records, source
+from bst_jax.data import augment, forms, image, kinds, records, single, source
 from bst_jax.data import frame as frame_lib
 from bst_jax.data.forms import captions, pairs, retrieval
 from bst_jax.data.options import Options
+from bst_jax.report import scoring
 from bst_jax.scores import recall
 import numpy as np
 from PIL import Image
@@ -92,8 +93,6 @@ def test_a_form_tells_its_labels_without_data(load, form, home):
   data = load(form, inputs=('image', 'regions'))
   of_form = forms.create(form)
   sizes = dict(data.sizes)
-  if form == 'objects':
-    sizes['num_objects'] = 4
   own = dict(name=NAME, form=form)
   labels = of_form.types(sizes, of_form.options.of(own, form), True)
   inputs = {name: kinds.KINDS[name].row(sizes) for name in kinds.KINDS
@@ -165,6 +164,22 @@ def test_a_statement_stands_beside_its_two_pictures(load, home):
   assert found == wanted and sum(found.values()) == 64
   assert data.prior() == {'overall': 50.0} and data.types == ()
   assert list(data.vocabularies) == ['words']
+
+
+def test_two_files_and_a_statement_are_a_batch(load, home, tmp_path):
+  data = load('pairs', inputs=('image', 'regions'), eval_batch=1)
+  wanted = next(iter(data.evaluation()))
+  for side, pixels in enumerate(wanted['image']):
+    Image.fromarray(pixels).save(tmp_path / f'{side}.png')
+  config = dict(name=NAME, form='pairs', inputs=['image', 'regions'])
+  statement = data.split('test').rows.texts[0]
+  batch = single.batch(config, data.sizes, data.vocab, [
+      tmp_path / '0.png', tmp_path / '1.png'], statement)
+  for key in ('image', 'tokens'):
+    np.testing.assert_array_equal(batch[key], wanted[key], err_msg=key)
+  assert batch['regions'].shape == wanted['regions'].shape
+  with pytest.raises(ValueError, match='reads 2 pictures at a time, not 1'):
+    single.batch(config, data.sizes, data.vocab, tmp_path / '0.png', statement)
 
 
 def test_joined_splits_add_their_offset(load, home):
@@ -315,6 +330,20 @@ def test_the_measure_reaches_the_ceiling_and_no_more():
     assert found[name] <= most + 1e-9, name
   assert found['text_recall@1'] == ceiling['text_recall@1'] == 20
   assert found['image_recall@1'] == pytest.approx(ceiling['image_recall@1'])
+
+
+def test_results_say_what_is_possible():
+  row = {'submodel': '1x1', 'params': 10, 'macs': 20, 'trained': True,
+         'questions': 16, 'measure': 'recall', 'recall': {'text_recall@1': 50.0}}
+  result = {'data': NAME, 'split': 'test', 'floor': 'random order',
+            'unit': 'pairs', 'prior': {'text_recall@1': 25.0},
+            'ceiling': {'text_recall@1': 75.0}, 'types': [],
+            'title': 'recall in percent', 'rows': [row]}
+  lines = [line.split() for line in scoring.table(result).splitlines()]
+  assert ['highest', 'possible', '75.0'] in lines
+  assert lines[-2] == ['random', 'order', '25.0']
+  del result['ceiling']
+  assert 'highest' not in scoring.table(result)
 
 
 def test_random_order_reaches_the_prior():

@@ -90,6 +90,7 @@ def evaluate(exp: Experiment, data: Any, params: Any,
       rows, score(params, subs, batches))]
   return {'data': exp.config.data.name, 'split': split, 'rule': data.rule,
           'floor': data.floor, 'unit': data.unit, 'prior': prior,
+          'ceiling': data.ceiling(split),
           'types': list(data.types),
           'title': exp.task.measure.title, 'rows': rows}
 
@@ -110,6 +111,9 @@ def table(result: Mapping[str, Any]) -> str:
                   *numbers(scores.numbers(r))])
   lines.append([result['floor'], '', '', *('' for _ in mean),
                 *numbers(result['prior'])])
+  if result.get('ceiling'):  # Older results have none.
+    lines.append(['highest possible', '', '', *('' for _ in mean),
+                  *numbers(result['ceiling'])])
   title = (f'{result["data"]}, split {result["split"]}, '
            f'{first["questions"]} {result["unit"]}, {result["title"]}')
   if result.get('rule', '').startswith('gqa'):

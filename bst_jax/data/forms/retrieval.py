@@ -188,7 +188,7 @@ def form(features) -> Form:
   del features
   label = np.int32(0)
   return Form(
-      what='texts', unit='texts', floor='random order', parts=('captions',),
+      what='texts', unit='pairs', floor='random order', parts=('captions',),
       options=Options,
       kinds=lambda options, features: kinds_lib.of_inputs(options.inputs),
       names=('words',), read=read, vocabularies=captions.vocabularies,
