@@ -21,6 +21,8 @@ import numpy as np
 class Options(options_lib.Texts):
   """config.data of statements about two pictures."""
 
+  max_tokens: int = 24  # Of digit scenes none has more than 21 words.
+
 
 @dataclasses.dataclass
 class Pairs:
