@@ -149,9 +149,9 @@ def test_a_statement_stands_beside_its_two_pictures(load, home):
   data, number = load('pairs'), boxes_of(home, 'test')
   assert shapes(data.example) == dict(
       regions=((32, 4, 128), 'float32'), boxes=((32, 4, 4), 'float32'),
-      tokens=((16, 14), 'int32'), pair=((16,), 'int32'), mask=((16,), 'bool'))
+      tokens=((16, 24), 'int32'), pair=((16,), 'int32'), mask=((16,), 'bool'))
   wanted = collections.Counter(
-      (data.vocab.encode(text.decode(), 14).tobytes(), left, int(right), int(is_so))
+      (data.vocab.encode(text.decode(), 24).tobytes(), left, int(right), int(is_so))
       for left, each in enumerate(said(home, 'test'))
       for text, right, is_so in each)
   found = collections.Counter()
@@ -192,7 +192,7 @@ def test_joined_splits_add_their_offset(load, home):
           for left, each in enumerate(second) for _, right, _ in each]
   data, number = load('pairs', train='train+val'), boxes_of(
       home, 'train', 'val')
-  texts = [data.vocab.encode(text, 14).tobytes() for text in joined.texts]
+  texts = [data.vocab.encode(text, 24).tobytes() for text in joined.texts]
   known = set(zip(texts, map(tuple, joined.pictures.tolist())))
   for batch in itertools.islice(data.train(), 20):
     sides = batch['boxes'].reshape(-1, 2, 4, 4)
