@@ -54,7 +54,7 @@ def test_auto_is_questions_or_labels():
 
 
 @pytest.mark.parametrize('options, message', [
-    (dict(form='pair'), "no form of data 'pair'. Did you mean 'pairs'"),
+    (dict(form='pair'), "no form 'pair'. Did you mean 'pairs'"),
     (dict(form='labels'), r"'labels' reads \['label'\] of each record.*Forms "
      'that they have: captions, objects, pairs, questions, retrieval'),
     (dict(form='pairs', questions_per_picture=2), 'of config.data of '
