@@ -105,7 +105,6 @@ def random_params(shapes, seed=0):
   rng = np.random.default_rng(seed)
 
   def draw(path, shape):
-    path = '/'.join(part.key for part in path)
     # Gains are about one, few hidden units are dead, no variance is below one.
     middle = 1.0 if path.endswith(('scale', 'fc1/bias', 'var')) else 0.0
     # Points that leave the map see nothing.
@@ -114,7 +113,13 @@ def random_params(shapes, seed=0):
     noise = np.abs(noise) if path.endswith('var') else noise
     return jnp.asarray(middle + noise, jnp.float32)
 
-  return jax.tree_util.tree_map_with_path(draw, shapes)
+  # Statistics as if they stood beside their gains: an order of the draws in
+  # which no small network is dead.
+  flat = elastic.flatten(shapes)
+  drawn = {path: draw(path, flat[path]) for path in sorted(
+      flat, key=lambda path: path.replace('stats/', '').split('/'))}
+  return jax.tree.unflatten(
+      jax.tree.structure(shapes), [drawn[path] for path in flat])
 
 
 def prepare(model, batch):

@@ -91,8 +91,8 @@ def conv_norm_rows(foreign: tuple[str, str],
   (conv, norm), (kernel, scale) = foreign, ours
   return ((f'{conv}.weight', f'{kernel}/kernel', CONV),
           *norm_rows(norm, scale),
-          (f'{norm}.running_mean', f'{scale}/mean', COPY),
-          (f'{norm}.running_var', f'{scale}/var', COPY))
+          (f'{norm}.running_mean', f'{scale}/stats/mean', COPY),
+          (f'{norm}.running_var', f'{scale}/stats/var', COPY))
 
 
 def rows_for(table: Sequence[Row], paths: Sequence[str]) -> list[Row]:

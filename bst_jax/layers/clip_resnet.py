@@ -3,8 +3,9 @@
 Reference: Radford et al., "Learning Transferable Visual Models From Natural
   Language Supervision", ICML 2021, section 2.4: a stem of three convolutions,
   and average pools in front of whatever would skip pixels.
-Differs: channels come last; batch statistics are those of the checkpoint.
+Differs: channels come last.
 """
+from collections.abc import Callable
 from typing import Any
 
 from bst_jax.elastic import Axis, FULL, Submodel
@@ -42,7 +43,8 @@ def normalise(image: jax.Array) -> jax.Array:
 class Bottleneck(nn.Module):
   """Three convolutions and a shortcut; a pool does what a stride would.
 
-  Without a stride it is the bottleneck of any ResNet.
+  Without a stride it is the bottleneck of any ResNet. `batch_norm` makes the
+  normalisation behind a convolution.
   """
 
   inp: Axis
@@ -50,14 +52,16 @@ class Bottleneck(nn.Module):
   out: Axis
   stride: int = 1
   dtype: Any = jnp.float32
+  batch_norm: Callable[..., nn.Module] = BatchNorm
 
   @nn.compact
-  def __call__(self, x: jax.Array, *, sub: Submodel = FULL) -> jax.Array:
+  def __call__(self, x: jax.Array, *, sub: Submodel = FULL,
+               train: bool = False) -> jax.Array:
     """float[P, H, W, c] -> float[P, H / stride, W / stride, f]."""
     def conv(name, norm, x, inp, out, size=1, init=nn.initializers.ones):
       x = Conv(inp, out, self.dtype, size, 1, size // 2, use_bias=False,
                name=name)(x, sub=sub)
-      return BatchNorm(out, init, name=norm)(x, sub=sub)
+      return self.batch_norm(out, init, name=norm)(x, sub=sub, train=train)
 
     y = nn.relu(conv('conv1', 'norm1', x, self.inp, self.hidden))
     y = nn.relu(conv('conv2', 'norm2', y, self.hidden, self.hidden, 3))
@@ -77,11 +81,13 @@ class ClipResNet(nn.Module):
     blocks: number of bottlenecks in each stage.
     width: channels of the stem; every stage but the first doubles them, and
       blocks end with four times those of their stage.
+    batch_norm: makes the normalisation behind a convolution.
   """
 
   blocks: tuple[int, ...] = BLOCKS
   width: int = WIDTH
   dtype: Any = jnp.float32
+  batch_norm: Callable[..., nn.Module] = BatchNorm
 
   @property
   def features(self) -> int:
@@ -89,7 +95,7 @@ class ClipResNet(nn.Module):
     return 4 * self.width * 2 ** (len(self.blocks) - 1)
 
   @nn.compact
-  def __call__(self, image: jax.Array) -> jax.Array:
+  def __call__(self, image: jax.Array, train: bool = False) -> jax.Array:
     """uint8[P, H, W, 3], or see `normalise`, -> float[P, h, w, features]."""
     x = normalise(image).astype(self.dtype)
     for i, (size, stride) in enumerate(
@@ -97,7 +103,7 @@ class ClipResNet(nn.Module):
       inp, out = Axis('pixel', x.shape[-1]), Axis('pixel', size)
       x = Conv(inp, out, self.dtype, 3, stride, 1, use_bias=False,
                name=f'conv{i}')(x)
-      x = nn.relu(BatchNorm(out, name=f'norm{i}')(x))
+      x = nn.relu(self.batch_norm(out, name=f'norm{i}')(x, train=train))
     x = _pool(x, 2)                                         # [P, H / 4, W / 4]
     for stage, count in enumerate(self.blocks):
       hidden = self.width * 2 ** stage
@@ -105,7 +111,8 @@ class ClipResNet(nn.Module):
         x = Bottleneck(
             Axis('pixel', x.shape[-1]), Axis('pixel', hidden),
             Axis('pixel', 4 * hidden), 2 if stage and not block else 1,
-            self.dtype, name=f'stage{stage + 1}_{block}')(x)
+            self.dtype, self.batch_norm, name=f'stage{stage + 1}_{block}')(
+                x, train=train)
     return x
 
 

@@ -98,6 +98,7 @@ class ConvAttention(nn.Module):
     grid: height and width.
     score_stride1: tokens are scored at every cell, with keys and values of
       stride 1, rather than at the strided ones and upsampled.
+    batch_norm: makes the normalisation behind a convolution.
     head_dim: see `Attention`.
   """
 
@@ -105,6 +106,7 @@ class ConvAttention(nn.Module):
   heads: Axis
   grid: tuple[int, int]
   score_stride1: bool = False
+  batch_norm: Callable[..., nn.Module] = BatchNorm
   dtype: Any = jnp.float32
   kernel_init: Callable | None = None
   bias_init: Callable | None = None
@@ -114,7 +116,7 @@ class ConvAttention(nn.Module):
   def __call__(self, front: jax.Array, cells: jax.Array,
                ids: jax.Array | None = None, *,
                valid: jax.Array | None = None, stage: Stage | None = None,
-               sub: Submodel = FULL):
+               sub: Submodel = FULL, train: bool = False):
     """Attends from tokens to the tokens in front and the strided cells.
 
     Args:
@@ -124,6 +126,7 @@ class ConvAttention(nn.Module):
       valid: bool[B, lead + n], false for padding.
       stage: samples among those that attend.
       sub: the part to run.
+      train: normalises as in training.
 
     Returns:
       float[B, lead + n', d], and the stage's selection or None.
@@ -141,7 +144,8 @@ class ConvAttention(nn.Module):
       x = Conv(self.embed, self.embed, self.dtype, 3, stride, 1,
                use_bias=False, depthwise=True,
                kernel_init=self.kernel_init, name=f'{name}_conv')(x, sub=sub)
-      x = BatchNorm(self.embed, name=f'{name}_norm')(x, sub=sub)
+      x = self.batch_norm(self.embed, name=f'{name}_norm')(
+          x, sub=sub, train=train)
       return jnp.concatenate([front, x.reshape(batch, -1, width)], 1)
 
     x = convolved('query', 1)                               # [B, 1 + h w, d]
@@ -191,13 +195,14 @@ class Layer(vit.Layer):
     grid: height and width of the grid that tokens behind the lead are cells of.
     lead: tokens in front.
     dropped: see `settled`.
-    score_stride1: see `ConvAttention`.
+    score_stride1, batch_norm: see `ConvAttention`.
   """
 
   grid: tuple[int, int] = (1, 1)
   lead: int = 0
   dropped: str = 'stale'
   score_stride1: bool = False
+  batch_norm: Callable[..., nn.Module] = BatchNorm
 
   def _attend(self, tokens, part, run):
     """What attention adds to the tokens that live, and these."""
@@ -207,10 +212,11 @@ class Layer(vit.Layer):
     h = jnp.concatenate([tokens.x[:, :self.lead], cells], 1)
     h = self.norm(self.embed, name='norm1')(h, sub=sub)
     z, picked = ConvAttention(
-        self.embed, self.heads, self.grid, self.score_stride1, **part,
-        head_dim=self.head_dim, name='attention')(
+        self.embed, self.heads, self.grid, self.score_stride1,
+        self.batch_norm, **part, head_dim=self.head_dim, name='attention')(
             h[:, :self.lead], h[:, self.lead:], tokens.ids if gone else None,
-            valid=tokens.valid, stage=self.stage, sub=sub)
+            valid=tokens.valid, stage=self.stage, sub=sub,
+            train=run['seed'] is not None)
     if picked is not None:
       tokens = self._sampled(tokens, picked)
     return z, tokens if tokens.valid is None else tokens._replace(grid=cells)

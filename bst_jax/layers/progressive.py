@@ -58,25 +58,28 @@ class Stem(nn.Module):
     hidden: channels of the convolution and inside of the bottlenecks.
     between: channels between the bottlenecks; those of `out`, and no shortcut
       of the second, if None.
+    batch_norm: makes the normalisation behind a convolution.
   """
 
   hidden: int
   between: int | None
   out: Axis
   dtype: Any = jnp.float32
+  batch_norm: Callable[..., nn.Module] = BatchNorm
 
   @nn.compact
-  def __call__(self, image: jax.Array, *, sub: Submodel = FULL) -> jax.Array:
+  def __call__(self, image: jax.Array, *, sub: Submodel = FULL,
+               train: bool = False) -> jax.Array:
     """float[B, H, W, 3] -> float[B, ~H / 4, ~W / 4, d]."""
     hidden = Axis('pixel', self.hidden)
     between = self.out if self.between is None else Axis('pixel', self.between)
     x = Conv(Axis('pixel', 3), hidden, self.dtype, 7, 2, 3, use_bias=False,
              name='conv')(image)
-    x = nn.relu(BatchNorm(hidden, name='norm')(x))
+    x = nn.relu(self.batch_norm(hidden, name='norm')(x, train=train))
     x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
     for i, (inp, out) in enumerate(((hidden, between), (between, self.out))):
-      x = Bottleneck(inp, hidden, out, 1, self.dtype, name=f'block_{i}')(
-          x, sub=sub)
+      x = Bottleneck(inp, hidden, out, 1, self.dtype, self.batch_norm,
+                     name=f'block_{i}')(x, sub=sub, train=train)
     return x
 
 

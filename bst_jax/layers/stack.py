@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from bst_jax.elastic import Axis, FULL, Order, Submodel
+from bst_jax.layers.batch_norm import WRITTEN
 from bst_jax.layers.dropout import reseed
 from flax import linen as nn
 import jax
@@ -105,8 +106,15 @@ class Stack(nn.Module):
 
     def run(x, one):
       params, seed = one
-      return layer.apply({'params': params}, x, *args, sub=sub, seed=seed), None
+      x, sown = layer.apply({'params': params}, x, *args, sub=sub, seed=seed,
+                            mutable=[WRITTEN])
+      return x, sown.get(WRITTEN, {})
 
     run = jax.checkpoint(run, prevent_cse=False) if self.remat else run
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *params)
-    return jax.lax.scan(run, x, (stacked, seeds))[0]
+    x, written = jax.lax.scan(run, x, (stacked, seeds))
+    if written and self.is_mutable_collection(WRITTEN):
+      for i, name in enumerate(kept):
+        self.put_variable(WRITTEN, name, jax.tree.map(
+            lambda v, i=i: v[i], written))
+    return x

@@ -4,7 +4,7 @@ import inspect
 from typing import Any
 
 from bst_jax import elastic
-from bst_jax.learn import schedules
+from bst_jax.learn import schedules, statistics
 import jax
 import optax
 
@@ -17,7 +17,9 @@ def create(config: Mapping[str, Any], schedule: Mapping[str, Any], shapes: Any,
            frozen: Iterable[str] = ()) -> optax.GradientTransformation:
   """An optax optimiser from `{'name': …, 'lr': …, 'clip': …, 'parts': …, …}`.
 
-  Weight decay spares biases, gains and batch statistics.
+  It owns all parameters but batch statistics, see `statistics.without`, and is
+  to be initialised and updated with these; `state.start` and `update` do so.
+  Weight decay spares biases and gains.
 
   Args:
     config: `name` of an optimiser, `lr` = its base rate, `clip` = largest norm
@@ -40,6 +42,7 @@ def create(config: Mapping[str, Any], schedule: Mapping[str, Any], shapes: Any,
   """
   whole = dict(config)
   clip, parts = whole.pop('clip', 0), dict(whole.pop('parts', {}))
+  shapes = statistics.without(shapes)
   paths, frozen = list(elastic.flatten(shapes)), tuple(frozen)
   for part in (*parts, *frozen):
     _check_part(part, paths, parts.get(part, {}))

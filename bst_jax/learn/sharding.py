@@ -83,15 +83,16 @@ def shardings(abstract: Any, mesh: Mesh,
 
 
 def on_own_rows(fun: Callable, mean: bool = False) -> Callable:
-  """(whole, key, rows) -> sums over the devices of what `fun` gives for theirs.
+  """(whole, key, rows) -> (sums over the devices, what is alike on all of them).
 
   On the mesh that `jax.set_mesh` set; without one, `fun` itself. Left to the
   compiler, every gradient would be reduced where it is made, once a submodel.
 
   Args:
-    fun: (whole, key, rows) -> tree of arrays; runs on every device with all of
-      `whole` and with its own part of the leading axes of `rows`.
-    mean: the mean over the devices instead.
+    fun: (whole, key, rows) -> (arrays to sum, arrays that are the same on every
+      device), trees of them; runs on every device with all of `whole` and with
+      its own part of the leading axes of `rows`.
+    mean: the mean over the devices instead of the sum.
   """
   mesh = jax.sharding.get_abstract_mesh()
   axes = tuple(mesh.axis_names)
@@ -99,8 +100,13 @@ def on_own_rows(fun: Callable, mean: bool = False) -> Callable:
     return fun
   reduce = jax.lax.pmean if mean else jax.lax.psum
   everywhere = PartitionSpec()
+
+  def run(*args):
+    own, alike = fun(*args)
+    return reduce(own, axes), alike
+
   return jax.shard_map(
-      lambda *args: reduce(fun(*args), axes),
+      run,
       in_specs=(everywhere, everywhere, PartitionSpec(axes)),
       out_specs=everywhere,
       # It would reduce each gradient on its own, as the compiler does.

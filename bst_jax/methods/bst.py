@@ -20,8 +20,10 @@ def make(model, task, tx, *, axes, space, micro_batches, sampled=3,
 
   Args:
     model: a module called as model(batch, train=...), with at(sub) and stacks.
-      If it has a method `shared(batch)`, what that returns is computed once a
-      step and joins the batch of every submodel (a visual trunk).
+      If it has a method `shared(batch, train=...)`, what that returns is
+      computed once a step and joins the batch of every submodel (a visual
+      trunk). Every submodel normalises by the statistics of its own batch;
+      those of the full one are stored.
     task: gives the loss and softens a teacher's outputs.
     tx: an optax transformation.
     axes: axis names of the parameters, from `elastic.names`.
@@ -63,32 +65,34 @@ def make(model, task, tx, *, axes, space, micro_batches, sampled=3,
     frozen = {'teacher': params} if teacher == 'frozen' else None
     return states.start(rng, params, tx, frozen=frozen)
 
-  def share(params, batch):
-    """What all submodels read alike, and the pull-back of its gradients."""
+  def share(params, batch, key):
+    """What all submodels read alike, the pull-back of its gradients, and the
+    batch statistics that it wrote."""
     if not hasattr(model, 'shared'):
-      return {}, lambda grads, _: grads
-    once, pull = jax.vjp(lambda params: model.apply(
-        {'params': params}, batch, method='shared'), params)
+      return {}, lambda grads, _: grads, {}
+    once, pull, written = jax.vjp(lambda params: states.forward(
+        model, params, batch, key, method='shared'), params, has_aux=True)
     return once, lambda grads, cotangent: jax.tree.map(
-        jnp.add, grads, pull(cotangent)[0])
+        jnp.add, grads, pull(cotangent)[0]), written
 
   def fit(sub, params, batch, once, soft, key):
-    """Loss, outputs and gradients of one submodel, all of its own size."""
+    """Loss, (outputs, written) and gradients of one submodel, of its own size.
+    """
     small = model.at(sub)
 
     def loss(params, once):
-      outputs = small.apply({'params': params}, batch | once, train=True,
-                            rngs={'dropout': key})
+      outputs, written = states.forward(small, params, batch | once, key)
       hard = lambda: tasks.hard(task, outputs, batch, key)
       if soft is None:
-        return hard(), outputs
+        return hard(), (outputs, written)
       total = tasks.taught(task, outputs, soft, batch)
-      return total + gt_weight * hard() if gt_weight else total, outputs
+      total = total + gt_weight * hard() if gt_weight else total
+      return total, (outputs, written)
 
     part = slices.cut(params, sub)
-    (loss, outputs), grads = jax.value_and_grad(
+    (loss, aux), grads = jax.value_and_grad(
         loss, argnums=(0, 1), has_aux=True)(part, once)
-    return loss, outputs, grads
+    return loss, aux, grads
 
   def step(state, batch):
     def grads_of(state, batch, rng):
@@ -102,9 +106,9 @@ def make(model, task, tx, *, axes, space, micro_batches, sampled=3,
       if teacher == 'frozen':
         soft = task.soften(model.apply(
             {'params': state.frozen['teacher']}, batch))
-      once, pull = share(params, batch)
+      once, pull, written_once = share(params, batch, key(0))
       run = lambda sub, key: fit(sub, params, batch, once, soft, key)
-      loss_full, outputs, (grads, cotangent) = run(full, key(0))
+      loss_full, (outputs, written), (grads, cotangent) = run(full, key(0))
       if teacher == 'inplace':
         soft = jax.lax.stop_gradient(task.soften(outputs))
 
@@ -129,11 +133,11 @@ def make(model, task, tx, *, axes, space, micro_batches, sampled=3,
         keys = jax.random.split(key(2), sampled)
         total, drawn = jax.lax.scan(add_one_of, total, (picks, keys))
         metrics['loss/sampled'] = drawn.mean()
-      return pull(*total), metrics
+      return pull(*total), metrics, written | written_once
 
-    grads, metrics = states.accumulate(
+    grads, metrics, written = states.accumulate(
         grads_of, state, batch, micro_batches, mean=task.mean)
-    return states.update(state, grads, tx, metrics)
+    return states.update(state, grads, tx, metrics, written)
 
   passes = [Pass(smallest), Pass(full),
             *(Pass(sub, sampled / len(middle)) for sub in middle)]

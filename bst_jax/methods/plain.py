@@ -25,14 +25,14 @@ def make(model, task, tx, *, axes, space, micro_batches) -> Method:
   def step(state, batch):
     def grads_of(state, batch, key):
       def loss(params):
-        outputs = model.apply({'params': params}, batch, train=True,
-                              rngs={'dropout': key})
-        return tasks.hard(task, outputs, batch, key)
-      loss, grads = jax.value_and_grad(loss)(state.params)
-      return grads, {'loss/full': loss}
+        outputs, written = states.forward(model, params, batch, key)
+        return tasks.hard(task, outputs, batch, key), written
+      (loss, written), grads = jax.value_and_grad(
+          loss, has_aux=True)(state.params)
+      return grads, {'loss/full': loss}, written
 
-    grads, metrics = states.accumulate(
+    grads, metrics, written = states.accumulate(
         grads_of, state, batch, micro_batches, mean=task.mean)
-    return states.update(state, grads, tx, metrics)
+    return states.update(state, grads, tx, metrics, written)
 
   return Method(init, step, (Pass(FULL),))

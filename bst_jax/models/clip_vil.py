@@ -3,12 +3,11 @@
 Reference: Shen et al., "How Much Can CLIP Benefit Vision-and-Language Tasks?",
   ICLR 2022; slicing as BST (arXiv 2203.12814) does in MCAN, whose authors
   released no CLIP-ViL variant.
-Differs: batch statistics of the trunk are those of the checkpoint, in training
-  too; the unused branch for boxes is left out. Row 0 of the word, position and
+Differs: the unused branch for boxes is left out. Row 0 of the word, position and
   type tables learns, which the original declares a padding index.
 """
 from bst_jax.elastic import Axis, check_name, Submodel
-from bst_jax.layers import bert, clip_resnet
+from bst_jax.layers import batch_norm, bert, clip_resnet
 from bst_jax.layers.dropout import Dropout
 from bst_jax.layers.single_stream import SingleStream
 import jax
@@ -31,14 +30,27 @@ class Model(SingleStream):
     visual_blocks, visual_width: of the trunk, see `clip_resnet.ClipResNet`.
     train_visual: whether the trunk learns; if not, no gradients enter it and
       optimisers leave it alone, see `frozen_parts`.
+    batch_stats: what the trunk normalises by in training: the `stored`
+      statistics of the checkpoint, which then stay as they are, or those of the
+      `batch`, see `BatchNorm`.
   """
 
   grid_positions: int = 25
   visual_blocks: tuple[int, ...] = clip_resnet.BLOCKS
   visual_width: int = clip_resnet.WIDTH
   train_visual: bool = True
+  batch_stats: str = 'stored'
 
   pooler_tanh = False
+
+  def __post_init__(self):
+    batch_norm.of(self.batch_stats)
+    if self.batch_stats == 'batch' and not self.train_visual:
+      raise ValueError(
+          "batch_stats='batch' was asked for with train_visual=False, but a "
+          "trunk that stays as it is keeps its statistics: leave batch_stats "
+          "'stored', or set train_visual=True.")
+    super().__post_init__()
 
   @property
   def frozen_parts(self) -> tuple[str, ...]:
@@ -47,19 +59,22 @@ class Model(SingleStream):
 
   def setup(self):
     self.visual = clip_resnet.ClipResNet(
-        self.visual_blocks, self.visual_width, self.dtype)
+        self.visual_blocks, self.visual_width, self.dtype,
+        batch_norm.of(self.batch_stats))
 
-  def shared(self, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
+  def shared(self, batch: dict[str, jax.Array],
+             train: bool = False) -> dict[str, jax.Array]:
     """What every submodel reads alike, to be put into the batch.
 
     Args:
       batch: image uint8[P, H, W, 3], or float, see `clip_resnet.normalise`.
+      train: normalises as in training.
 
     Returns:
       grid float[P, h, w, F], one cell for every 32 x 32 pixels.
     """
     check_name('image', batch, 'key of the batch')
-    grid = self.visual(batch['image'])
+    grid = self.visual(batch['image'], train)
     return {'grid': grid if self.train_visual else jax.lax.stop_gradient(grid)}
 
   def image(self, batch: dict[str, jax.Array], kind: jax.Array, out: Axis, *,
@@ -74,7 +89,9 @@ class Model(SingleStream):
     Returns:
       float[P, h * w, d] and bool[P, h * w].
     """
-    grid = batch['grid'] if 'grid' in batch else self.shared(batch)['grid']
+    if 'grid' not in batch:
+      batch = self.shared(batch, train=seed is not None)
+    grid = batch['grid']
     pictures, height, width, size = grid.shape
     if max(height, width) > self.grid_positions:
       raise ValueError(

@@ -9,7 +9,7 @@ import functools
 from typing import Any
 
 from bst_jax.elastic import Axis, check_name, FULL, Order, Submodel
-from bst_jax.layers import cvt, linear, pixels, token_costs
+from bst_jax.layers import batch_norm, cvt, linear, pixels, token_costs
 from bst_jax.layers.activations import gelu, quick_gelu
 from bst_jax.layers.dropout import Dropout, seed_of
 from bst_jax.layers.linear import Dense, named
@@ -35,7 +35,6 @@ class Model(nn.Module):
   A submodel narrows every stage by the same ratio and keeps the same share of
   each. The published models have stages of 1 head and of 1 layer, which nothing
   less than the whole fits: give stages more of them for smaller submodels.
-  Batch statistics are those of a checkpoint, see `BatchNorm`.
 
   Attributes:
     num_answers: classes.
@@ -46,6 +45,9 @@ class Model(nn.Module):
     activation: of `ACTIVATIONS`: the official model's `quick_gelu`, or `gelu`,
       which Hugging Face's has.
     eps: of every layer normalisation.
+    batch_stats: what training normalises by behind the convolutions of
+      attention: the `stored` statistics, which then stay as they are and are
+      to come from a checkpoint, or those of the `batch`, see `BatchNorm`.
     mean, std: that uint8 pictures are brought to.
     ats: an `Ats`, or its arguments, in the last stage: its `blocks` count from
       that stage's first layer. None samples nothing. Sampling has no
@@ -79,6 +81,7 @@ class Model(nn.Module):
   ats: Ats | Mapping[str, Any] | None = None
   dropped: str = 'stale'
   score_stride1: bool = False
+  batch_stats: str = 'stored'
   strategy: str = 'middle'
   strategy_seed: int = 0
   dropout: float = 0.0
@@ -90,6 +93,7 @@ class Model(nn.Module):
     object.__setattr__(self, 'ats', Ats.of(self.ats))
     check_name(self.activation, ACTIVATIONS, 'activation')
     check_name(self.dropped, cvt.DROPPED, 'state of dropped cells')
+    batch_norm.of(self.batch_stats)
     for field in ('heads', 'mlp', 'num_layers', 'kernels', 'strides',
                   'paddings'):
       if len(getattr(self, field)) != len(self.width):
@@ -236,7 +240,8 @@ class Model(nn.Module):
         cvt.Layer, embed, Axis('heads', self.heads[i]),
         Axis('mlp', self.mlp[i]), norm, ACTIVATIONS[self.activation],
         grid=self.grids[i], lead=lead, dropped=self.dropped,
-        score_stride1=self.score_stride1, dropout=self.dropout,
+        score_stride1=self.score_stride1,
+        batch_norm=batch_norm.of(self.batch_stats), dropout=self.dropout,
         dtype=self.dtype, soft=ats.grad != 'hard', **_INIT)
     x = Stack(layer, order, self.remat, layer_options(layers, rates, stages),
               name=f'stage_{i}')(

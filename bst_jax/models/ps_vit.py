@@ -10,7 +10,7 @@ import math
 from typing import Any
 
 from bst_jax.elastic import Axis, check_name, FULL, Order, Submodel
-from bst_jax.layers import linear, pixels, progressive, token_costs
+from bst_jax.layers import batch_norm, linear, pixels, progressive, token_costs
 from bst_jax.layers.activations import gelu
 from bst_jax.layers.dropout import seed_of
 from bst_jax.layers.linear import Dense, named
@@ -36,8 +36,7 @@ class Model(nn.Module):
   A submodel keeps a prefix of width, heads and mlp, and the same share of the
   sampling layers and of those behind them; the last sampling layer, which moves
   no points, is always one of them. The stem's inside is nobody's to narrow, but
-  for what has the channels of the width. Batch statistics are those of a
-  checkpoint, see `BatchNorm`.
+  for what has the channels of the width.
 
   Attributes:
     num_answers: classes.
@@ -48,6 +47,9 @@ class Model(nn.Module):
     num_layers: behind them.
     stem: its `hidden` and `between`, see `progressive.Stem`.
     eps: of every layer normalisation.
+    batch_stats: what training normalises by in the stem: the `stored`
+      statistics, which then stay as they are and are to come from a checkpoint,
+      or those of the `batch`, see `BatchNorm`.
     mean, std: that uint8 pictures are brought to.
     ats: an `Ats`, or its arguments, in the layers behind those that look: its
       `blocks` count from the first of these. None samples nothing. Sampling
@@ -76,6 +78,7 @@ class Model(nn.Module):
   mean: tuple[float, ...] = pixels.MEAN
   std: tuple[float, ...] = pixels.STD
   ats: Ats | Mapping[str, Any] | None = None
+  batch_stats: str = 'stored'
   strategy: str = 'middle'
   strategy_seed: int = 0
   dropout: float = 0.0
@@ -85,6 +88,7 @@ class Model(nn.Module):
 
   def __post_init__(self):
     object.__setattr__(self, 'ats', Ats.of(self.ats))
+    batch_norm.of(self.batch_stats)
     if self.sampling_layers < 1:
       raise ValueError('sampling_layers 0 makes no tokens of a picture; choose '
                        'at least 1.')
@@ -177,8 +181,10 @@ class Model(nn.Module):
     rates = rising(self.depth_dropout, len(first) + len(rest))
 
     image = pixels.normalised(batch['image'], self.sides, self.mean, self.std)
-    grid = progressive.Stem(*self.stem, embed, self.dtype, name='stem')(
-        image.astype(self.dtype), sub=sub)                  # [B, h, w, d]
+    grid = progressive.Stem(
+        *self.stem, embed, self.dtype, batch_norm.of(self.batch_stats),
+        name='stem')(
+            image.astype(self.dtype), sub=sub, train=train)  # [B, h, w, d]
     options = {f'layer_{i}': dict(
         layer=functools.partial(layer, depth_dropout=rate))
                for i, rate in zip(first, rates)}

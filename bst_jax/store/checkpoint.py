@@ -14,7 +14,7 @@ from typing import Any
 
 from absl import logging
 from bst_jax.host import processes
-from bst_jax.store import trees
+from bst_jax.store import old_paths, trees
 from etils import epath
 from flax.core import meta
 import jax
@@ -154,10 +154,13 @@ class Store:
             f'Training cannot go on from {path}: it holds parameters only, '
             'without optimiser, step and data position. Start a new run from '
             f'it: a fresh --workdir and --config.init_from={self._workdir}.')
-      trees.check_same(about.metadata, items, path)
+      there = old_paths.as_saved(items, trees.specs(about.metadata))
+      trees.check_same(about.metadata, there, path)
       with _Reading():
         loaded = ocp.load_checkpointables(
-            path, jax.tree.map(trees.placed, items))
+            path, jax.tree.map(trees.placed, there))
+        loaded = old_paths.as_wanted(items, {
+            item: trees.like(there[item], loaded[item]) for item in items})
         data = about.custom_metadata['data']
       return loaded, data
 
@@ -215,16 +218,17 @@ def load_params(workdir: str | os.PathLike, abstract: Any = None,
     if abstract is None:
       wanted = about.metadata['params']
     else:
-      wanted = {'params': meta.unbox(abstract)}
-      trees.check_same({'params': about.metadata['params']}, wanted, path,
-                       same_dtype=False)
+      saved = {'params': about.metadata['params']}
+      wanted = old_paths.as_saved(
+          {'params': meta.unbox(abstract)}, trees.specs(saved))
+      trees.check_same(saved, wanted, path, same_dtype=False)
       wanted = wanted['params']
     # The saved sharding is of no use: its devices may not be here.
     kind = lambda x: (x if abstract is not None and trees.sharding(x)
                       else np.ndarray)
     with _Reading():
-      return ocp.load_checkpointables(
-          path, {'params': jax.tree.map(kind, wanted)})['params']
+      return old_paths.renewed(ocp.load_checkpointables(
+          path, {'params': jax.tree.map(kind, wanted)})['params'])
 
   params, _ = _newest_readable(workdir, step, read)
   if abstract is None:

@@ -54,7 +54,15 @@ def like(abstract, tree):
   return jax.tree.unflatten(jax.tree.structure(abstract), jax.tree.leaves(tree))
 
 
-def _specs(tree) -> dict[str, tuple[tuple[int, ...], str | None]]:
+def name(key) -> str:
+  """The text of a key of a tree's path."""
+  for attribute in ('key', 'name', 'idx'):
+    if hasattr(key, attribute):
+      return str(getattr(key, attribute))
+  return str(key)
+
+
+def specs(tree) -> dict[str, tuple[tuple[int, ...], str | None]]:
   """{path: (shape, dtype)} of a tree's leaves; dtype None for plain numbers."""
 
   def spec(leaf):
@@ -63,19 +71,13 @@ def _specs(tree) -> dict[str, tuple[tuple[int, ...], str | None]]:
     leaf = raw_keys(leaf)  # As they are stored.
     return tuple(leaf.shape), str(np.dtype(leaf.dtype))
 
-  def name(key):
-    for attribute in ('key', 'name', 'idx'):
-      if hasattr(key, attribute):
-        return str(getattr(key, attribute))
-    return str(key)
-
   return {'/'.join(map(name, path)): spec(leaf)
           for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
 def check_same(saved, wanted, path, same_dtype=True) -> None:
   """Raises ValueError unless the two trees of arrays agree."""
-  saved, wanted = _specs(saved), _specs(wanted)
+  saved, wanted = specs(saved), specs(wanted)
 
   def text(spec):
     if spec is None:
@@ -90,10 +92,10 @@ def check_same(saved, wanted, path, same_dtype=True) -> None:
 
   # Parameters before optimiser: the first say what is wrong, the rest follow.
   names = sorted(saved.keys() | wanted.keys(),
-                 key=lambda name: (not name.startswith('params'), name))
-  lines = [f'  {name.removeprefix("train/")}: saved '
-           f'{text(saved.get(name))}, wanted {text(wanted.get(name))}'
-           for name in names if differs(saved.get(name), wanted.get(name))]
+                 key=lambda path: (not path.startswith('params'), path))
+  lines = [f'  {path.removeprefix("train/")}: saved '
+           f'{text(saved.get(path))}, wanted {text(wanted.get(path))}'
+           for path in names if differs(saved.get(path), wanted.get(path))]
   if lines:
     more = len(lines) - _SHOWN
     shown = '\n'.join(lines[:_SHOWN])
