@@ -512,3 +512,18 @@ def test_every_form_shares_the_common_options(form):
   assert own.of(dict(batch=8, canvases=[]), form).batch == 8
   with pytest.raises(ValueError, match="Did you mean 'batch'"):
     own.of(dict(bach=8), form)
+
+
+def test_words_of_several_forms_are_the_same_for_each():
+  """So that one training may go on with another's network."""
+  options = dict(name='digit_scenes/tiny', words_of=(
+      'questions', 'pairs', 'captions'))
+  words = {form: load(options | dict(form=form)).vocab.words
+           for form in ('questions', 'pairs', 'retrieval')}
+  assert words['questions'] == words['pairs'] == words['retrieval']
+  own = load(dict(name='digit_scenes/tiny', form='pairs')).vocab.words
+  assert set(own) < set(words['pairs'])
+  with pytest.raises(ValueError, match="names the form 'objects'.*no texts"):
+    load(dict(name='digit_scenes/tiny', form='pairs', words_of=('objects',)))
+  with pytest.raises(ValueError, match="no form 'pair'.*'pairs'"):
+    load(dict(name='digit_scenes/tiny', form='pairs', words_of=('pair',)))

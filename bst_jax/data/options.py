@@ -87,6 +87,9 @@ class Texts(Pictured):
   word_pieces: str = ''  # A BERT vocab.txt; '': words of the training texts.
   max_tokens: int = 14  # Longer texts are cut off.
   words_from: str = ''  # Split whose texts give the words; '': training's.
+  # Forms whose texts have the words, so that one training may go on with
+  # another's; (): the form's own.
+  words_of: tuple[str, ...] = ()
 
 
 def names(options: type[Options]) -> tuple[str, ...]:

@@ -73,7 +73,7 @@ class Splits:
     self.context = forms.Context(
         self._options, self._builder.info.features, self._facts, self.rows,
         fixed if getattr(self._options, 'scoring', '') == 'fixed'
-        and fixed in answers_lib.RULES else self._facts.rule)
+        and fixed in answers_lib.RULES else self._facts.rule, self._texts)
 
   def of(self, name: str) -> Split:
     """The split of that name, or those joined of 'a+b'."""
@@ -97,6 +97,25 @@ class Splits:
       self._check_any(rows.start[-1], name)
       self._read[name] = Split(rows, pictures)
     return self._read[name]
+
+  def _texts(self, split, names):
+    """The texts of a split's rows in these forms, one form after the other."""
+    found = []
+    for name in names:
+      form = forms.create(
+          forms.pick(name, self._builder.info.features,
+                     self._builder.info.full_name))
+      records = records_lib.read(self._builder, split, form.parts,
+                                 self._options.limit)
+      rows = form.beside(records) if form.beside else None
+      if rows is None:
+        rows = form.read(records_lib.progress(records), records.lengths,
+                         self.context)
+      if not hasattr(rows, 'texts'):
+        raise ValueError(f'config.data.words_of names the form {name!r}, whose '
+                         'rows have no texts; leave it out.')
+      found += rows.texts
+    return found
 
   def _pictures(self, records, kinds):
     """What models read of the records of a split."""

@@ -1,5 +1,6 @@
 """Many texts as numbers at once."""
 from collections.abc import Sequence
+from typing import Any
 
 from absl import logging
 from bst_jax.data import text, word_pieces
@@ -27,11 +28,20 @@ def encode(texts: Sequence[str], words: word_pieces.Words, length: int,
       -1, length)
 
 
-def vocabulary(texts: Sequence[str], pieces: str) -> word_pieces.Words:
-  """The words of texts, or those of a BERT `vocab.txt` where one is named."""
-  if pieces:
-    return word_pieces.WordPieces.read(pieces)
-  return text.Vocabulary.build(texts)
+def vocabulary(context: Any) -> word_pieces.Words:
+  """The words of a data set's texts.
+
+  Args:
+    context: a `forms.Context` whose options are `options.Texts`. They name a
+      BERT `vocab.txt`, or the split, and the forms, whose texts have the words.
+  """
+  options = context.options
+  if options.word_pieces:
+    return word_pieces.WordPieces.read(options.word_pieces)
+  split = options.words_from or options.train
+  if options.words_of:
+    return text.Vocabulary.build(context.texts(split, options.words_of))
+  return text.Vocabulary.build(context.rows(split).texts)
 
 
 def blank(array: np.ndarray, mask: np.ndarray) -> np.ndarray:

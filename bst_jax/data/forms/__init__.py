@@ -62,6 +62,7 @@ class Context(NamedTuple):
     facts: what the data set says of itself.
     rows: name of a split -> its rows as read.
     rule: how answers compare, a name in `answers.RULES`.
+    texts: (name of a split, names of forms) -> the texts of their rows.
   """
 
   options: Any
@@ -69,6 +70,7 @@ class Context(NamedTuple):
   facts: Facts = Facts()
   rows: Callable[[str], Any] | None = None
   rule: str = 'exact'
+  texts: Callable[[str, Sequence[str]], list[str]] | None = None
 
 
 class Form(NamedTuple):

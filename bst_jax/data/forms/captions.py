@@ -66,9 +66,7 @@ def joined(each: Sequence[Sequence[str]]) -> Captions:
 
 def vocabularies(context: Context) -> Vocabularies:
   """Words of the captions."""
-  options = context.options
-  rows = context.rows(options.words_from or options.train)
-  return Vocabularies(tokens.vocabulary(rows.texts, options.word_pieces))
+  return Vocabularies(tokens.vocabulary(context))
 
 
 def encode(rows: Captions, names: Vocabularies, context: Context) -> Captions:

@@ -74,9 +74,7 @@ def read(records: Iterable[Mapping], lengths: Sequence[int],
 
 def vocabularies(context: Context) -> Vocabularies:
   """Words of the statements."""
-  options = context.options
-  rows = context.rows(options.words_from or options.train)
-  return Vocabularies(tokens.vocabulary(rows.texts, options.word_pieces))
+  return Vocabularies(tokens.vocabulary(context))
 
 
 def encode(rows: Pairs, names: Vocabularies, context: Context) -> Pairs:

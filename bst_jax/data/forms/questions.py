@@ -152,7 +152,7 @@ def vocabularies(context: Context) -> Vocabularies:
         'An answer list was to be made, but none of the answers is given '
         f'{options.min_answers} times. Lower config.data.min_answers.')
   return Vocabularies(
-      tokens.vocabulary(asked.texts, options.word_pieces), answers,
+      tokens.vocabulary(context), answers,
       tuple(sorted({*asked.types, *context.facts.types})))
 
 
