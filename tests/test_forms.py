@@ -514,16 +514,15 @@ def test_every_form_shares_the_common_options(form):
     own.of(dict(bach=8), form)
 
 
-def test_words_of_several_forms_are_the_same_for_each():
+def test_words_of_several_forms_are_the_same_for_each(load):
   """So that one training may go on with another's network."""
-  options = dict(name='digit_scenes/tiny', words_of=(
-      'questions', 'pairs', 'captions'))
-  words = {form: load(options | dict(form=form)).vocab.words
+  several = ('questions', 'pairs', 'captions')
+  words = {form: load(form=form, words_of=several).vocab.words
            for form in ('questions', 'pairs', 'retrieval')}
   assert words['questions'] == words['pairs'] == words['retrieval']
-  own = load(dict(name='digit_scenes/tiny', form='pairs')).vocab.words
+  own = load(form='pairs').vocab.words
   assert set(own) < set(words['pairs'])
   with pytest.raises(ValueError, match="names the form 'objects'.*no texts"):
-    load(dict(name='digit_scenes/tiny', form='pairs', words_of=('objects',)))
+    load(form='pairs', words_of=('objects',))
   with pytest.raises(ValueError, match="no form 'pair'.*'pairs'"):
-    load(dict(name='digit_scenes/tiny', form='pairs', words_of=('pair',)))
+    load(form='pairs', words_of=('pair',))
