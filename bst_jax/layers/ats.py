@@ -20,6 +20,11 @@ METHODS = ('its', 'topk')
 GRADS = ('hard', 'ste', 'ste_smooth')
 OUT_ORDERS = ('ascending', 'descending')
 FORMS = ('sort', 'pairwise')
+_KNOWN = {
+    'order': (ORDERS, 'order'), 'rule': (RULES, 'rule'),
+    'anchor': (ANCHORS, 'anchor'), 'method': (METHODS, 'method'),
+    'grad': (GRADS, 'gradient'), 'out_order': (OUT_ORDERS, 'output order'),
+    'form': (FORMS, 'form')}
 
 # Below it the grid has no extent: one token holds all there is to sample.
 _FLAT = 1e-6
@@ -45,6 +50,24 @@ class Selection(NamedTuple):
   def overflow(self) -> jax.Array:
     """int32[...]: sampled tokens that the capacity could not hold."""
     return jnp.maximum(self.count - self.index.shape[-1], 0)
+
+
+def check(slots: int, *, num_points: int | jax.Array, capacity: int | None,
+          method: str, grad: str, **options: str) -> None:
+  """Raises a ValueError if `ats_select` cannot sample `slots` tokens so."""
+  for name, value in dict(options, method=method, grad=grad).items():
+    known, what = _KNOWN[name]
+    check_name(value, known, f'{what} of token sampling')
+  if capacity is not None and not 1 <= capacity <= slots:
+    raise ValueError(f'a capacity of {capacity} tokens does not fit {slots} '
+                     f'candidates; choose 1 to {slots}.')
+  least = 2 if method == 'its' else 1
+  if isinstance(num_points, int) and num_points < least:
+    raise ValueError(f'{num_points} grid points sample no tokens; choose at '
+                     f'least {least}.')
+  if method == 'topk' and grad != 'hard':
+    raise ValueError(f'gradient {grad!r} is that of sampling, and method topk '
+                     'does not sample; use gradient hard or method its.')
 
 
 def ats_select(
@@ -86,24 +109,10 @@ def ats_select(
   Raises:
     ValueError: an unknown option, or numbers that cannot be.
   """
-  for value, known, what in (
-      (order, ORDERS, 'order'), (rule, RULES, 'rule'),
-      (anchor, ANCHORS, 'anchor'), (method, METHODS, 'method'),
-      (grad, GRADS, 'gradient'), (out_order, OUT_ORDERS, 'output order'),
-      (form, FORMS, 'form')):
-    check_name(value, known, f'{what} of token sampling')
   slots = scores.shape[-1]
+  check(slots, num_points=num_points, capacity=capacity, order=order, rule=rule,
+        anchor=anchor, method=method, grad=grad, out_order=out_order, form=form)
   capacity = slots if capacity is None else capacity
-  if not 1 <= capacity <= slots:
-    raise ValueError(f'a capacity of {capacity} tokens does not fit {slots} '
-                     f'candidates; choose 1 to {slots}.')
-  least = 2 if method == 'its' else 1
-  if isinstance(num_points, int) and num_points < least:
-    raise ValueError(f'{num_points} grid points sample no tokens; choose at '
-                     f'least {least}.')
-  if method == 'topk' and grad != 'hard':
-    raise ValueError(f'gradient {grad!r} is that of sampling, and method topk '
-                     'does not sample; use gradient hard or method its.')
   valid = jnp.ones(scores.shape, bool) if valid is None else valid
 
   share = _normalise(scores, valid)

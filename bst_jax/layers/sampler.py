@@ -8,9 +8,9 @@ Differs: tokens are selected before most queries are made, which is the same,
 """
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
-import functools
 
 from bst_jax.elastic import check_name
+from bst_jax.layers import ats
 from bst_jax.layers.ats import ats_select, Selection
 from bst_jax.layers.tokens import gather_tokens
 import jax
@@ -260,6 +260,6 @@ class Ats:
           f'{num_layers}; choose from 0 to {num_layers - 1}.')
     every = tuple(range(num_layers))
     for stage in self.stages(every, slots, 1).values():
-      # Options are checked where they are used, on shapes alone.
-      jax.eval_shape(functools.partial(ats_select, **dict(stage.options)),
-                     jax.ShapeDtypeStruct((slots,), jnp.float32))
+      # All but one, of which either value will do.
+      ats.check(slots, **{name: value for name, value in stage.options
+                          if name != 'fill'})
