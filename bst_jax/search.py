@@ -70,7 +70,7 @@ def sampling(exp: experiment.Experiment, blocks: str | None,
     ValueError: the model cannot sample, or not in these layers.
   """
   model = exp.model
-  if not hasattr(model, 'token_macs'):
+  if not hasattr(model, 'ats'):
     raise ValueError(
         f'model {exp.config.model.name} cannot sample tokens; those that can '
         'have a setting model.ats, as configs/ats_deit_s.py.')

@@ -5,7 +5,6 @@ from bst_jax import elastic, models
 from bst_jax.report import costs
 from bst_jax.run import experiment
 from configs import ats_cvt
-import numpy as np
 import pytest
 
 DENSE = {'13': ('4.57', '20'), '21': ('7.18', '32'), '13_384': ('16.27', '20'),
@@ -28,14 +27,19 @@ def counted(model, exp):
   return costs.of(model, exp.shapes, experiment.example(exp.sizes))
 
 
+@functools.cache
+def dense(arg):
+  exp = built(f'{arg}_dense')
+  return counted(exp.model, exp)
+
+
 @pytest.mark.parametrize('arg', ats_cvt.VARIANTS)
 def test_published_sizes(arg):
   exp = built(f'{arg}_dense')
-  found = counted(exp.model, exp)
+  found = dense(arg)
   macs, params = DENSE[arg]
   assert f'{found.macs / 1e9:.2f}' == macs
   assert f'{elastic.size(exp.shapes) / 1e6:.0f}' == params
-  assert found.macs == exp.model.token_macs()
   side = 56 if exp.sizes['image_size'] == 224 else 96
   assert exp.model.grids == tuple((side // n,) * 2 for n in (1, 2, 4))
   if arg == '21_384':
@@ -54,44 +58,36 @@ def test_sampling_has_no_parameters():
 
 
 def test_capacities_of_the_config():
-  macs = {}
   for arg in ats_cvt.VARIANTS:
     model = model_of(arg)
     widths = model.ats.widths(model.slots)
     assert widths == model.ats.capacity and len(widths) == model.num_layers[
         -1] - 1
-    macs[arg] = model.token_macs(widths)
-    assert macs[arg] < 0.9 * model_of(f'{arg}_dense').token_macs()
-  assert f'{macs["21_384"] / 1e9:.1f}' == '17.7'
+  macs = counted(model_of('21_384'), built('21_384_dense')).macs
+  assert macs < 0.9 * dense('21_384').macs
+  assert f'{macs / 1e9:.1f}' == '17.7'
 
 
-@pytest.mark.parametrize('attention, changes', [
-    ('select_first', {}), ('select_first', dict(score_stride1=True)),
-    ('reference', dict(dropped='zero'))], ids=str)
-def test_the_program_that_runs(attention, changes):
-  exp = built('13_dense')
-  ats = dict(blocks=(1, 2, 5), capacity=(150, None, 60), attention=attention)
-  model = exp.model.clone(ats=ats, **changes)
-  assert counted(model, exp).macs == model.token_macs([150, 150, 60])
+def test_scores_of_stride_1():
+  exp = built('small_dense')
+  model = exp.model.clone(ats=dict(blocks=(1, 3), capacity=(3, None)))
+  cells, keys, width = 4, 1, exp.model.width[-1]
+  more = 2 * 9 * width + 2 * width ** 2 + width  # Of each cell that is no key.
+  assert exp.model.grids[-1] == (2, 2)
+  assert counted(model.clone(score_stride1=True), exp).macs == (
+      counted(model, exp).macs + 2 * (cells - keys) * more)
 
 
 def test_the_layer_of_the_table():
   """Section by section: convolutions, queries, keys, products, the rest."""
   cells, keys, width, mlp, tokens, kept = 576, 144, 384, 1536, 519, 467
-  model = model_of('21_384').clone(ats=dict(blocks=(0, 1), capacity=(518, 466)))
+  exp = built('21_384_dense')
+  model = exp.model.clone(ats=dict(blocks=(0, 1), capacity=(518, 466)))
   less = model.clone(ats=dict(blocks=(0,), capacity=518))
   layer = lambda kept: (
       9 * width * (cells + 2 * keys) + kept * width ** 2
       + 2 * (keys + 1) * width ** 2 + kept * 2 * (keys + 1) * width
       + kept * width ** 2 + 2 * kept * width * mlp)
   want = layer(kept) + (keys + 1) * width + 14 * layer(kept)
-  assert model.token_macs([518, 466]) - less.token_macs([518]) == (
+  assert counted(model, exp).macs - counted(less, exp).macs == (
       want - 15 * layer(tokens))
-
-
-def test_every_image_pays_for_its_own_tokens():
-  model = model_of('13').clone(ats=dict(blocks=(1, 4)))
-  counts = np.array([[150, 100], [120, 119]])
-  each = model.token_macs({1: counts[:, 0], 4: counts[:, 1]})
-  for row, macs in zip(counts, each, strict=True):
-    assert macs == model.token_macs(row)

@@ -2,13 +2,11 @@
 import functools
 
 from bst_jax import elastic
-from bst_jax.elastic import FULL, Submodel
 from bst_jax.models.vit import Model
-from bst_jax.report import costs
+from bst_jax.report import costs, token_macs
 from bst_jax.run import experiment
 from configs import ats_deit_s
 import jax
-import numpy as np
 import pytest
 
 BLOCKS = tuple(range(3, 12))
@@ -31,6 +29,12 @@ def counted(model):
   return costs.of(model, shapes, batch)
 
 
+def by_tokens(model):
+  """Multiply-accumulates of an image from its tokens."""
+  return token_macs.fit(
+      model, experiment.example({'image_size': model.image_size}))
+
+
 def giga(macs):
   return f'{macs / 1e9:.2f}'
 
@@ -51,7 +55,6 @@ def test_deit_s_of_the_config():
   assert f'{elastic.size(exp.shapes) / 1e6:.2f}' == '22.05'
   found = counted(exp.model)
   assert giga(found.macs) == '4.60'
-  assert found.macs == exp.model.token_macs()
   assert exp.model.slots == 196
   stages = from_config('').model.ats.stages(range(12), 196, 1)
   assert [dict(s.options)['num_points'] for s in stages.values()] == 9 * [196]
@@ -66,29 +69,29 @@ def test_sampling_has_no_parameters():
 
 
 # Per-image mean; 99th percentile; that rounded up to 8, to 16; three places.
-@pytest.mark.parametrize('capacity, published, first', [
+@pytest.mark.parametrize('capacity, published, select_first', [
     (MEAN, '3.10', '3.08'),
     (P99, '3.44', '3.42'),
     (upto(8), '3.50', '3.47'),
     (upto(16), '3.57', '3.55'),
     ((175, None, None, 143, None, None, 111, None, None), '3.69', '3.67'),
 ], ids=['mean', 'p99', 'p99 by 8', 'p99 by 16', 'three places'])
-def test_deit_s_sampled(capacity, published, first):
-  for attention, want in (('reference', published), ('select_first', first)):
-    model = deit_s(blocks=BLOCKS, capacity=capacity, attention=attention)
-    widths = model.ats.widths(196)
-    macs = model.token_macs(widths)
-    assert giga(macs) == want
-    if capacity in (P99, upto(8)):  # The program that runs, to the unit.
-      assert counted(model).macs == macs
+def test_deit_s_sampled(capacity, published, select_first):
+  model = deit_s(blocks=BLOCKS, capacity=capacity, attention='reference')
+  macs = by_tokens(model)(model.ats.widths(196))
+  assert giga(macs) == published
+  first = counted(deit_s(blocks=BLOCKS, capacity=capacity)).macs
+  assert giga(first) == select_first
+  if capacity == upto(8):  # The program that runs, to the unit.
+    assert counted(model).macs == macs
   if capacity == P99:
-    assert macs < 0.76 * deit_s().token_macs()
+    assert first < 0.76 * counted(deit_s()).macs
 
 
 def test_a_single_sampling_for_a_budget():
   for kept, budget in ((43, 2.0), (74, 2.5), (104, 3.0)):
     model = deit_s(blocks=(3,), attention='reference')
-    macs = model.token_macs([kept])
+    macs = by_tokens(model)([kept])
     assert macs / 1e9 == pytest.approx(budget, abs=0.01)
 
 
@@ -96,36 +99,17 @@ def test_a_mask_saves_nothing():
   model = from_config('mask').model
   assert model.ats.capacity is None
   # The scores of the class token, once more.
-  assert counted(model).macs == (
-      deit_s().token_macs() + 9 * 197 * 384)
+  assert counted(model).macs == counted(deit_s()).macs + 9 * 197 * 384
 
 
 @pytest.mark.parametrize('sizes, published', [
     (dict(width=192, heads=3, mlp=768), '1.3'),
     (dict(width=258, mlp=1032), '2.2'),
     (dict(width=318, mlp=1272), '3.2'),
-    (dict(distilled=True, image_size=(32, 64)), None),
 ], ids=str)
 def test_other_sizes(sizes, published):
   model = Model(1000, **sizes)
-  macs = model.token_macs()
-  assert counted(model).macs == macs
-  if published:
-    assert f'{macs / 1e9:.1f}' == published
-
-
-def test_every_image_pays_for_its_own_tokens():
-  model = deit_s(blocks=(3, 7))
-  counts = np.array([[150, 100], [120, 119], [100, 10]])
-  each = model.token_macs({3: counts[:, 0], 7: counts[:, 1]})
-  for row, macs in zip(counts, each, strict=True):
-    assert macs == model.token_macs(row)
-  # As devices count them; billions do not fit into 32 bits.
-  few = counts.astype(np.int32)
-  assert (model.token_macs([few[:, 0], few[:, 1]]) == each).all()
-  assert each.max() > 2 ** 31
-  with pytest.raises(ValueError, match=r'layers \[3\].*sample are \[3, 7\]'):
-    model.token_macs({3: 5})
+  assert f'{counted(model).macs / 1e9:.1f}' == published
 
 
 def test_the_compiled_program_follows_the_count():
@@ -142,13 +126,3 @@ def test_the_compiled_program_follows_the_count():
   assert macs[1] < 0.75 * macs[0]
   for xla, ours in zip(flops, macs):
     assert xla == pytest.approx(2 * ours, rel=0.05)
-
-
-@pytest.mark.parametrize('text', ['1/2x1', '1x1/2', '1/3x1/4'])
-def test_submodels_that_sample(text):
-  sub = Submodel.parse(text)
-  exp = from_config('')
-  small = exp.model.at(sub)
-  macs = costs.of(small, exp.shapes_at(sub), experiment.example(exp.sizes)).macs
-  assert macs == small.token_macs(small.ats.widths(196))
-  assert macs < counted(exp.model.at(FULL)).macs

@@ -80,6 +80,7 @@ FLOORS = {
     'bst_jax.scores.accuracy': ('bst_jax.scores',),
     'bst_jax.scores.recall': ('bst_jax.scores',),
     'bst_jax.report.costs': ('bst_jax.elastic',),
+    'bst_jax.report.token_macs': ('bst_jax.report.costs', 'bst_jax.elastic'),
     'bst_jax.learn.state': (
         'bst_jax.learn.sharding', 'bst_jax.learn.statistics',
         'bst_jax.layers.batch_norm', 'bst_jax.elastic'),

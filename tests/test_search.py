@@ -8,7 +8,7 @@ from bst_jax.elastic import Submodel
 from bst_jax.layers.sampler import Ats
 from bst_jax.learn import sharding
 from bst_jax.models.vit import Model
-from bst_jax.report import budget, costs, scoring
+from bst_jax.report import budget, costs, scoring, token_macs
 from bst_jax.run import experiment
 from bst_jax.sampling import calibration
 from bst_jax.sampling import ways as token_ways
@@ -247,13 +247,14 @@ def test_capacities():
 def test_the_tally_charges_each_image_for_its_tokens():
   model = Model(5, image_size=16, patch=4, width=8, heads=2, mlp=16,
                 num_layers=2, ats=dict(blocks=(0, 1), capacity=(10, 8)))
-  tally = token_counts.Tally(model)
+  example = {'image': np.zeros((1, 16, 16, 3), np.uint8)}
+  tally = token_counts.Tally(model, example)
   tally.add(np.array([[12, 8], [6, 4], [0, 0]]),
             np.array([[2, 0], [0, 0], [0, 0]]), np.array([True, True, False]))
   report = tally.report()
   assert report['mean_macs'] == np.mean(
-      [model.token_macs([10, 8]), model.token_macs([6, 4])])
+      token_macs.fit(model, example)([[10, 6], [8, 4]]))
   first = report['tokens'][0]
   assert (first['mean'], first['max'], first['cut'], first['lost']) == (
       9, 12, 0.5, 1.0)
-  assert token_counts.Tally(dataclasses.replace(model)).report() == {}
+  assert token_counts.Tally(model, example).report() == {}

@@ -2,6 +2,7 @@
 import dataclasses
 
 from bst_jax.models.vit import Model
+from bst_jax.report import token_macs
 from bst_jax.sampling import bucketed, ragged
 from bst_jax.sampling import ways as token_ways
 import jax
@@ -121,14 +122,15 @@ def test_all_ways_say_the_same(vit):
 
 
 def test_ways_take_turns(vit):
-  model, *_, counts = vit
+  model, _, batch, *_ = vit
   order = []
   run = lambda name: lambda images: order.append(name) or images
   found = token_ways.rates({'a': run('a'), 'b': run('b')}, np.zeros(7), 3)
   assert order == ['a', 'b'] * 3
   assert all(len(speeds) == 3 and speeds.min() > 0 for speeds in found.values())
   tight = model.clone(ats=dataclasses.replace(model.ats, capacity=9))
-  paid = token_ways.macs(tight, 123.0)
+  example = {'image': batch['image'][:1]}
+  paid = token_ways.macs(tight, example, 123.0)
   assert paid['dense'] == paid['mask'] > paid['capacity']
-  assert paid['capacity'] == tight.token_macs((9, 9))
+  assert paid['capacity'] == token_macs.fit(tight, example)((9, 9))
   assert paid['sorted'] == paid['ragged'] == 123.0

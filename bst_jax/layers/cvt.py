@@ -220,27 +220,3 @@ class Layer(vit.Layer):
     if picked is not None:
       tokens = self._sampled(tokens, picked)
     return z, tokens if tokens.valid is None else tokens._replace(grid=cells)
-
-
-def layer_macs(grid: tuple[int, int], lead: int, tokens: Any, kept: Any,
-               width: int, mlp: int, attention: str = 'plain',
-               score_stride1: bool = False) -> Any:
-  """Multiply-accumulates of a layer that hands on `kept` of its tokens.
-
-  Args:
-    grid: its height and width; convolutions, keys and values have all of it.
-    lead: tokens in front of the cells.
-    tokens, kept: numbers or arrays of them, all tokens counted.
-    width, mlp: channels of the layer and of its feed-forward part.
-    attention: `plain`, where all are kept, or of `sampler.ATTENTIONS`.
-    score_stride1: see `ConvAttention`.
-  """
-  cells, keys = grid[0] * grid[1], strided(grid[0]) * strided(grid[1])
-  dense = score_stride1 and attention != 'plain'
-  read = cells if dense else keys
-  fixed = (9 * width * (cells + 2 * read)
-           + 2 * width ** 2 * (lead + read))
-  asking = tokens if attention == 'reference' else kept
-  scores = width * (lead + read) if attention == 'select_first' else 0
-  return (fixed + scores + asking * width * (width + lead + keys)
-          + kept * width * (lead + keys + width + 2 * mlp))

@@ -6,7 +6,6 @@ Differs: where a point leaves the map, gradients are those of the values, which
   are zeros outside; the released kernel clamps there.
 """
 from collections.abc import Callable
-import math
 from typing import Any, NamedTuple
 
 from bst_jax.elastic import Axis, FULL, Submodel
@@ -81,19 +80,6 @@ class Stem(nn.Module):
       x = Bottleneck(inp, hidden, out, 1, self.dtype, self.batch_norm,
                      name=f'block_{i}')(x, sub=sub, train=train)
     return x
-
-
-def stem_macs(sides: tuple[int, int], hidden: int, between: int | None,
-              width: int) -> int:
-  """Multiply-accumulates of a `Stem` for a picture of some height and width."""
-  halved = lambda size: (size - 1) // 2 + 1
-  half = math.prod(map(halved, sides))
-  cells = math.prod(halved(halved(side)) for side in sides)
-  middle = width if between is None else between
-  inside = 9 * hidden ** 2
-  shortcuts = hidden * middle + (middle * width if between else 0)
-  return half * 7 ** 2 * 3 * hidden + cells * (
-      2 * inside + hidden * (hidden + 2 * middle + width) + shortcuts)
 
 
 class Places(nn.Module):

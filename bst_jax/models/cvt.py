@@ -4,12 +4,12 @@ Reference: Wu et al., "CvT: Introducing Convolutions to Vision Transformers",
   ICCV 2021; Fayyaz et al., "Adaptive Token Sampling for Efficient Vision
   Transformers", ECCV 2022.
 """
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 import functools
 from typing import Any
 
 from bst_jax.elastic import Axis, check_name, FULL, Order, Submodel
-from bst_jax.layers import batch_norm, cvt, linear, pixels, token_costs
+from bst_jax.layers import batch_norm, cvt, linear, pixels
 from bst_jax.layers.activations import gelu, quick_gelu
 from bst_jax.layers.dropout import Dropout, seed_of
 from bst_jax.layers.linear import Dense, named
@@ -160,34 +160,6 @@ class Model(nn.Module):
   def at(self, sub: Submodel) -> 'Model':
     """The ordinary smaller model that `sub` is; its layers sample as before."""
     return narrowed(self, sub, list(self.stacks.values())[-1])
-
-  def token_macs(self, counts: Mapping[int, Any] | Sequence[Any] = ()) -> Any:
-    """Multiply-accumulates of each image, by the tokens that live in it.
-
-    Args:
-      counts: tokens behind each sampling layer of the last stage, that of the
-        class not counted; see `token_costs.by_layer`.
-
-    Returns:
-      A number, or an array with an entry for each image.
-    """
-    kept = token_costs.by_layer(self.ats.blocks, counts)
-    total, channels = self.width[-1] * self.num_answers, 3
-    for i, (grid, width, mlp) in enumerate(zip(
-        self.grids, self.width, self.mlp)):
-      lead, cells = self._lead(i), grid[0] * grid[1]
-      total = total + cells * self.kernels[i] ** 2 * channels * width
-      tokens = lead + cells
-      for layer in range(self.num_layers[i]):
-        here = kept if lead else {}
-        living = lead + here[layer] if layer in here else tokens
-        total = total + cvt.layer_macs(
-            grid, lead, tokens, living, width, mlp,
-            self.ats.attention if layer in here else 'plain',
-            self.score_stride1)
-        tokens = living
-      channels = width
-    return total
 
   @nn.compact
   def __call__(self, batch: dict[str, jax.Array], *, sub: Submodel = FULL,

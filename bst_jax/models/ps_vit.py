@@ -4,13 +4,13 @@ Reference: Yue et al., "Vision Transformer with Progressive Sampling", ICCV
   2021; Fayyaz et al., "Adaptive Token Sampling for Efficient Vision
   Transformers", ECCV 2022.
 """
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 import functools
 import math
 from typing import Any
 
 from bst_jax.elastic import Axis, check_name, FULL, Order, Submodel
-from bst_jax.layers import batch_norm, linear, pixels, progressive, token_costs
+from bst_jax.layers import batch_norm, linear, pixels, progressive
 from bst_jax.layers.activations import gelu
 from bst_jax.layers.dropout import seed_of
 from bst_jax.layers.linear import Dense, named
@@ -128,32 +128,6 @@ class Model(nn.Module):
           f'{self.sampling_layers} at depth {sub.depth}, but the last one ends '
           'the search; choose strategy middle, uniform or keep_last.')
     return small.clone(sampling_layers=len(looking))
-
-  def token_macs(self, counts: Mapping[int, Any] | Sequence[Any] = ()) -> Any:
-    """Multiply-accumulates of each image, by the tokens that live in it.
-
-    Args:
-      counts: tokens behind each layer that samples them, that of the class not
-        counted; see `token_costs.by_layer`.
-
-    Returns:
-      A number, or an array with an entry for each image.
-    """
-    layer = functools.partial(token_costs.layer_macs, width=self.width,
-                              mlp=self.mlp)
-    total = progressive.stem_macs(self.sides, *self.stem, self.width)
-    total += self.sampling_layers * layer(
-        self.slots, self.slots, attention='plain')
-    # Where a token is, and where it goes.
-    total += (2 * self.sampling_layers - 1) * self.slots * 2 * self.width
-    kept = token_costs.by_layer(self.ats.blocks, counts)
-    tokens = 1 + self.slots
-    for i in range(self.num_layers):
-      living = 1 + kept[i] if i in kept else tokens
-      total = total + layer(
-          tokens, living, attention=self.ats.attention if i in kept else 'plain')
-      tokens = living
-    return total + self.width * self.num_answers
 
   @nn.compact
   def __call__(self, batch: dict[str, jax.Array], *, sub: Submodel = FULL,

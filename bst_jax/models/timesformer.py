@@ -7,13 +7,13 @@ Differs: the place of the sampling is ours, as the authors' is not public. A
   branch is skipped in training by whole clips, where the released code skips
   it for each site or frame.
 """
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 import functools
 import math
 from typing import Any
 
 from bst_jax.elastic import Axis, check_name, FULL, Order, Submodel
-from bst_jax.layers import linear, pixels, token_costs, vit
+from bst_jax.layers import linear, pixels, vit
 from bst_jax.layers.activations import gelu
 from bst_jax.layers.attention import Attention
 from bst_jax.layers.blocks import FeedForward
@@ -129,32 +129,6 @@ class Model(nn.Module):
   def at(self, sub: Submodel) -> 'Model':
     """The ordinary smaller model that `sub` is; its layers sample as before."""
     return narrowed(self, sub, self.stacks['encoder'])
-
-  def token_macs(self, counts: Mapping[int, Any] | Sequence[Any] = ()) -> Any:
-    """Multiply-accumulates of each clip, by the sites that live in it.
-
-    Args:
-      counts: sites behind each sampling layer; see `token_costs.by_layer`.
-
-    Returns:
-      A number, or an array with an entry for each clip.
-    """
-    kept = token_costs.by_layer(self.ats.blocks, counts)
-    time, width = self.frames, self.width
-    sites, total = self.slots, 0
-    for i in range(self.num_layers):
-      living = kept.get(i, sites)
-      # Attention over time and the layer behind it.
-      total = total + sites * (
-          token_costs.layer_macs(time, time, width, 0, 'plain')
-          + time * width ** 2)
-      total = total + time * token_costs.layer_macs(
-          1 + sites, 1 + living, width, 0,
-          self.ats.attention if i in kept else 'plain')
-      total = total + (1 + living * time) * 2 * width * self.mlp
-      sites = living
-    return (total + time * self.slots * 3 * self.patch ** 2 * width
-            + width * self.num_answers)
 
   @nn.compact
   def __call__(self, batch: dict[str, jax.Array], *, sub: Submodel = FULL,

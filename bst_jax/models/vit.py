@@ -5,13 +5,13 @@ Reference: Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021;
   through attention", ICML 2021; Fayyaz et al., "Adaptive Token Sampling for
   Efficient Vision Transformers", ECCV 2022.
 """
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 import functools
 import math
 from typing import Any
 
 from bst_jax.elastic import Axis, check_name, FULL, Order, Submodel
-from bst_jax.layers import linear, pixels, token_costs
+from bst_jax.layers import linear, pixels
 from bst_jax.layers.activations import gelu
 from bst_jax.layers.dropout import Dropout, seed_of
 from bst_jax.layers.linear import Dense, named
@@ -116,28 +116,6 @@ class Model(nn.Module):
   def at(self, sub: Submodel) -> 'Model':
     """The ordinary smaller model that `sub` is; its layers sample as before."""
     return narrowed(self, sub, self.stacks['encoder'])
-
-  def token_macs(self, counts: Mapping[int, Any] | Sequence[Any] = ()) -> Any:
-    """Multiply-accumulates of each image, by the tokens that live in it.
-
-    Args:
-      counts: tokens behind each sampling layer, the lead not counted; see
-        `token_costs.by_layer`.
-
-    Returns:
-      A number, or an array with an entry for each image.
-    """
-    kept = token_costs.by_layer(self.ats.blocks, counts)
-    tokens, total = self.lead + self.slots, 0
-    for i in range(self.num_layers):
-      living = self.lead + kept[i] if i in kept else tokens
-      total = total + token_costs.layer_macs(
-          tokens, living, self.width, self.mlp,
-          self.ats.attention if i in kept else 'plain')
-      tokens = living
-    heads = 1 + (self.distilled and self.distilled_head)
-    return (total + self.slots * 3 * self.patch ** 2 * self.width
-            + heads * self.width * self.num_answers)
 
   @nn.compact
   def __call__(self, batch: dict[str, jax.Array], *, sub: Submodel = FULL,

@@ -6,13 +6,13 @@ Reference: Bulat et al., "Space-time Mixing Attention for Video Transformer",
 Differs: the sharing of selections among frames is ours, as the authors' is not
   public. A submodel shifts the same share of its own channels.
 """
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 import functools
 import math
 from typing import Any
 
 from bst_jax.elastic import Axis, check_name, FULL, Order, Submodel
-from bst_jax.layers import linear, pixels, token_costs
+from bst_jax.layers import linear, pixels
 from bst_jax.layers.activations import gelu
 from bst_jax.layers.blocks import FeedForward
 from bst_jax.layers.dropout import Dropout, seed_of
@@ -30,7 +30,6 @@ from bst_jax.layers.vit import (
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 _INIT = dict(kernel_init=nn.initializers.truncated_normal(0.02),
              bias_init=nn.initializers.zeros)
@@ -146,37 +145,6 @@ class Model(nn.Module):
   def at(self, sub: Submodel) -> 'Model':
     """The ordinary smaller model that `sub` is; its layers sample as before."""
     return narrowed(self, sub, self.stacks['encoder'])
-
-  def token_macs(self, counts: Mapping[int, Any] | Sequence[Any] = ()) -> Any:
-    """Multiply-accumulates of each clip, by the tokens that live in its frames.
-
-    Args:
-      counts: tokens behind each sampling layer, the lead not counted; see
-        `token_costs.by_layer`. A number is of every frame; arrays have the
-        frames as their last axis, as they are sown.
-
-    Returns:
-      A number, or an array with an entry for each clip.
-    """
-    kept = token_costs.by_layer(self.ats.blocks, counts)
-    for block, count in kept.items():
-      if count.ndim and count.shape[-1] != self.frames:
-        raise ValueError(
-            f'counts of layer {block} have the shape {count.shape}; give one '
-            f'number for all frames, or [..., {self.frames}].')
-    # Of every frame.
-    tokens, total = self.lead + self.slots, np.zeros(self.frames, np.int64)
-    for i in range(self.num_layers):
-      living = self.lead + kept[i] if i in kept else tokens
-      total = total + token_costs.layer_macs(
-          tokens, living, self.width, self.mlp,
-          self.ats.attention if i in kept else 'plain')
-      tokens = living
-    total = total + self.slots * 3 * self.patch ** 2 * self.width
-    # Over the frames.
-    return total.sum(-1) + token_costs.layer_macs(
-        1 + self.frames, 1 + self.frames, self.width, self.mlp, 'plain'
-        ) + self.fused * (self.width + self.num_answers)
 
   @nn.compact
   def __call__(self, batch: dict[str, jax.Array], *, sub: Submodel = FULL,

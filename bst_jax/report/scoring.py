@@ -33,7 +33,8 @@ def make_scorer(exp: Experiment, data: Any, mesh: Any,
 
   def score(params, subs, batches):
     gathers = [scores.Gather(measure) for _ in subs]
-    tallies = [token_counts.Tally(exp.model.at(sub)) for sub in subs]
+    example = experiment.example(exp.sizes)
+    tallies = [token_counts.Tally(exp.model.at(sub), example) for sub in subs]
     totals = np.zeros((len(subs), 3))  # Losses, their weights, rows.
     for found in run(params, subs, batches):
       if picks is not None:

@@ -74,9 +74,17 @@ def fit(model: Any, example: Mapping[str, Any]) -> TokenMacs:
     model: has `ats`, `slots` and layers named `layer_{i}`.
     example: a batch of one; its shapes alone matter.
   """
+  # Lists, which JSON makes of tuples, cannot be hashed.
+  fields = {field.name: _tuples(getattr(model, field.name))
+            for field in dataclasses.fields(model)
+            if isinstance(getattr(model, field.name, None), list)}
   ats = dataclasses.replace(model.ats, num_points=None, capacity=None)
-  return _fit(model.clone(ats=ats), tuple(sorted(
+  return _fit(model.clone(ats=ats, **fields), tuple(sorted(
       (name, leaf.shape, leaf.dtype) for name, leaf in example.items())))
+
+
+def _tuples(value):
+  return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 @functools.lru_cache(maxsize=256)
@@ -102,8 +110,9 @@ def _fit(model, leaves):
         traced(chain, method='topk', grad='hard'), strict=True):
       rows.append([*row, macs])
   fitted = TokenMacs(ats.blocks, slots, tuple(map(_solved, equations)))
-  # One that was not among them.
-  chain = tuple(max(1, slots // 2 - i) for i in range(len(ats.blocks)))
+  # One that falls in another way: of steps that are all alike, products of
+  # layers that are no neighbours would be foretold, too.
+  chain = tuple(max(1, slots // (2 + i)) for i in range(len(ats.blocks)))
   assert chain in chains or fitted(chain) == sum(traced(chain)), (
       f'{type(model).__module__} is no polynomial of degree two in the tokens '
       'of neighbouring layers.')

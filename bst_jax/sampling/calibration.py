@@ -16,8 +16,9 @@ from bst_jax import elastic
 from bst_jax.data import kinds
 from bst_jax.layers.sampler import Ats
 from bst_jax.learn import sharding
+from bst_jax.report import token_macs
 from bst_jax.report.budget import Budget
-from bst_jax.run.experiment import Experiment
+from bst_jax.run.experiment import example, Experiment
 from bst_jax.scores import tokens as token_counts
 import jax
 import numpy as np
@@ -101,7 +102,7 @@ def search(exp: Experiment, params: Any, ats: Ats, batches: Iterable,
   """The most grid points whose network fits a budget.
 
   Args:
-    exp: the experiment; its model has `ats`, `token_macs`, `slots` and `lead`.
+    exp: the experiment; its model has `ats`, `slots` and `lead`.
     params: of the full model.
     ats: which layers sample, and how; points and capacities are found here.
     batches: images to count tokens in.
@@ -120,15 +121,15 @@ def search(exp: Experiment, params: Any, ats: Ats, batches: Iterable,
     raise ValueError('no layer samples; name some, as --blocks 3-11.')
   count = counter(exp, params, ats, batches, mesh)
   slots, lead, tried = exp.model.slots, exp.model.lead, []
+  macs_of = token_macs.fit(exp.model.clone(ats=ats), example(exp.sizes))
 
   def at(points):
     counts = count(points)
     fit = capacities(counts, quantile, slots, lead, multiple)
     found = dataclasses.replace(ats, num_points=points, capacity=fit)
-    model = exp.model.clone(ats=found)
     living = [np.minimum(counts[:, i], n) for i, n in enumerate(fit)]
-    mean = float(np.mean(model.token_macs(living)))
-    result = Found(found, int(model.token_macs(fit)), mean, ())
+    mean = float(np.mean(macs_of(living)))
+    result = Found(found, int(macs_of(fit)), mean, ())
     tried.append((points, getattr(result, budget.key)))
     log(f'{points} points: {result.macs:,} multiply-accumulates, '
         f'{mean:,.0f} for the tokens of an image')

@@ -13,7 +13,8 @@ from typing import Any
 
 from bst_jax.elastic import Submodel
 from bst_jax.models import vit
-from bst_jax.report import scoring
+from bst_jax.report import scoring, token_macs
+from bst_jax.run import experiment
 from bst_jax.run.experiment import Experiment
 from bst_jax.sampling import bucketed, ragged
 from bst_jax.scores import Gather
@@ -117,17 +118,19 @@ def rates(ways: Mapping[str, Callable], images: np.ndarray,
   return {name: np.array(speeds) for name, speeds in found.items()}
 
 
-def macs(model: vit.Model, mean_macs: float) -> dict[str, float]:
+def macs(model: vit.Model, example: Mapping[str, Any],
+         mean_macs: float) -> dict[str, float]:
   """Multiply-accumulates of a picture by way.
 
   Args:
     model: samples tokens.
+    example: a batch of one picture.
     mean_macs: of a picture for its own tokens, within the capacities: the least
       that the ways pay whose tensors follow the tokens.
   """
-  dense = model.clone(ats=None).token_macs()
-  slots = model.ats.widths(model.slots)
-  return {'dense': dense, 'mask': dense, 'capacity': model.token_macs(slots),
+  dense = token_macs.fit(model.clone(ats=None), example)()
+  few = token_macs.fit(model, example)(model.ats.widths(model.slots))
+  return {'dense': dense, 'mask': dense, 'capacity': few,
           'sorted': mean_macs, 'ragged': mean_macs}
 
 
@@ -175,7 +178,7 @@ def compare(exp: Experiment, data: Any, params: Any, sub: Submodel, split: str,
                labelled['mask'])
     scores[name] = next(iter(gather.finish(data).values()))
   speeds = rates(ways, images, _ROUNDS)
-  paid = macs(model, row['mean_macs'])
+  paid = macs(model, experiment.example(exp.sizes), row['mean_macs'])
   return {'split': split, 'submodel': str(sub), 'images': whole, 'batch': size,
           'ways': [{
               'name': name, 'accuracy': scores[name],

@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 from bst_jax.elastic import Submodel
+from bst_jax.report import token_macs
 from bst_jax.run.experiment import Experiment
 import jax
 import jax.numpy as jnp
@@ -56,14 +57,15 @@ def sown(intermediates: Any, kind: str) -> dict[int, jax.Array]:
 class Tally:
   """Gathers the counts of a network's images, batch by batch.
 
-    tally = Tally(model)
+    tally = Tally(model, example)
     tally.add(count, overflow, mask)
     row |= tally.report()
   """
 
-  def __init__(self, model: Any):
-    """Takes a model with sampling layers: `ats` and `token_macs`."""
-    self._model, self._counts, self._overflow = model, [], []
+  def __init__(self, model: Any, example: Mapping[str, Any]):
+    """Takes a model with sampling layers and a batch of one for it."""
+    self._model, self._example = model, example
+    self._counts, self._overflow = [], []
 
   def add(self, count: np.ndarray, overflow: np.ndarray,
           mask: np.ndarray) -> None:
@@ -82,7 +84,8 @@ class Tally:
       return {}
     counts, overflow = map(np.concatenate, (self._counts, self._overflow))
     living = counts - overflow
-    macs = self._model.token_macs(np.moveaxis(living, 1, 0))
+    # Of every image, or of every frame, whose mean is that of its clip.
+    macs = token_macs.fit(self._model, self._example)(np.moveaxis(living, 1, 0))
     layers = []
     for place, block in enumerate(self._model.ats.blocks):
       n = counts[:, place].reshape(-1)

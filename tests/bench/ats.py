@@ -117,7 +117,8 @@ def main():
   model = exp.model.clone(ats=found.ats)
   ways = token_ways.make(model, params, args.batch, np.minimum(
       counts, found.ats.capacity).mean(0), args.margin)
-  macs = token_ways.macs(model, found.mean_macs)
+  macs = token_ways.macs(model, experiment.example(exp.sizes),
+                           found.mean_macs)
   if args.peer:
     ways['Hugging Face'] = peer(args.batch, args.threads)
   if args.exported:
