@@ -71,9 +71,9 @@ def test_capacities_of_the_config():
 def test_scores_of_stride_1():
   exp = built('small_dense')
   model = exp.model.clone(ats=dict(blocks=(1, 3), capacity=(3, None)))
-  cells, keys, width = 4, 1, exp.model.width[-1]
+  cells, keys, width = 64, 16, exp.model.width[-1]
   more = 2 * 9 * width + 2 * width ** 2 + width  # Of each cell that is no key.
-  assert exp.model.grids[-1] == (2, 2)
+  assert exp.model.grids[-1] == (8, 8)
   assert counted(model.clone(score_stride1=True), exp).macs == (
       counted(model, exp).macs + 2 * (cells - keys) * more)
 

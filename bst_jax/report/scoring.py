@@ -33,7 +33,7 @@ def make_scorer(exp: Experiment, data: Any, mesh: Any,
 
   def score(params, subs, batches):
     gathers = [scores.Gather(measure) for _ in subs]
-    example = experiment.example(exp.sizes)
+    example = exp.example()
     tallies = [token_counts.Tally(exp.model.at(sub), example) for sub in subs]
     totals = np.zeros((len(subs), 3))  # Losses, their weights, rows.
     for found in run(params, subs, batches):

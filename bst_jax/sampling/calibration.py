@@ -18,7 +18,7 @@ from bst_jax.layers.sampler import Ats
 from bst_jax.learn import sharding
 from bst_jax.report import token_macs
 from bst_jax.report.budget import Budget
-from bst_jax.run.experiment import example, Experiment
+from bst_jax.run.experiment import Experiment
 from bst_jax.scores import tokens as token_counts
 import jax
 import numpy as np
@@ -121,7 +121,7 @@ def search(exp: Experiment, params: Any, ats: Ats, batches: Iterable,
     raise ValueError('no layer samples; name some, as --blocks 3-11.')
   count = counter(exp, params, ats, batches, mesh)
   slots, lead, tried = exp.model.slots, exp.model.lead, []
-  macs_of = token_macs.fit(exp.model.clone(ats=ats), example(exp.sizes))
+  macs_of = token_macs.fit(exp.model.clone(ats=ats), exp.example())
 
   def at(points):
     counts = count(points)

@@ -14,7 +14,6 @@ from typing import Any
 from bst_jax.elastic import Submodel
 from bst_jax.models import vit
 from bst_jax.report import scoring, token_macs
-from bst_jax.run import experiment
 from bst_jax.run.experiment import Experiment
 from bst_jax.sampling import bucketed, ragged
 from bst_jax.scores import Gather
@@ -178,7 +177,7 @@ def compare(exp: Experiment, data: Any, params: Any, sub: Submodel, split: str,
                labelled['mask'])
     scores[name] = next(iter(gather.finish(data).values()))
   speeds = rates(ways, images, _ROUNDS)
-  paid = macs(model, experiment.example(exp.sizes), row['mean_macs'])
+  paid = macs(model, exp.example(), row['mean_macs'])
   return {'split': split, 'submodel': str(sub), 'images': whole, 'batch': size,
           'ways': [{
               'name': name, 'accuracy': scores[name],
