@@ -7,6 +7,7 @@ from bst_jax import elastic
 from bst_jax.host import cli, config_flag
 from bst_jax.interop import core, files
 from bst_jax.run import experiment
+from bst_jax.run import start as starts
 from bst_jax.store import checkpoint
 from bst_jax.store import workdir as workdirs
 import jax
@@ -34,10 +35,10 @@ accounted for, or the command says which is not.
 With --checkpoint and --config it writes a new workdir; with --output it writes
 the workdir's parameters as a file of the named family. A family that fills a
 part of the model (bert, clip_visual, …) leaves the rest at random or, with
---config.init_from, as another workdir has it; what that is, is listed.
+--config.start, as another workdir has it; what that is, is listed.
 
 The table glove reads word vectors as text, also .gz and .zip, for the words of
-config.data; train with --config.init_from=WORKDIR and the same config.data."""
+config.data; train with --config.start=WORKDIR and the same config.data."""
 EXAMPLES = """python -m bst_jax.convert --config configs/bst_mcan_vqa.py --table mcan_bst --checkpoint epoch14.pkl --workdir runs/teacher
 python -m bst_jax.convert --workdir runs/teacher --table mcan_bst --output teacher.safetensors
 python -m bst_jax.convert --config configs/mcan_vqa.py --table glove --checkpoint glove.840B.300d.zip --workdir runs/glove"""
@@ -72,7 +73,8 @@ def read(config, family: str, path: str | pathlib.Path,
              files.load(path))
   if hasattr(rows, 'ADAPT'):
     tensors = rows.ADAPT(core.rename(tensors, renames), exp.shapes)
-  target = _start(config, exp) if partial else exp.shapes
+  target = (starts.params(starts.of(config), exp, config.seed) if partial
+            else exp.shapes)
   params = core.read(rows.TABLE, tensors, target,
                      getattr(rows, 'IGNORED', ()), renames, partial)
   rest = core.unsourced(rows.TABLE, exp.shapes)
@@ -128,16 +130,6 @@ def _words(config, vocab):
   words, answers, *_ = vocabularies.of_questions(vocab)
   sizes = dict(vocab_size=len(words), num_answers=len(answers))
   return words.words, _sizes(config, True) | sizes, None
-
-
-def _start(config, exp):
-  """The parameters that a partial table leaves as they are."""
-  if config.init_from:
-    return checkpoint.load_params(config.init_from, exp.shapes)
-  # Compiled, so that nothing of the forward pass is computed.
-  init = jax.jit(lambda rng: exp.model.init(
-      rng, exp.example())['params'])
-  return elastic.unbox(init(jax.random.key(config.seed)))
 
 
 def write(workdir: str | pathlib.Path, family: str,

@@ -72,7 +72,8 @@ def small_config(exp: experiment.Experiment, small) -> ml_collections.ConfigDict
       and getattr(small, field.name) != getattr(exp.model, field.name)})
   config.space = dict(widths=('1',), depths=('1',))
   config.method = dict(name='plain')
-  config.init_from, config.teacher = None, None
+  for key in ('start', 'init_from', 'teacher', 'teacher_from'):
+    config[key] = None
   return config
 
 

@@ -56,7 +56,7 @@ slots of every layer by a quantile of the counts over training images.
 
 Writes a new workdir with the same parameters, the sampling in its config, and
 choice.json. Evaluate it as it is (off the shelf), or train on from it:
---config.init_from=OUTPUT --config.choice=OUTPUT/choice.json (fine-tuned)."""
+--config.start=OUTPUT --config.choice=OUTPUT/choice.json (fine-tuned)."""
 EXAMPLES = """python -m bst_jax.search --method ats --budget 'macs<=3.0G' --workdir runs/deit --output runs/deit_3g
 python -m bst_jax.search --budget 'mean_macs<=2.5G' --blocks 3 --selection topk --workdir runs/deit --output runs/topk
 python -m bst_jax.evaluate --workdir runs/deit_3g --show 16"""

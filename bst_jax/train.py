@@ -5,12 +5,17 @@ from absl import flags, logging
 from bst_jax.host import cli, config_flag
 from bst_jax.learn.state import TrainState
 from bst_jax.report import watching
-from bst_jax.run import profiling, training
+from bst_jax.run import profiling, start, training
 from bst_jax.run.training import Stopped
+import jax
 import ml_collections
 
 _CONFIG = config_flag.define()
 _WORKDIR = cli.define_workdir()
+_FROM = flags.DEFINE_string(
+    'from', None, 'Workdir to train on from, in place of --config: its config, '
+    'parameters, words and answers; --config.KEY=VALUE overrides.',
+    allow_override=True)
 _PROFILE_STEPS = flags.DEFINE_string('profile_steps', None, profiling.HELP,
                                      allow_override=True)
 
@@ -23,7 +28,8 @@ SIGTERM save first; the same command goes on."""
 EXAMPLES = """python -m bst_jax.train --config configs/quickstart.py --workdir runs/quickstart
 python -m bst_jax.train --config configs/quickstart.py:tiny --workdir runs/tiny
 python -m bst_jax.train --config configs/quickstart.py --workdir runs/b --config.method.sampled=5 --config.seed=1
-python -m bst_jax.train --config configs/quickstart.py --workdir runs/c --profile_steps 10:15"""
+python -m bst_jax.train --config configs/quickstart.py --workdir runs/c --profile_steps 10:15
+python -m bst_jax.train --from runs/small --workdir runs/longer --config.optimizer.lr=1e-4"""
 
 
 def run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path,
@@ -36,6 +42,8 @@ def main() -> None:
   """The command."""
   cli.start()
   config, workdir = cli.required(_CONFIG), cli.required(_WORKDIR)
+  if _FROM.value and jax.process_index() == 0:
+    start.keep_vocabularies(config, pathlib.Path(workdir))
   try:
     run(config, workdir, profiling.parse(_PROFILE_STEPS.value))
   except Stopped as stopped:

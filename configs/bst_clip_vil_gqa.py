@@ -1,10 +1,10 @@
 """CLIP-ViL-p with BST at its published size, GQA form.
 
   python -m bst_jax.train --config configs/clip_vil_gqa.py \
-      --workdir runs/clip_vil_gqa --config.init_from=runs/clip_vil_pretrained \
+      --workdir runs/clip_vil_gqa --config.start=runs/clip_vil_pretrained \
       --config.data.word_pieces=vocab.txt
   python -m bst_jax.train --config configs/bst_clip_vil_gqa.py \
-      --workdir runs/bst_clip_vil_gqa --config.init_from=runs/clip_vil_gqa \
+      --workdir runs/bst_clip_vil_gqa --config.start=runs/clip_vil_gqa \
       --config.data.word_pieces=vocab.txt
 
 The first trains the teacher, from what configs/clip_vil_gqa.py says. Accuracy:

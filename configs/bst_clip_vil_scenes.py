@@ -5,7 +5,7 @@
       --table clip_visual --checkpoint runs/trunk.safetensors \
       --workdir runs/trunk
   python -m bst_jax.train --config configs/bst_clip_vil_scenes.py \
-      --config.teacher.init_from=runs/trunk --workdir runs/c
+      --config.teacher.start=runs/trunk --workdir runs/c
 
 The quickstart's questions about raw pictures of 64 x 64 pixels, which CLIP's
 trunk in small turns into 2 x 2 cells. As in the original, the trunk has learnt

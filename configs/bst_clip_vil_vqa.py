@@ -4,7 +4,7 @@
       --checkpoint BEST.pth --workdir runs/clip_vil_vqa \
       --config.data.word_pieces=vocab.txt
   python -m bst_jax.train --config configs/bst_clip_vil_vqa.py \
-      --workdir runs/bst_clip_vil_vqa --config.init_from=runs/clip_vil_vqa \
+      --workdir runs/bst_clip_vil_vqa --config.start=runs/clip_vil_vqa \
       --config.data.word_pieces=vocab.txt
   python -m bst_jax.profile --config configs/bst_clip_vil_vqa.py
 

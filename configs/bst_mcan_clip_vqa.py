@@ -8,7 +8,7 @@
       --workdir runs/bst_grid --config.data.name=folder/regions \
       --config.data.manual_dir=my_data --config.data.train=train --config.data.eval=val \
       --config.data.answers_from=train --config.data.min_answers=1 \
-      --config.init_from=runs/grid
+      --config.start=runs/grid
   python -m bst_jax.profile --config configs/bst_mcan_clip_vqa.py
 
 The first trains the teacher; configs/mcan_clip_vqa.py says what the features

@@ -2,7 +2,7 @@
 
   python -m bst_jax.train --config configs/mcan_vqa.py --workdir runs/mcan_vqa
   python -m bst_jax.train --config configs/bst_mcan_vqa.py \
-      --workdir runs/bst_mcan_vqa --config.init_from=runs/mcan_vqa
+      --workdir runs/bst_mcan_vqa --config.start=runs/mcan_vqa
   python -m bst_jax.profile --config configs/bst_mcan_vqa.py --convention bst
 
 The first trains the teacher; configs/mcan_vqa.py has what both share, and how

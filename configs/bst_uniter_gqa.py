@@ -1,10 +1,10 @@
 """UNITER with BST at the size of UNITER-base, GQA form.
 
   python -m bst_jax.train --config configs/uniter_gqa.py \
-      --workdir runs/uniter_gqa --config.init_from=runs/uniter_pretrained \
+      --workdir runs/uniter_gqa --config.start=runs/uniter_pretrained \
       --config.data.word_pieces=vocab.txt
   python -m bst_jax.train --config configs/bst_uniter_gqa.py \
-      --workdir runs/bst_uniter_gqa --config.init_from=runs/uniter_gqa \
+      --workdir runs/bst_uniter_gqa --config.start=runs/uniter_gqa \
       --config.data.word_pieces=vocab.txt
 
 The first trains the teacher, from what configs/uniter_gqa.py says. Accuracy:

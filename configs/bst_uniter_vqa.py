@@ -4,7 +4,7 @@
       --checkpoint vqa.pt --workdir runs/uniter_vqa \
       --config.data.word_pieces=vocab.txt
   python -m bst_jax.train --config configs/bst_uniter_vqa.py \
-      --workdir runs/bst_uniter_vqa --config.init_from=runs/uniter_vqa \
+      --workdir runs/bst_uniter_vqa --config.start=runs/uniter_vqa \
       --config.data.word_pieces=vocab.txt
   python -m bst_jax.profile --config configs/bst_uniter_vqa.py --convention bst
 

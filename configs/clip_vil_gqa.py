@@ -4,7 +4,7 @@
       --table clip_vil_encoder --checkpoint Epoch_LXRT.pth \
       --workdir runs/clip_vil_pretrained --config.data.word_pieces=vocab.txt
   python -m bst_jax.train --config configs/clip_vil_gqa.py \
-      --workdir runs/clip_vil_gqa --config.init_from=runs/clip_vil_pretrained \
+      --workdir runs/clip_vil_gqa --config.start=runs/clip_vil_pretrained \
       --config.data.word_pieces=vocab.txt
 
 One answer of many is right, so that the loss is the mean over questions alone;

@@ -4,11 +4,11 @@
       --table clip_vil_encoder --checkpoint Epoch_LXRT.pth \
       --workdir runs/clip_vil_pretrained --config.data.word_pieces=vocab.txt
   python -m bst_jax.train --config configs/clip_vil_vqa.py \
-      --workdir runs/clip_vil_vqa --config.init_from=runs/clip_vil_pretrained \
+      --workdir runs/clip_vil_vqa --config.start=runs/clip_vil_pretrained \
       --config.data.word_pieces=vocab.txt
 
 vocab.txt is that of BERT, uncased. Without a pre-trained file, table `bert` and
-then `clip_visual`, with --config.init_from=WORKDIR of the first, start a new
+then `clip_visual`, with --config.start=WORKDIR of the first, start a new
 model; a CLIP-ViL that is fine-tuned already, table `clip_vil`, needs no
 training. Optimisers and schedules are the original's, which trains in half
 precision, and whose decay of the trunk moves biases and gains too. Accuracy: not

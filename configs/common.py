@@ -12,7 +12,13 @@ def base() -> ml_collections.ConfigDict:
   config.steps = 0  # Exactly one of steps and epochs is given.
   config.epochs = 0
   config.micro_batches = 1  # Parts of a batch, worked on one after the other.
-  config.init_from = ml_collections.config_dict.placeholder(str)
+  # Where training starts: a workdir, or dict(workdir=…, take={…}, fresh=(…)).
+  config.start = None
+  config.init_from = ml_collections.config_dict.placeholder(str)  # Its old name.
+  # Workdir of any model that teaches, frozen; its data are like these.
+  config.teacher_from = ml_collections.config_dict.placeholder(str)
+  # Decay of running means of the parameters, as 0.999, which are evaluated.
+  config.ema = ml_collections.config_dict.placeholder(float)
   # A file of bst_jax.search, whose tokens the model is to sample.
   config.choice = ml_collections.config_dict.placeholder(str)
   config.space = dict(widths=('1',), depths=('1',), filter='triangle',

@@ -4,7 +4,7 @@
       --table uniter_pretrained --checkpoint uniter-base.pt \
       --workdir runs/uniter_pretrained --config.data.word_pieces=vocab.txt
   python -m bst_jax.train --config configs/uniter_gqa.py \
-      --workdir runs/uniter_gqa --config.init_from=runs/uniter_pretrained \
+      --workdir runs/uniter_gqa --config.start=runs/uniter_pretrained \
       --config.data.word_pieces=vocab.txt
 
 One answer of many is right; all else is as for VQA-v2, as nothing was

@@ -4,7 +4,7 @@
       --table uniter_pretrained --checkpoint uniter-base.pt \
       --workdir runs/uniter_pretrained --config.data.word_pieces=vocab.txt
   python -m bst_jax.train --config configs/uniter_vqa.py \
-      --workdir runs/uniter_vqa --config.init_from=runs/uniter_pretrained \
+      --workdir runs/uniter_vqa --config.start=runs/uniter_pretrained \
       --config.data.word_pieces=vocab.txt
 
 vocab.txt is that of BERT, cased. Table `bert` starts from less; a UNITER that

@@ -131,7 +131,7 @@ def test_a_step_moves_statistics_and_the_optimiser_has_none(name):
   assert owned == elastic.size(
       {path: x for path, x in paths.items() if not is_stats(path)})
   assert elastic.size(state.opt_state) == 2 * owned + 1
-  new, metrics = jax.jit(made.step)(state, batch)
+  new, metrics = jax.jit(made.step)(state, {'train': batch})
   moved = elastic.flatten(jax.tree.map(
       lambda a, b: np.any(a != b), new.params, state.params))
   assert all(moved[path] for path in moved if is_stats(path))
@@ -150,7 +150,7 @@ def test_what_a_sandwich_of_micro_batches_stores():
   """The mean over the parts of what the full model alone writes."""
   made, batch, state = training('cvt', optax.sgd(0.0), 2, name='bst',
                                 sampled=0, teacher='labels')
-  new, _ = jax.jit(made.step)(state, batch)
+  new, _ = jax.jit(made.step)(state, {'train': batch})
   parts = [states.forward(
       build('cvt')[0], state.params, {
           key: x[i::2] for key, x in batch.items()}, jax.random.key(0))[1]
@@ -166,7 +166,7 @@ def test_statistics_that_are_not_finite_are_told():
   made, batch, state = training('cvt', optax.sgd(0.0))
   kernel = state.params['stage_0']['layer_0']['attention']['query_conv']
   kernel['kernel'] = kernel['kernel'] * 1e30
-  _, metrics = jax.jit(made.step)(state, batch)
+  _, metrics = jax.jit(made.step)(state, {'train': batch})
   # The variance overflows, and all that it divides is zero.
   assert np.isfinite(metrics['loss/full'])
   assert not np.isfinite(metrics['stats_max'])
@@ -221,7 +221,7 @@ for run in sys.argv[1:]:
     placed = sharding.place(batch, mesh)
     step = jax.jit(method.step)
     for _ in range(3):
-      state, metrics = step(state, placed)
+      state, metrics = step(state, {'train': placed})
   out[run] = {path: np.asarray(x, np.float64).reshape(-1).tolist()
               for path, x in elastic.flatten(state.params).items()}
 print(json.dumps(out))

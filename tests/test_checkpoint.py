@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from orbax.checkpoint.experimental import v1 as ocp
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -27,6 +28,7 @@ class State:
   rng: Any
   extra: Any = None
   frozen: Any = None
+  ema: Any = None
 
 
 def make_state(size=8, seed=0):
@@ -224,7 +226,7 @@ def test_parameters_only(tmp_path):
       tmp_path, half)['embed']['kernel'].dtype == jnp.bfloat16
 
   with checkpoint.Store(tmp_path) as store:
-    with pytest.raises(ValueError, match='parameters only.*config.init_from'):
+    with pytest.raises(ValueError, match='parameters only.*config.start'):
       store.restore(abstract(make_state()))
   with pytest.raises(ValueError, match='there already'):
     checkpoint.save_params(tmp_path, params)
@@ -292,3 +294,29 @@ def test_devices_may_change_and_a_kill_leaves_the_last_whole(tmp_path):
     assert done.returncode == 9, done.stderr
     assert '1' in kept(workdir) and '2' not in kept(workdir)
     previous = str(workdir)
+
+
+@flax.struct.dataclass
+class FirstState:
+  """The fields that states had when the first checkpoints were written."""
+
+  step: Any
+  params: Any
+  opt_state: Any
+  rng: Any
+  extra: Any = None
+  frozen: Any = None
+
+
+def test_the_first_checkpoints_are_gone_on_with(tmp_path):
+  state = make_state(seed=3)
+  first = FirstState(state.step, None, state.opt_state,
+                     jax.random.key_data(state.rng), state.extra)
+  ocp.save_checkpointables(
+      tmp_path.absolute() / 'checkpoints' / '3',
+      {'params': state.params, 'train': first},
+      custom_metadata={'holds': 'state', 'data': [{'next_index': 3}]})
+  with checkpoint.Store(tmp_path) as store:
+    again, data = store.restore(abstract(state))
+  assert_same(again, state)
+  assert data == {'next_index': 3}

@@ -105,6 +105,25 @@ def test_an_extracted_workdir_starts_further_training(trained, tmp_path):
   assert int(state.step) == 2
 
 
+def test_it_trains_on_with_one_command(trained, tmp_path):
+  extract.extract(trained, HALF, tmp_path / 'small')
+  run = subprocess.run(
+      [sys.executable, '-m', 'bst_jax.train', '--from', tmp_path / 'small',
+       '--workdir', tmp_path / 'more', '--config.steps=2',
+       '--config.eval_every=0', '--config.evaluate_at_end=False'],
+      cwd=ROOT, capture_output=True, text=True, check=False)
+  assert run.returncode == 0, run.stderr
+  assert f'starting from {tmp_path / "small"}' in run.stderr
+  for name in ('words', 'answers'):
+    before, after = (json.loads((tmp_path / folder / 'vocab' /
+                                 f'{name}.json').read_text())
+                     for folder in ('small', 'more'))
+    assert before == after
+  exp = experiment.load(tmp_path / 'more')
+  assert exp.shapes == experiment.load(tmp_path / 'small').shapes
+  checkpoint.load_params(tmp_path / 'more', exp.shapes)
+
+
 def test_profile_agrees_with_the_table(trained):
   exp = experiment.load(trained)
   params = checkpoint.load_params(trained, exp.shapes)
@@ -199,7 +218,7 @@ def test_wrong_workdirs_are_refused_in_words(trained, tmp_path):
   with pytest.raises(ValueError, match='checkpoint'):
     train.run(config, tmp_path / 'b')
   config.init_from = None
-  with pytest.raises(ValueError, match='config.init_from'):
+  with pytest.raises(ValueError, match='config.start'):
     train.run(config, tmp_path / 'c')
 
 

@@ -57,7 +57,7 @@ def test_a_step_of_the_tiny_config_fits_together(name):
   batch = experiment.example(exp.sizes, 4, 2) | {
       'target': jnp.ones((4, 9)), 'mask': jnp.ones(4, bool)}
   start = jax.eval_shape(method.init, jax.random.key(0), exp.shapes)
-  after, metrics = jax.eval_shape(method.step, start, batch)
+  after, metrics = jax.eval_shape(method.step, start, {'train': batch})
   assert after == start and metrics['loss/full'].shape == ()
 
 

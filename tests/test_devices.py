@@ -30,7 +30,8 @@ for name in sys.argv[1:]:
       'fsdp' if sizes[1] > 1 else 'replicated')
   with jax.set_mesh(mesh):
     now = jax.device_put(method.init(jax.random.key(3), params), where)
-    placed = sharding.place({k: np.asarray(v) for k, v in batch.items()}, mesh)
+    placed = {'train': sharding.place(
+        {k: np.asarray(v) for k, v in batch.items()}, mesh)}
     step = jax.jit(method.step, out_shardings=(where, None)).lower(
         now, placed).compile()
     losses = []

@@ -5,7 +5,7 @@ import zipfile
 from bst_jax import convert, elastic
 from bst_jax.data import source
 from bst_jax.interop import glove
-from bst_jax.run import experiment
+from bst_jax.run import experiment, start
 from bst_jax.store import checkpoint
 from configs import bst_mcan_vqa
 import jax
@@ -137,7 +137,8 @@ def test_the_workdir_starts_a_training(tmp_path):
   config.init_from = str(tmp_path / 'begin')
   convert.read(config, 'glove', path, tmp_path / 'start')
 
-  experiment.check_start(data, tmp_path / 'start', False)
+  begun = start.Start(tmp_path / 'start')
+  start.check(begun, exp, data, False)
   params = elastic.flatten(checkpoint.load_params(
       tmp_path / 'start', exp.shapes))
   table = dict(zip(data.vocab.words, params['words/table']))
@@ -159,14 +160,14 @@ def test_the_workdir_starts_a_training(tmp_path):
     convert.read(config, 'glove', path, tmp_path / 'third', str(tmp_path))
 
   with pytest.raises(ValueError, match='converted from a part of a model'):
-    experiment.check_start(data, tmp_path / 'start', True)
+    start.check(begun, exp, data, True)
   (tmp_path / 'start' / 'part.json').unlink()
-  experiment.check_start(data, tmp_path / 'start', True)
+  start.check(begun, exp, data, True)
   with pytest.raises(ValueError, match='has no words.json. Convert it with'):
-    experiment.check_start(data, tmp_path / 'begin', True)
+    start.check(start.Start(tmp_path / 'begin'), exp, data, True)
   data.answers = data.answers[::-1]
   with pytest.raises(ValueError, match=r'its answers \(.*in another order'):
-    experiment.check_start(data, tmp_path / 'start', False)
+    start.check(begun, exp, data, False)
   data.vocab.words = data.vocab.words[::-1]
   with pytest.raises(ValueError, match=r'its words \(.*in another order'):
-    experiment.check_start(data, tmp_path / 'start', False)
+    start.check(begun, exp, data, False)

@@ -73,21 +73,24 @@ FLOORS = {
     'bst_jax.layers': ('bst_jax.layers', 'bst_jax.elastic'),
     'bst_jax.models': ('bst_jax.models', 'bst_jax.layers', 'bst_jax.elastic'),
     'bst_jax.methods': (
-        'bst_jax.methods', 'bst_jax.elastic', 'bst_jax.learn.state',
-        'bst_jax.tasks', 'bst_jax.layers'),
+        'bst_jax.methods', 'bst_jax.elastic', 'bst_jax.learn.paths',
+        'bst_jax.learn.state', 'bst_jax.tasks', 'bst_jax.layers'),
     'bst_jax.tasks.losses': (),
     'bst_jax.tasks': ('bst_jax.tasks', 'bst_jax.scores', 'bst_jax.elastic'),
     'bst_jax.scores.accuracy': ('bst_jax.scores',),
     'bst_jax.scores.recall': ('bst_jax.scores',),
     'bst_jax.report.costs': ('bst_jax.elastic',),
     'bst_jax.report.token_macs': ('bst_jax.report.costs', 'bst_jax.elastic'),
+    'bst_jax.learn.paths': ('bst_jax.elastic',),
     'bst_jax.learn.state': (
-        'bst_jax.learn.sharding', 'bst_jax.learn.statistics',
-        'bst_jax.layers.batch_norm', 'bst_jax.elastic'),
-    'bst_jax.learn.statistics': ('bst_jax.layers.batch_norm',),
+        'bst_jax.learn.paths', 'bst_jax.learn.sharding',
+        'bst_jax.learn.statistics', 'bst_jax.layers.batch_norm',
+        'bst_jax.elastic'),
+    'bst_jax.learn.statistics': (
+        'bst_jax.elastic', 'bst_jax.layers.batch_norm'),
     'bst_jax.learn.schedules': ('bst_jax.elastic',),
     'bst_jax.learn.optimizers': (
-        'bst_jax.elastic', 'bst_jax.learn.schedules',
+        'bst_jax.elastic', 'bst_jax.learn.paths', 'bst_jax.learn.schedules',
         'bst_jax.learn.statistics'),
     'bst_jax.learn.sharding': ('bst_jax.elastic',),
 }

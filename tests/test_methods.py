@@ -30,7 +30,7 @@ def make(model, axes, tx=None, micro=1, space=SPACE, task=TASK, name='bst',
 def one_step(method, params, batch, seed=0):
   """The gradients (rate one) and metrics of the first step."""
   new, metrics = jax.jit(method.step)(
-      method.init(jax.random.key(seed), params), batch)
+      method.init(jax.random.key(seed), params), {'train': batch})
   return jax.tree.map(jnp.subtract, params, new.params), metrics
 
 
@@ -67,7 +67,7 @@ def test_gradients_are_those_of_the_five_submodel_sum():
   method = make(model, axes)
   begin, teacher = other_teacher(
       method.init(jax.random.key(3), params), params)
-  new, metrics = jax.jit(method.step)(begin, batch)
+  new, metrics = jax.jit(method.step)(begin, {'train': batch})
 
   soft = TASK.soften(model.apply({'params': teacher}, batch))
   subs = [SPACE.submodels[-1], SPACE.submodels[0], *drawn(step_key(3))]
@@ -111,7 +111,7 @@ def test_one_program_whatever_is_drawn():
   @jax.jit
   def step(now, batch):
     traces.append(1)
-    return method.step(now, batch)
+    return method.step(now, {'train': batch})
 
   now, draws = method.init(jax.random.key(0), params), set()
   for n in range(5):
@@ -127,6 +127,7 @@ def test_draws_and_dropout_come_from_the_key_and_the_step():
   method = make(model, axes, space=SMALL, sampled=1)
   step = jax.jit(method.step)
   begin = method.init(jax.random.key(0), params)
+  batch = {'train': batch}
   first, _ = step(begin, batch)
   again, _ = step(begin, batch)
   chex.assert_trees_all_equal(first.params, again.params)
@@ -158,8 +159,8 @@ def test_the_frozen_teacher_never_changes_and_labels_do_not_count():
   step, now, blind = jax.jit(method.step), begin, begin
   unlabelled = batch | {'target': jnp.zeros_like(batch['target'])}
   for _ in range(4):
-    now, metrics = step(now, batch)
-    blind, _ = step(blind, unlabelled)
+    now, metrics = step(now, {'train': batch})
+    blind, _ = step(blind, {'train': unlabelled})
   chex.assert_trees_all_equal(now.frozen['teacher'], teacher)
   chex.assert_trees_all_equal(now.params, blind.params)
   assert abs(now.params['out']['bias'] - params['out']['bias']).max() > 1e-2
@@ -235,7 +236,7 @@ def test_the_loss_falls(options):
   step, now, history = jax.jit(method.step), method.init(
       jax.random.key(0), params), []
   for _ in range(60):
-    now, metrics = step(now, batch)
+    now, metrics = step(now, {'train': batch})
     history.append(metrics)
   for name in {'loss/full', 'loss/smallest', 'loss/sampled'} & metrics.keys():
     first, last = (np.mean([m[name] for m in part])
@@ -318,8 +319,8 @@ def test_a_visual_trunk_runs_once_for_all_submodels():
   method = make(model, axes, space=space, sampled=1)
   begin, teacher = other_teacher(
       method.init(jax.random.key(0), params), params)
-  step = jax.jit(method.step).trace(begin, batch)
-  new, _ = step.lower().compile()(begin, batch)
+  step = jax.jit(method.step).trace(begin, {'train': batch})
+  new, _ = step.lower().compile()(begin, {'train': batch})
 
   soft = TASK.soften(model.apply({'params': teacher}, batch))
   want, _ = direct_sum(model, params, batch, space.submodels, soft)

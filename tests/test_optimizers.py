@@ -225,8 +225,8 @@ def test_a_frozen_part_stays_has_no_memory_and_no_share_in_the_norm():
   config = dict(name='adamw', lr=1.0, weight_decay=0.5, clip=1.0, parts={
       'head': dict(lr_scale=2.0), 'encoder': dict(frozen=True)})
   got = moved(config, frozen=('visual',), grads=3.0)
-  for path, update in got.items():
-    assert np.any(update) == path.startswith('head'), path
+  assert got.keys() == {'head/bias', 'head/kernel'}
+  assert all(np.any(update) for update in got.values())
   memory = elastic.size(create(config, PARAMS, ('visual',)).init(PARAMS))
   assert memory == 2 * elastic.size(PARAMS['head']) + 2  # And two counters.
 
@@ -279,15 +279,16 @@ def test_a_sandwich_with_parts_is_sharded_and_resumed(tmp_path):
       jax.eval_shape(method.init, jax.random.key(0), boxed),
       sharding.make_mesh({'data': -1, 'fsdp': 1}), 'fsdp')
   inner = where.opt_state[1].inner_states
+  assert inner.keys() == {'(rest)', 'out', 'layers/layer_1'}
   moments = inner['layers/layer_1'].inner_state[0].mu
   name = 'layers', 'layer_1', 'ffn', 'fc1', 'kernel'
   pick = lambda tree: functools.reduce(operator.getitem, name, tree)
   assert pick(moments) == pick(where.params)
   assert 'fsdp' in pick(where.params).spec
-  assert not jax.tree.leaves(inner[optimizers.FROZEN])
 
   step = jax.jit(method.step, out_shardings=(where, None))
   begin = jax.device_put(method.init(jax.random.key(0), params), where)
+  batch = {'train': batch}
   half, _ = step(begin, batch)
   whole, _ = step(half, batch)
   with checkpoint.Store(tmp_path) as store:

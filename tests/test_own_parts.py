@@ -63,12 +63,13 @@ def make(model, task, tx, *, axes, space, micro_batches, scale=1.0):
                             rngs={'dropout': key})
       return tasks.hard(task, outputs, batch, key)
     loss, grads = jax.value_and_grad(loss)(state.params)
-    return jax.tree.map(lambda g: scale * jnp.sign(g), grads), {'loss/own': loss}
+    grads = jax.tree.map(lambda g: scale * jnp.sign(g), grads)
+    return grads, {'loss/own': loss}, {}
 
-  def step(state, batch):
-    grads, metrics = states.accumulate(grads_of, state, batch, micro_batches,
-                                       mean=task.mean)
-    return states.update(state, grads, tx, metrics)
+  def step(state, batches):
+    grads, metrics, written = states.accumulate(
+        grads_of, state, batches['train'], micro_batches, mean=task.mean)
+    return states.update(state, grads, tx, metrics, written)
 
   return Method(lambda rng, params: states.start(rng, params, tx), step,
                 (Pass(FULL),))

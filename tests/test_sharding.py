@@ -75,13 +75,13 @@ with jax.set_mesh(mesh):
                         for s in placed['tokens'].addressable_shards})
   many = []
   for _ in range(2):
-    now, metrics = spread(now, placed)
+    now, metrics = spread(now, {'train': placed})
     many.append(float(metrics['loss/full']))
 out['shard'] = list(
     now.params['question_adapter']['kernel'].addressable_shards[0].data.shape)
 one, now = [], begin
 for _ in range(2):
-  now, metrics = plain(now, batch)
+  now, metrics = plain(now, {'train': batch})
   one.append(float(metrics['loss/full']))
 print(json.dumps(out | {'many': many, 'one': one}))
 '''

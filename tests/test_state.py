@@ -16,7 +16,7 @@ def sgd_step(micro, **method):
       tx=optax.sgd(1.0), axes=axes, micro_batches=micro,
       space=elastic.Space(('1/2', '1'), ('1/2', '1')))
   new, metrics = jax.jit(made.step)(
-      made.init(jax.random.key(0), params), batch)
+      made.init(jax.random.key(0), params), {'train': batch})
   assert int(new.step) == 1
   return jax.tree.map(jnp.subtract, params, new.params), metrics
 

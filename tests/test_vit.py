@@ -145,7 +145,7 @@ def test_training_with_dropped_tokens_lowers_the_loss(method):
   state, step = made.init(jax.random.key(0), params), jax.jit(made.step)
   losses = []
   for _ in range(8):
-    state, metrics = step(state, batch)
+    state, metrics = step(state, {'train': batch})
     losses.append(float(metrics['loss/full']))
   assert losses[-1] < 0.7 * losses[0]
 

@@ -66,9 +66,11 @@ def split(batch: Batch, mesh: Mesh) -> Batch:
 
 
 def arguments(job: Program, batch: Batch, mesh: Mesh) -> tuple[Any, Any, Any]:
-  """What `job.step` takes: the state without frozen, frozen, and the batch."""
-  now = placed(elastic.unbox(job.abstract), job.where)
-  return now.replace(frozen=None), now.frozen, split(batch, mesh)
+  """What `job.step` takes: the state without frozen, frozen, and the batches.
+  """
+  state = placed(elastic.unbox(job.abstract), job.where)
+  batches = {stream: split(batch, mesh) for stream in job.method.streams}
+  return state.replace(frozen=None), state.frozen, batches
 
 
 def bytes_on_chip(tree: Any) -> int:

@@ -4,12 +4,12 @@ import dataclasses
 import re
 from typing import Any
 
-from bst_jax import elastic
 from bst_jax.ahead import abstract, step_costs
 from bst_jax.elastic import FULL
 from bst_jax.learn import sharding
+from bst_jax.learn import state as states
 from bst_jax.report import scoring
-from bst_jax.run import forward, program
+from bst_jax.run import forward, program, teachers
 from bst_jax.run.experiment import Experiment
 import jax
 from jax.sharding import Mesh
@@ -39,25 +39,25 @@ class Lowered:
 
 def train(exp: Experiment, mesh: Mesh, examples: int) -> Lowered:
   """The training step on a global batch of `examples`."""
-  job = program.make(exp, mesh, _EPOCH, _STEPS)
+  job = program.make(exp, mesh, _EPOCH, _STEPS, teachers.of(exp.config))
   batch = abstract.batch(exp, examples,
                          exp.config.data.get('questions_per_picture') or 1)
   now, frozen, placed = abstract.arguments(job, batch, mesh)
   on_chip = abstract.bytes_on_chip
   memory = {'parameters': on_chip(now.params),
-            'optimiser': on_chip(now.opt_state),
+            'optimiser': on_chip((now.opt_state, now.ema)),
             'frozen': on_chip(frozen), 'batch': on_chip(placed)}
   with jax.set_mesh(mesh):
     lowered = job.step.lower(now, frozen, placed)
   useful = step_costs.flops(exp, job.method.passes, batch)
-  return Lowered(lowered, memory, useful / mesh.devices.size, _trained(exp))
+  return Lowered(lowered, memory, useful / mesh.devices.size,
+                 _trained(exp, job.tx))
 
 
-def _trained(exp):
+def _trained(exp, tx):
   """Bytes of all parameters that the optimiser moves, on all devices."""
   return sum(leaf.size * leaf.dtype.itemsize
-             for path, leaf in elastic.flatten(exp.shapes).items()
-             if not path.startswith(tuple(f'{p}/' for p in exp.frozen_parts)))
+             for leaf in jax.tree.leaves(states.trained(exp.shapes, tx)[0]))
 
 
 def evaluate(exp: Experiment, mesh: Mesh, examples: int) -> Lowered:

@@ -2,6 +2,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bst_jax import elastic
 from bst_jax.elastic import Submodel
 from bst_jax.learn.state import Pass
 from bst_jax.report import costs
@@ -27,6 +28,9 @@ def flops(exp: Experiment, passes: Sequence[Pass],
   learning = lambda macs: (1 + BACKWARD) * macs['learns'] + macs['frozen']
   total = learning(trunk)  # Once, for all that learn.
   for one in passes:
+    if one.model is not None:
+      total += one.times * _other(one.model, batch)
+      continue
     macs = _forward(exp, one.sub, whole)
     total += one.times * (
         learning(macs) if one.learns
@@ -48,6 +52,13 @@ def _shared(exp, batch):
       {'params': params}, batch, method='shared')
   return (_parted(exp, costs.count(share, exp.shapes, batch)),
           dict(batch) | jax.eval_shape(share, exp.shapes, batch))
+
+
+def _other(model, batch):
+  """Multiply-accumulates of the forward pass of a model beside the trained."""
+  shapes = elastic.unbox(jax.eval_shape(
+      model.init, jax.random.key(0), dict(batch))['params'])
+  return costs.of(model, shapes, batch).macs
 
 
 def _forward(exp, sub, batch):

@@ -17,6 +17,7 @@ class Options:
   train: str = 'train'  # Split to train on; several as 'train+vg'.
   eval: str = 'test'  # Split to evaluate at the end.
   watch: str = ''  # Split to evaluate while training.
+  held_out: str = ''  # Split that methods with such a stream learn from, too.
   batch: int = 64  # Rows of a training step, over all hosts.
   eval_batch: int = 0  # The same in evaluation; 0: four times the pictures.
   image_size: Any = 0  # Height and width, or a side; 0: the data set's own.

@@ -75,26 +75,11 @@ def prepare(name: str, home: str = '', manual_dir: str = '',
     check: raises what is wrong with the data set before it is made.
   """
   base, config = _whole_name(name)
-  name = f'{base}/{config}' if config else base
-  home, cls = data_dir(home), _class(base)
-  if getattr(cls, 'BY_FOLDER', False):  # One data set a folder.
-    config = manual.config_of(cls.builder_configs[config], manual_dir)
-
-  def build():
-    try:
-      return cls(config=config or None, data_dir=os.fspath(home),
-                 file_format='array_record')
-    except Exception as error:  # It reads what the folder says of itself.
-      raise ValueError(
-          f'The data set {name!r} was to be opened in {home / name}, but what '
-          f'is there cannot be read ({error}). Delete that folder; the data '
-          'set is then made anew.') from error
-
-  home.mkdir(parents=True, exist_ok=True)
+  cls, build = _class(base), lambda: builder_of(name, home, manual_dir)
   builder = build()
   if check:
     check(builder)
-  if _is_whole(builder):
+  if is_whole(builder):
     manual.check_source(builder, manual_dir)
     return builder
   usual = getattr(cls, 'DEFAULT_MANUAL_DIR', '')
@@ -105,12 +90,13 @@ def prepare(name: str, home: str = '', manual_dir: str = '',
         f'{base} is read where tensorflow-datasets has made it, but there is '
         f'none in {builder.data_dir}. Make it once, on a machine with '
         f'TensorFlow: tfds build {base} --file_format=array_record '
-        f'--data_dir={home} --manual_dir=DIR. Or read the unpacked pictures as '
-        'config.data.name=class_folders.')
+        f'--data_dir={data_dir(home)} --manual_dir=DIR. Or read the unpacked '
+        'pictures as config.data.name=class_folders.')
   made_as = getattr(builder.builder_config, 'name', '')
-  with _alone(home / f'.{base}_{made_as}.lock'):
+  data_dir(home).mkdir(parents=True, exist_ok=True)
+  with _alone(data_dir(home) / f'.{base}_{made_as}.lock'):
     folder = pathlib.Path(builder.data_dir)
-    if not _is_whole(builder):
+    if not is_whole(builder):
       for rest in folder.parent.glob('incomplete.*'):
         shutil.rmtree(rest, ignore_errors=True)
       if folder.exists():  # A folder without its last file is of no use.
@@ -122,9 +108,27 @@ def prepare(name: str, home: str = '', manual_dir: str = '',
         download.manual_dir = os.path.abspath(os.path.expanduser(manual_dir))
         builder.most_bad, builder.most_missing = max_bad, max_missing
         builder.source = found.fingerprint(download.manual_dir)
-      logging.info('Making %s in %s', name, folder)
+      logging.info('Making %s in %s', f'{base}/{config}'.rstrip('/'), folder)
       builder.download_and_prepare(download_config=download)
   return build()
+
+
+def builder_of(name: str, home: str = '',
+               manual_dir: str = '') -> tfds.core.DatasetBuilder:
+  """TFDS builder of a data set, on disk or not; the arguments of `prepare`."""
+  base, config = _whole_name(name)
+  cls, home = _class(base), data_dir(home)
+  place = home / base / config
+  if getattr(cls, 'BY_FOLDER', False):  # One data set a folder.
+    config = manual.config_of(cls.builder_configs[config], manual_dir)
+  try:
+    return cls(config=config or None, data_dir=os.fspath(home),
+               file_format='array_record')
+  except Exception as error:  # It reads what the folder says of itself.
+    raise ValueError(
+        f'The data set {name!r} was to be opened in {place}, but what is there '
+        f'cannot be read ({error}). Delete that folder; the data set is then '
+        'made anew.') from error
 
 
 def region_reader(name: str):
@@ -318,7 +322,7 @@ def _class(name: str):
   return getattr(importlib.import_module(module), cls)
 
 
-def _is_whole(builder) -> bool:
+def is_whole(builder) -> bool:
   """Whether the builder's folder is all there: TFDS moves it into place."""
   return pathlib.Path(builder.data_dir, 'dataset_info.json').exists()
 

@@ -36,12 +36,7 @@ def load(config: Mapping, vocab_dir: str | os.PathLike | None = None,
   config = dict(config)
   if batch is not None:
     config['batch'] = batch
-  known = [forms.create(name, ('video',)).options
-           for name in forms.known(config.get('form', 'auto'))]
-  for key in config:
-    check_name(key, {name for options in known
-                     for name in options_lib.names(options)},
-               'option of config.data')
+  _check_options(config)
   builder = records_lib.prepare(
       *(config.get(key, getattr(options_lib.Options, key))
         for key in ('name', 'data_dir', 'manual_dir', 'max_bad')),
@@ -49,6 +44,33 @@ def load(config: Mapping, vocab_dir: str | os.PathLike | None = None,
       check=lambda builder: splits.opened(builder, config))
   return Data(splits.opened(builder, config), vocab_dir, shard_index,
               shard_count)
+
+
+def check(config: Mapping) -> splits.Opened:
+  """What `load` knows before it makes or reads any data.
+
+  Raises:
+    ValueError: no such data set, form, option or, where it is made, split.
+  """
+  config = dict(config)
+  _check_options(config)
+  builder = records_lib.builder_of(*(
+      config.get(key, getattr(options_lib.Options, key))
+      for key in ('name', 'data_dir', 'manual_dir')))
+  opened = splits.opened(builder, config)
+  if records_lib.is_whole(builder):
+    splits.Splits(opened).check()
+  return opened
+
+
+def _check_options(config):
+  """Raises where no form that could be meant has an option."""
+  known = [forms.create(name, ('video',)).options
+           for name in forms.known(config.get('form', 'auto'))]
+  for key in config:
+    check_name(key, {name for options in known
+                     for name in options_lib.names(options)},
+               'option of config.data')
 
 
 class Data:
@@ -136,9 +158,13 @@ class Data:
     """Rows and pictures of a split, read when it is first asked for."""
     return self._splits.of(name)
 
-  def train(self) -> grain.DatasetIterator:
-    """Endless training batches; has `get_state` and `set_state`."""
-    split = self._options.train
+  def train(self, split: str = '') -> grain.DatasetIterator:
+    """Endless training batches; has `get_state` and `set_state`.
+
+    Args:
+      split: its name; '' is the one that config names as `train`.
+    """
+    split = split or self._options.train
     return pipeline.train(
         self._batches(split, self._shape, training=True), self._options.seed,
         self._threads(split, bool(self._recipe or self._options.canvases)))

@@ -168,7 +168,8 @@ class Splits:
   def check(self) -> None:
     """Raises where a split of config.data is not there, or was trained on."""
     records_lib.parts_of(self._builder, self._options.train)
-    for split in (self._options.eval, self._options.watch):
+    options = self._options
+    for split in (options.eval, options.watch, options.held_out):
       if split:
         self.check_unseen(split)
 

@@ -20,6 +20,9 @@ from ml_collections.config_flags import config_path
 FLAGS = flags.FLAGS
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
+# The config file that stands for the config.json of a workdir.
+_OF_WORKDIR = os.path.join(_PACKAGE, 'store', 'config_of.py')
+
 
 class UsageError(ValueError):
   """A command line that cannot be carried out."""
@@ -80,18 +83,22 @@ def given_in(argv: list[str]) -> str | None:
 def resolve(argv: list[str]) -> list[str]:
   """The command line with --config as the path of a file that is there.
 
+  --from=WORKDIR stands for a --config too, that of the workdir.
+
   `configs/NAME.py` is looked for here and then among the package's own, so
   that what the documentation says works outside of a clone too.
 
   Raises:
     UsageError: there is no such file.
   """
+  argv = _with_config_of(argv)
   given = given_in(argv)
   if given is None:
     return argv
   path, colon, argument = given.partition(':')
   found = _find(path)
-  _make_importable(found)
+  if found != _OF_WORKDIR:  # Its neighbours are ours, imported by their names.
+    _make_importable(found)
   changed = {given: found + colon + argument,
              f'--config={given}': f'--config={found}{colon}{argument}'}
   changed[f'-config={given}'] = changed[f'--config={given}']
@@ -118,6 +125,28 @@ def load_config(given: str) -> ml_collections.ConfigDict:
   path = _find(path)
   _make_importable(path)
   return _load_config(path + colon + argument)
+
+
+def _with_config_of(argv: list[str]) -> list[str]:
+  """The arguments with the --config that --from=WORKDIR stands for."""
+  if 'from' not in FLAGS:
+    return argv
+  for i, arg in enumerate(argv[1:], 1):
+    flag, _, workdir = arg.partition('=')
+    if flag not in ('--from', '-from'):
+      continue
+    if given_in(argv) is not None:
+      raise UsageError(
+          f'--from and --config both give a config; leave --from out, or give '
+          f'--config.start={workdir or "WORKDIR"} with --config.')
+    workdir = workdir or ''.join(argv[i + 1:i + 2])
+    if not os.path.isfile(os.path.join(workdir, 'config.json')):
+      raise UsageError(
+          f'--from={workdir}: there is no config.json in that folder; give a '
+          'workdir that train, extract or convert wrote.')
+    # Behind argv[0]: a config stands before what overrides its keys.
+    return [argv[0], f'--config={_OF_WORKDIR}:{workdir}', *argv[1:]]
+  return argv
 
 
 def _find(path: str) -> str:

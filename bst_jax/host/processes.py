@@ -54,7 +54,7 @@ def own(data: list[dict]) -> dict:
       f'The checkpoint has the data positions of {len(data)} processes, each '
       f'its own, and {jax.process_count()} are running now; restore on '
       f'{len(data)} processes, or start from its parameters by '
-      'config.init_from.')
+      'config.start.')
 
 
 def all_agree(ok: bool) -> bool:

@@ -1,78 +1,127 @@
 """Optimisers from configs: one for all parameters, or parts with their own."""
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 import inspect
-from typing import Any
+from typing import Any, NamedTuple
 
 from bst_jax import elastic
+from bst_jax.learn import paths as paths_lib
 from bst_jax.learn import schedules, statistics
 import jax
 import optax
 
-# Labels of what no part claims and of what stays; no parameter is called so.
-REST, FROZEN = '(rest)', '(frozen)'
+# Label of what no part claims; no parameter is called so.
+REST = '(rest)'
+_WHAT = 'path of parameters (config.optimizer.parts)'
+
+
+class Optimizer(NamedTuple):
+  """An optax transformation that knows which parameters are not trained.
+
+  Both functions take the whole tree, or one that lacks what is not trained, and
+  pass over that: updates and memory are of what is trained alone.
+
+  Attributes:
+    init: params -> optimiser state.
+    update: (grads, optimiser state, params) -> (updates, optimiser state).
+    frozen: paths of the parameters that stay as they are. No gradient is
+      taken of them (`state.trained`).
+    ema: decay of the running mean of what is trained; 0: none is kept.
+  """
+
+  init: optax.TransformInitFn
+  update: optax.TransformUpdateFn
+  frozen: Collection[str] = frozenset()
+  ema: float = 0.0
 
 
 def create(config: Mapping[str, Any], schedule: Mapping[str, Any], shapes: Any,
-           epoch: float, total: int,
-           frozen: Iterable[str] = ()) -> optax.GradientTransformation:
-  """An optax optimiser from `{'name': …, 'lr': …, 'clip': …, 'parts': …, …}`.
+           epoch: float, total: int, frozen: Iterable[str] = (),
+           ema: float | None = None) -> Optimizer:
+  """The optimiser of `{'name': …, 'lr': …, 'clip': …, 'parts': …, …}`.
 
-  It owns all parameters but batch statistics, see `statistics.without`, and is
-  to be initialised and updated with these; `state.start` and `update` do so.
-  Weight decay spares biases and gains.
+  It owns all parameters but batch statistics, see `state.trained`. Weight decay
+  spares biases and gains.
 
   Args:
     config: `name` of an optimiser, `lr` = its base rate, `clip` = largest norm
       of the gradients of all that is trained (0 = none) and `parts`; the rest
-      goes to the optimiser. `parts` is {prefix of parameter paths: options},
-      as {'head': {'lr_scale': 10.0}}; of several prefixes the longest holds.
-      `lr_scale` multiplies the rate; other options replace the config's, and
-      with a `name` they are all that the part's optimiser gets; `lr` and
-      `schedule` of its own make its rate; `frozen=True` leaves the part as it
-      is, without decay and without memory for it.
+      goes to the optimiser. `parts` is {glob over parameter paths: options},
+      see `paths`, as {'head': {'lr_scale': 10.0}, '**/ffn': {'frozen': True}};
+      of several the one with most characters that are no wildcard holds.
+      `lr_scale` multiplies the rate; other options, as `weight_decay`, replace
+      the config's, and with a `name` they are all that the part's optimiser
+      gets; `lr` and `schedule` of its own make its rate; `frozen=True` leaves
+      the part as it is: without decay, memory or gradients.
     schedule: of the learning rate, see `schedules.create`.
     shapes: nested dict of the parameters or their shapes.
     epoch: steps in an epoch.
     total: steps of the whole training.
-    frozen: more prefixes to freeze, whatever `parts` says.
+    frozen: more globs to freeze, whatever `parts` says.
+    ema: decay of a running mean of the parameters, below 1; None or 0: none.
 
   Raises:
-    ValueError: an unknown optimiser or option, a prefix without parameters, or
+    ValueError: an unknown optimiser or option, a glob without parameters, or
       nothing left to train.
   """
   whole = dict(config)
   clip, parts = whole.pop('clip', 0), dict(whole.pop('parts', {}))
-  shapes = statistics.without(shapes)
   paths, frozen = list(elastic.flatten(shapes)), tuple(frozen)
-  for part in (*parts, *frozen):
-    _check_part(part, paths, parts.get(part, {}))
-  txs = {FROZEN: optax.set_to_zero()} | {
-      part: _create(whole, dict(own), schedule, epoch, total)
-      for part, own in ({REST: {}} | parts).items()}
-
-  def label(path):
-    inside = lambda part: f'{path}/'.startswith(f'{part}/')
-    if any(map(inside, frozen)):
-      return FROZEN
-    part = max(filter(inside, parts), key=len, default=REST)
-    return FROZEN if parts.get(part, {}).get('frozen') else part
-
-  labels = jax.tree.unflatten(
-      jax.tree.structure(shapes), [label(path) for path in paths])
-  used = set(jax.tree.leaves(labels))
-  if used == {FROZEN}:
+  check(config, schedule, epoch, total)
+  if not 0 <= (ema or 0) < 1:
+    raise ValueError(f'config.ema is {ema}, the share of the running mean that '
+                     'a step keeps; give less than 1, as 0.999, or 0 for none.')
+  paths_lib.check((*parts, *frozen), paths, _WHAT)
+  label_of = {path: _label(path, parts) for path in paths}
+  still = paths_lib.named_by(frozen, paths) | {
+      path for path, label in label_of.items()
+      if parts.get(label, {}).get('frozen')}
+  apart = still | statistics.paths_of(shapes)
+  used = {label_of[path] for path in paths if path not in apart}
+  if not used:
     raise ValueError('config.optimizer.parts and the model freeze every '
                      'parameter; leave one of them to train.')
+
+  txs = {label: _create(whole, dict(parts.get(label, {})), schedule, epoch,
+                        total) for label in sorted(used)}
+  labels = jax.tree.unflatten(jax.tree.structure(shapes),
+                              list(label_of.values()))
   # Without parts the state is that of the one optimiser alone.
   tx = txs[REST] if used == {REST} else optax.partition(
-      {part: txs[part] for part in sorted(used)}, labels)
-  if not clip:
-    return tx
-  clipping = optax.clip_by_global_norm(clip)
-  if FROZEN in used:  # Their gradients are no part of the norm.
-    clipping = optax.masked(
-        clipping, jax.tree.map(lambda part: part != FROZEN, labels))
-  return optax.chain(clipping, tx)
+      txs, paths_lib.split(labels, apart)[0])
+  if clip:
+    tx = optax.chain(optax.clip_by_global_norm(clip), tx)
+  return _of_trained(tx, frozenset(still), apart, ema or 0.0)
+
+
+def check(config: Mapping[str, Any], schedule: Mapping[str, Any],
+          epoch: float = 1.0, total: int = 1) -> None:
+  """Raises a ValueError for all that is wrong whatever the parameters are."""
+  whole = dict(config)
+  parts = dict(whole.pop('parts', {}))
+  whole.pop('clip', None)
+  _create(whole, {}, schedule, epoch, total)
+  for part, own in parts.items():
+    if not hasattr(own, 'keys'):  # A ConfigDict is no Mapping.
+      raise ValueError(f'config.optimizer.parts[{part!r}] is {own!r}; wanted '
+                       "is a dict of options, as {'lr_scale': 10.0}.")
+    _create(whole, dict(own), schedule, epoch, total)
+
+
+def _of_trained(tx, frozen, apart, ema):
+  """The transformation of trees that may still hold what is not trained."""
+  if not apart:
+    return Optimizer(tx.init, tx.update, ema=ema)
+  trained = lambda tree: None if tree is None else (
+      paths_lib.split(tree, apart)[0])
+  return Optimizer(
+      lambda params: tx.init(trained(params)),
+      lambda grads, opt_state, params=None: tx.update(
+          trained(grads), opt_state, trained(params)), frozen, ema)
+
+
+def _label(path, parts):
+  """The glob of the part that a parameter belongs to."""
+  return paths_lib.closest(parts, path, 'config.optimizer.parts') or REST
 
 
 def sgd(learning_rate, *, momentum=0.0, nesterov=False, weight_decay=0.0,
@@ -115,15 +164,3 @@ def _decays(params):
   return jax.tree_util.tree_map_with_path(
       lambda path, p: p.ndim > 1 and not any(
           getattr(key, 'key', '') == 'bias' for key in path), params)
-
-
-def _check_part(part, paths, own):
-  """Raises a ValueError where a part is unknown, or its options are no dict."""
-  known = {'/'.join(path.split('/')[:part.count('/') + 1]) for path in paths}
-  parent = part.rpartition('/')[0]
-  beside = {path for path in known if path.rpartition('/')[0] == parent}
-  elastic.check_name(part, beside or known,
-                     'path of parameters (config.optimizer.parts)')
-  if not hasattr(own, 'keys'):  # A ConfigDict is no Mapping.
-    raise ValueError(f'config.optimizer.parts[{part!r}] is {own!r}; wanted is '
-                     "a dict of options, as {'lr_scale': 10.0}.")

@@ -1,10 +1,11 @@
 """What training carries from step to step."""
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+import types
 from typing import Any, NamedTuple
 
-from bst_jax.elastic import Submodel
+from bst_jax.elastic import Choice, Submodel
 from bst_jax.layers.batch_norm import WRITTEN
-from bst_jax.learn import sharding, statistics
+from bst_jax.learn import paths, sharding, statistics
 from flax import struct
 import jax
 import jax.numpy as jnp
@@ -15,11 +16,12 @@ import optax
 class TrainState:
   """Attributes:
     step: int32[], steps done.
-    params: trained parameters, and the batch statistics among them.
-    opt_state: the optimiser's, which knows nothing of batch statistics.
+    params: the parameters, trained or not, and batch statistics among them.
+    opt_state: the optimiser's, of what is trained.
     rng: a typed key; everything random comes from fold_in(rng, step).
     extra: the method's own, saved.
     frozen: never updated and never saved (a teacher).
+    ema: running mean of the parameters that are trained; None: none is kept.
   """
 
   step: jax.Array
@@ -28,6 +30,7 @@ class TrainState:
   rng: jax.Array
   extra: Any = None
   frozen: Any = None
+  ema: Any = None
 
 
 class Pass(NamedTuple):
@@ -38,34 +41,47 @@ class Pass(NamedTuple):
     times: a step runs it, an expected value where it draws.
     learns: forward and backward, on what submodels share; else it is a teacher,
       forward alone, which makes what is shared itself.
+    model: another model that runs, a teacher; None: that which is trained.
   """
 
   sub: Submodel
   times: float = 1.0
   learns: bool = True
+  model: Any = None
 
 
 class Method(NamedTuple):
   """A way of training, as a pair of pure functions.
 
   Attributes:
-    init: (rng, params) -> TrainState.
-    step: (TrainState, batch) -> (TrainState, metrics).
+    init: (rng, params) -> TrainState; with a teacher of another model
+      (rng, params, its parameters) -> TrainState.
+    step: (TrainState, {stream: batch}) -> (TrainState, metrics).
     passes: that a step makes of every part of a batch.
     pretrained: it makes no sense from random parameters.
+    streams: {name: steps that a batch serves}. The stream `train` reads
+      config.data.train, any other the split that config.data names by it, as
+      `held_out`.
+    choice: TrainState -> what was found, written to choice.json at the end;
+      None where the method searches nothing.
   """
 
-  init: Callable[[jax.Array, Any], TrainState]
-  step: Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]
+  init: Callable[..., TrainState]
+  step: Callable[[TrainState, Mapping[str, Any]],
+                 tuple[TrainState, dict[str, jax.Array]]]
   passes: tuple[Pass, ...]
   pretrained: bool = False
+  streams: Mapping[str, int] = types.MappingProxyType({'train': 1})
+  choice: Callable[[TrainState], Choice] | None = None
 
 
 def start(rng: jax.Array, params: Any, tx: optax.GradientTransformation,
           **fields: Any) -> TrainState:
   """The state before the first step."""
-  return TrainState(jnp.zeros((), jnp.int32), params,
-                    tx.init(statistics.without(params)), rng, **fields)
+  learns = trained(params, tx)[0]
+  return TrainState(
+      jnp.zeros((), jnp.int32), params, tx.init(learns), rng,
+      ema=learns if getattr(tx, 'ema', 0.0) else None, **fields)
 
 
 def forward(model: Any, params: Any, batch: Any, key: jax.Array,
@@ -89,33 +105,74 @@ def forward(model: Any, params: Any, batch: Any, key: jax.Array,
   return outputs, sown.get(WRITTEN, {})
 
 
+def trained(params: Any, tx: optax.GradientTransformation) -> tuple[Any, Any]:
+  """The parameters that are trained, and the others.
+
+  Gradients are taken of the former alone: nothing is kept, and no product
+  made, for the sake of a parameter that no update will move. Batch statistics
+  are among the others: a step writes them, and nothing learns them.
+
+  Args:
+    params: nested dict.
+    tx: an `optimizers.Optimizer`; any other transformation freezes nothing.
+
+  Returns:
+    Two nested dicts, which `paths.join` makes one again.
+  """
+  apart = {*getattr(tx, 'frozen', ()), *statistics.paths_of(params)}
+  return paths.split(params, apart) if apart else (params, {})
+
+
 def update(state: TrainState, grads: Any, tx: optax.GradientTransformation,
            metrics: dict[str, jax.Array], written: Any = None):
   """Applies the gradients and stores the batch statistics that were written.
 
-  The metric grad_norm is that of all gradients, before clipping and with those
-  of parts that the optimiser leaves alone; stats_max is the largest absolute
-  value of the statistics, not finite where one of them is not.
+  The metric grad_norm is that of what is trained, before clipping; stats_max is
+  the largest absolute value of the statistics, not finite where one is not.
 
   Args:
     state: before the step.
-    grads: of all parameters; those of batch statistics are not looked at.
-    tx: made by `optimizers.create`, initialised by `start`.
+    grads: of the parameters that are trained, as `trained` gives them; those of
+      others are not looked at.
+    tx: the optimiser, which says how the running mean is kept, too.
     metrics: of the step.
-    written: nested dict of the statistics to store.
+    written: nested dict of the statistics to store; frozen ones stay.
 
   Returns:
     The next state and its metrics.
   """
-  owned, grads = statistics.without(state.params), statistics.without(grads)
-  updates, opt_state = tx.update(grads, state.opt_state, owned)
+  params, rest = trained(state.params, tx)
+  grads = trained(grads, tx)[0]
+  updates, opt_state = tx.update(grads, state.opt_state, params)
+  params = optax.apply_updates(params, updates)
+  if state.ema is not None:
+    state = state.replace(ema=_mean(state.ema, params, tx.ema, state.step))
+  params = paths.join(params, rest) if rest else params
   metrics = metrics | {'grad_norm': optax.tree.norm(grads)}
-  params = statistics.put_over(state.params, optax.apply_updates(owned, updates))
+  written = paths.split(written or {}, getattr(tx, 'frozen', ()))[0]
   if written:
     params = statistics.put_over(params, written)
     metrics['stats_max'] = statistics.largest(written)
   return state.replace(
       step=state.step + 1, opt_state=opt_state, params=params), metrics
+
+
+def averaged(state: TrainState) -> Any:
+  """The parameters to judge a training by: running means where there are any.
+  """
+  return (state.params if state.ema is None else
+          paths.join(state.params, state.ema))
+
+
+def _mean(mean, params, decay, step):
+  """The running mean after a step; the first steps count for more.
+
+  Differs: a plain mean begins with the first parameters, which would stay in
+    it for thousands of steps; its decay is (1 + step) / (10 + step) at first.
+  """
+  step = step.astype(jnp.float32)
+  share = 1 - jnp.minimum(decay, (1 + step) / (10 + step))
+  return jax.tree.map(lambda m, p: m + share * (p - m), mean, params)
 
 
 def accumulate(grads_of: Callable, state: TrainState, batch: Any, micro: int,
@@ -128,7 +185,7 @@ def accumulate(grads_of: Callable, state: TrainState, batch: Any, micro: int,
 
   Args:
     grads_of: (state, batch, key) -> (grads, metrics, written), of a state
-      without its optimiser; called with a fresh key for every part, so that
+      without its optimiser and running means; called with a fresh key for every part, so that
       each makes its own draws, the same on all devices. `written` is what
       `forward` returns, the same on all devices too.
     state: before the step. All keys derive from its rng and step.
@@ -163,7 +220,7 @@ def accumulate(grads_of: Callable, state: TrainState, batch: Any, micro: int,
     return average(sums) if mean else sums, average(written)
 
   (grads, metrics), written = sharding.on_own_rows(of_device, mean)(
-      state.replace(opt_state=None), key, batch)
+      state.replace(opt_state=None, ema=None), key, batch)
   return grads, metrics, written
 
 

@@ -5,6 +5,7 @@ They stand in modules named `stats` (`layers/batch_norm.py`).
 from collections.abc import Mapping
 from typing import Any
 
+from bst_jax import elastic
 from bst_jax.layers.batch_norm import STATS
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,11 @@ def without(params: Any) -> Any:
   if not isinstance(params, Mapping):
     return params
   return {key: without(value) for key, value in params.items() if key != STATS}
+
+
+def paths_of(params: Any) -> set[str]:
+  """Paths of the statistics in a nested dict."""
+  return {path for path in elastic.flatten(params) if STATS in path.split('/')}
 
 
 def put_over(params: Any, some: Any) -> Any:

@@ -9,19 +9,29 @@ from bst_jax.elastic import by_name, check_name
 from bst_jax.learn.state import Method
 
 
-def create(config: Mapping[str, Any], **parts: Any) -> Method:
+def create(config: Mapping[str, Any], teacher_model: Any = None,
+           **parts: Any) -> Method:
   """Calls `make` of the module that `config['name']` names.
 
   Args:
     config: `name` and the method's options.
+    teacher_model: of `config.teacher_from`; None where there is none.
     **parts: model, task, tx, axes, space and micro_batches.
 
   Raises:
-    ValueError: no such method or option.
+    ValueError: no such method or option, or one that no other model can teach.
   """
   options = dict(config)
   name = options.pop('name')
   make = by_name(name, __name__, 'method', 'make').make
-  for option in options:  # Keyword-only arguments with a default.
-    check_name(option, make.__kwdefaults__ or (), f'option of method {name}')
+  known = dict(make.__kwdefaults__ or {})  # Keyword-only, with a default.
+  taught = 'teacher_model' in known
+  known.pop('teacher_model', None)
+  for option in options:
+    check_name(option, known, f'option of method {name}')
+  if teacher_model is not None:
+    if not taught:
+      raise ValueError(f'config.teacher_from names a teacher, but nobody '
+                       f'teaches in method {name}; leave it out.')
+    parts['teacher_model'] = teacher_model
   return make(**parts, **options)

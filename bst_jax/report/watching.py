@@ -4,7 +4,8 @@ from typing import Any
 
 from bst_jax import scores
 from bst_jax.report import scoring
-from bst_jax.run.training import Job, Reports
+from bst_jax.run.jobs import Job
+from bst_jax.run.training import Reports
 import jax
 
 

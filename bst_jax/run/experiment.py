@@ -52,7 +52,7 @@ class Experiment:
 
   @property
   def frozen_parts(self) -> tuple[str, ...]:
-    """Prefixes of the parameters that the model keeps as they are."""
+    """Globs of the parameters that the model keeps as they are."""
     return getattr(self.model, 'frozen_parts', ())
 
   @property
@@ -202,48 +202,6 @@ def load_data(config: ml_collections.ConfigDict,
       shard_index=jax.process_index(), shard_count=jax.process_count())
 
 
-def check_start(data: Any, workdir: str | pathlib.Path,
-                teacher: bool) -> None:
-  """Raises where training must not start from a workdir's parameters.
-
-  Args:
-    data: what is trained on.
-    workdir: has the parameters.
-    teacher: whether they also teach, and so must be whole and known to mean
-      the same words and answers.
-
-  Raises:
-    ValueError: words or answers are others than the data's; or a teacher was
-      converted in part, or without its words and answers.
-  """
-  from bst_jax.data import vocabularies
-
-  workdir = pathlib.Path(workdir)
-  folder = workdir / VOCAB
-  if teacher and (workdir / PART).exists():
-    missing = ', '.join(workdirs.read_json(workdir, PART)['missing'])
-    raise ValueError(
-        f'{workdir} was to teach, but it was converted from a part of a model, '
-        f'and all else of it is random: {missing}. Train it first, as '
-        '--config.init_from of a config with method plain.')
-  first = next(iter(data.vocabularies))
-  if not (folder / f'{first}.json').exists():
-    if teacher:
-      raise ValueError(
-          f'{workdir} was to teach, but nothing says what its '
-          f'{" and ".join(data.vocabularies)} are: {folder} has no '
-          f'{first}.json. Convert it with --vocab.')
-    return
-  for what, found in vocabularies.names(folder).items():
-    if found != data.vocabularies.get(what):
-      raise ValueError(
-          f'Training was to start from {workdir}, but its {what} ({folder}) '
-          'are others than those of the data, or stand in another order: each '
-          'would get the parameters of another. Make it with the same '
-          'config.data; or copy that folder into the new workdir, whose data '
-          'then take them.')
-
-
 def sizes_of(config: ml_collections.ConfigDict) -> dict[str, int]:
   """Sizes of the data: those in `config.data.sizes`, else of the data itself."""
   if config.data.get('sizes'):
@@ -253,12 +211,15 @@ def sizes_of(config: ml_collections.ConfigDict) -> dict[str, int]:
 
 
 def total_steps(config: ml_collections.ConfigDict, data: Any) -> int:
-  """Steps of the whole training, from `config.steps` or `config.epochs`."""
+  """Steps of the whole training, from `config.steps` or `config.epochs`.
+
+  Without data (None), an epoch counts as one step: the settings are checked.
+  """
   steps, epochs = config.get('steps'), config.get('epochs')
   if bool(steps) == bool(epochs):
     raise ValueError(f'config.steps is {steps} and config.epochs is {epochs}; '
                      'give exactly one of them, and 0 for the other.')
-  return steps or epochs * data.steps_per_epoch
+  return steps or epochs * (data.steps_per_epoch if data else 1)
 
 
 def load(workdir: str | pathlib.Path) -> Experiment:

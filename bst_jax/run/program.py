@@ -1,9 +1,11 @@
 """The compiled training step of an experiment: one place, whoever runs it."""
+from collections.abc import Callable
 import dataclasses
 from typing import Any
 
 from bst_jax import methods
 from bst_jax.learn import optimizers, schedules, sharding
+from bst_jax.learn.optimizers import Optimizer
 from bst_jax.learn.state import Method
 from bst_jax.run.experiment import Experiment
 import jax
@@ -12,24 +14,29 @@ import optax
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-  """Attributes:
+  """A training step, ready to be compiled, and what goes into it.
+
+  Attributes:
     method: the pair of functions that it was made from.
+    tx: the optimiser, which says what is trained.
     rate: learning rate by step, counted from 0.
     abstract: shapes of the TrainState, with axis names.
     where: shardings of the TrainState.
-    step: (state without frozen, frozen, batch) -> (state, metrics), jitted; the
-      state is donated, the frozen part is not: nothing ever replaces it.
+    step: (state without frozen, frozen, {stream: batch}) -> (state, metrics),
+      jitted; the state is donated, the frozen part is not: nothing ever
+      replaces it.
   """
 
   method: Method
+  tx: Optimizer
   rate: optax.Schedule
   abstract: Any
   where: Any
-  step: Any
+  step: Callable
 
 
-def make(exp: Experiment, mesh: jax.sharding.Mesh, epoch: float,
-         total: int) -> Program:
+def make(exp: Experiment, mesh: jax.sharding.Mesh, epoch: float, total: int,
+         teacher: Experiment | None = None, num_shapes: int = 1) -> Program:
   """The program of an experiment on a mesh, whose devices need not be here.
 
   Args:
@@ -37,23 +44,27 @@ def make(exp: Experiment, mesh: jax.sharding.Mesh, epoch: float,
     mesh: call and lower the step under `jax.set_mesh(mesh)`.
     epoch: steps of an epoch, which schedules may count in.
     total: steps of the whole training.
+    teacher: another model, frozen, that `config.teacher_from` names.
+    num_shapes: how many shapes batches have; each is a program of its own.
   """
   config = exp.config
   rate = schedules.create(config.schedule, config.optimizer.lr, epoch, total)
   tx = optimizers.create(config.optimizer, config.schedule, exp.shapes, epoch,
-                         total, exp.frozen_parts)
+                         total, exp.frozen_parts, config.get('ema'))
   method = methods.create(
-      config.method, model=exp.model, task=exp.task, tx=tx, axes=exp.axes,
-      space=exp.space, micro_batches=config.micro_batches)
+      config.method, teacher and teacher.model, model=exp.model, task=exp.task,
+      tx=tx, axes=exp.axes, space=exp.space,
+      micro_batches=config.micro_batches)
+  taught_by = () if teacher is None else (teacher.boxed,)
   abstract = jax.eval_shape(
-      method.init, jax.random.key(config.seed), exp.boxed)
+      method.init, jax.random.key(config.seed), exp.boxed, *taught_by)
   where = sharding.shardings(abstract, mesh, config.rules)
-  step = jax.jit(_split(method.step), donate_argnums=0,
+  step = jax.jit(_split(method.step, num_shapes), donate_argnums=0,
                  out_shardings=(where.replace(frozen=None), None))
-  return Program(method, rate, abstract, where, step)
+  return Program(method, tx, rate, abstract, where, step)
 
 
-def _split(step):
+def _split(step, num_shapes):
   """The method's step with the frozen part as an argument of its own.
 
   A step that is traced again would be compiled again, in silence: that is an
@@ -61,9 +72,10 @@ def _split(step):
   """
   traced = []
 
-  def run(now, frozen, batch):
-    assert not traced, 'the step was traced twice: a batch changed its shape.'
+  def run(state, frozen, batches):
+    assert len(traced) < num_shapes, (
+        'the step was traced again: a batch changed its shape.')
     traced.append(True)
-    now, metrics = step(now.replace(frozen=frozen), batch)
-    return now.replace(frozen=None), metrics
+    state, metrics = step(state.replace(frozen=frozen), batches)
+    return state.replace(frozen=None), metrics
   return run

@@ -1,6 +1,6 @@
 """Training: from a config to the last checkpoint of its workdir."""
 from collections.abc import Callable
-import dataclasses
+import json
 import pathlib
 import time
 from typing import Any, NamedTuple
@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 from absl import logging
 from bst_jax import elastic
 from bst_jax.host import interrupt, processes
-from bst_jax.learn import sharding
+from bst_jax.learn import state as states
 from bst_jax.learn.state import TrainState
-from bst_jax.run import experiment, feed, profiling, program, progress
-from bst_jax.run.experiment import Experiment
-from bst_jax.run.program import Program
+from bst_jax.run import experiment, feed, jobs, progress, teachers
+from bst_jax.run import start as starts
+from bst_jax.run.jobs import Job
 from bst_jax.store import checkpoint
 from bst_jax.store import workdir as workdirs
 import jax
@@ -22,33 +22,6 @@ import ml_collections
 
 class Stopped(Exception):
   """The run was asked to stop, and has saved."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Job:
-  """One training whose settings fit together; nothing is compiled yet.
-
-  Attributes:
-    config: the whole experiment.
-    workdir: home of everything that the run leaves behind.
-    exp: model, task and space.
-    data: what is trained on.
-    mesh: the devices.
-    program: the training step.
-    total: the last step, counted from 1.
-    start: workdir whose parameters are the first ones; random if None.
-    trace: of the steps that are profiled.
-  """
-
-  config: ml_collections.ConfigDict
-  workdir: pathlib.Path
-  exp: Experiment
-  data: Any
-  mesh: jax.sharding.Mesh
-  program: Program
-  total: int
-  start: str | pathlib.Path | None
-  trace: profiling.Trace
 
 
 class Reports(NamedTuple):
@@ -94,47 +67,9 @@ def run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path,
       {'--workdir': str(workdir)}
       | {f'config.{key}': v for key, v in workdirs.flat(config).items()})
   processes.check_shared(workdir)
-  workdir = pathlib.Path(workdir)
-  start = config.init_from
-  if config.get('teacher'):
-    start = workdir / 'teacher'
-    run(config.teacher, start, reports)
-  return train(prepare(config, workdir, start, profile_steps), reports)
-
-
-def prepare(config: ml_collections.ConfigDict, workdir: pathlib.Path,
-            start: str | pathlib.Path | None = None,
-            profile_steps: range | None = None) -> Job:
-  """Checks that a config, its data and what it starts from fit together.
-
-  Args:
-    config: the whole experiment.
-    workdir: home of everything that the run leaves behind.
-    start: workdir whose parameters are the first ones; random if None.
-    profile_steps: steps to trace, see `profiling.Trace`; none if None.
-
-  Raises:
-    ValueError: they do not.
-  """
-  config = experiment.chosen(config)
-  with processes.together():
-    workdirs.check_same(workdir, config)
-    mesh = sharding.make_mesh(config.mesh)
-    data = experiment.load_data(config, workdir)
-    exp = experiment.build(config, data.sizes)
-    sharding.check_batch(data.example, mesh)
-
-  total = experiment.total_steps(config, data)
-  trace = profiling.Trace(profile_steps, workdir, total)
-  made = program.make(exp, mesh, data.epoch, total)
-  if made.method.pretrained and start is None:
-    raise ValueError(
-        f'method {config.method.name} learns from a frozen teacher, but there '
-        'is none: set config.init_from to the workdir of a trained full model, '
-        'or config.method.teacher to inplace.')
-  if start is not None:
-    experiment.check_start(data, start, made.method.pretrained)
-  return Job(config, workdir, exp, data, mesh, made, total, start, trace)
+  for job in jobs.prepare(config, workdir, profile_steps):
+    state = train(job, reports)
+  return state
 
 
 def train(job: Job, reports: Reports) -> TrainState:
@@ -147,6 +82,8 @@ def train(job: Job, reports: Reports) -> TrainState:
   config, workdir = job.config, job.workdir
   with jax.set_mesh(job.mesh), checkpoint.Store(
       workdir, save_every=config.save_every, keep=config.keep) as store:
+    if job.config.get('teacher'):  # Others are checked before anything trains.
+      starts.check(job.start, job.exp, job.data, job.teaches)
     state, frozen, batches, first_step = _begin(job, store)
     if jax.process_index() == 0:  # All have read them, or found none.
       experiment.save(workdir, config, job.exp.sizes)
@@ -154,12 +91,16 @@ def train(job: Job, reports: Reports) -> TrainState:
 
     logging.info('%s', _about(job, first_step))
     if first_step < job.total:
-      state = _loop(job, store, feed.Feed(batches, job.mesh), state, frozen,
-                    first_step, reports.watch(job))
+      state = _loop(job, store, batches, state, frozen, first_step,
+                    reports.watch(job))
     if config.evaluate_at_end and not (
         first_step == job.total and reports.finished(job)):
-      reports.finish(job, state.params)
-  return state.replace(frozen=frozen)
+      reports.finish(job, states.averaged(state))
+  state = state.replace(frozen=frozen)
+  if job.program.method.choice and jax.process_index() == 0:
+    choice = job.program.method.choice(state)
+    workdirs.write_choice(workdir, json.loads(choice.to_json()))
+  return state
 
 
 def _begin(job: Job, store: checkpoint.Store):
@@ -171,35 +112,38 @@ def _begin(job: Job, store: checkpoint.Store):
                      f'at {job.total}; raise its steps or use a new --workdir.')
   state = _first_state(job, resumes=bool(first_step))
   frozen, state = state.frozen, state.replace(frozen=None)
-  batches = job.data.train()  # Global batches, of which each host has a share.
+  position = None
   if first_step:
     abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(
         x.shape, x.dtype, sharding=x.sharding), state)
     state, position = store.restore(abstract)
     first_step = int(state.step)
-    batches.set_state(position)
-  return state, frozen, batches, first_step
+  streams = job.program.method.streams
+  # Global batches, of which each host has a share.
+  batches = {name: job.data.train('' if name == 'train' else
+                                  job.config.data[name]) for name in streams}
+  return state, frozen, feed.Streams(batches, job.mesh, streams, first_step,
+                                     position), first_step
 
 
 def _first_state(job: Job, resumes: bool) -> TrainState:
   """The state before the first step: from a workdir, or random."""
-  exp, where = job.exp, job.program.where
-  rng = jax.random.key(job.config.seed)
-  if job.start is not None:
-    params = checkpoint.load_params(job.start, exp.shapes)
-  elif resumes:  # What is restored replaces it: any values will do.
-    params = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), exp.shapes)
+  where, rng = job.program.where, jax.random.key(job.config.seed)
+  if resumes and not job.teaches:
+    # What is restored replaces them: any values will do.
+    params = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype),
+                          job.exp.shapes)
   else:
-    init = lambda rng: elastic.unbox(exp.model.init(
-        rng, exp.example())['params'])
-    params = jax.jit(init, out_shardings=where.params)(rng)
+    params = starts.params(job.start, job.exp, job.config.seed, where.params)
+  taught_by = () if job.teacher is None else (
+      teachers.params(job.config, job.teacher),)
   # Copies: what is trained is donated, a teacher with the same values is not.
-  init_state = lambda rng, params: jax.tree.map(
-      jnp.copy, job.program.method.init(rng, params))
-  return jax.jit(init_state, out_shardings=where)(rng, params)
+  init_state = lambda rng, params, *taught_by: jax.tree.map(
+      jnp.copy, job.program.method.init(rng, params, *taught_by))
+  return jax.jit(init_state, out_shardings=where)(rng, params, *taught_by)
 
 
-def _loop(job: Job, store: checkpoint.Store, batches: feed.Feed,
+def _loop(job: Job, store: checkpoint.Store, batches: feed.Streams,
           state: TrainState, frozen: Any, first_step: int,
           watch: Callable[[Any], dict[str, float]]) -> TrainState:
   """Steps, and what is logged, measured and saved between them."""
@@ -232,7 +176,7 @@ def _loop(job: Job, store: checkpoint.Store, batches: feed.Feed,
             'examples_per_s': config.data.batch * window.closed / seconds,
             'wait_share': batches.waited() / seconds})
       if config.eval_every and step % config.eval_every == 0 and not is_last:
-        writer.write(step, watch(state.params))
+        writer.write(step, watch(states.averaged(state)))
         window.restart()
       if saves:
         store.save(step, state, batches.position)
@@ -282,10 +226,13 @@ class _Window:
 
 def _about(job: Job, first_step: int) -> str:
   source = (f'going on from step {first_step}' if first_step else
-            f'starting from {job.start}' if job.start else
+            f'starting from {job.start.workdir}' if job.start else
             'starting at random')
   exp = job.exp
   return (f'{exp.config.model.name} with {elastic.size(exp.shapes):,} '
           f'parameters, {len(exp.space)} submodels, '
           f'mesh {dict(job.mesh.shape)}, method {exp.config.method.name}, '
-          f'{job.total} steps, {source}')
+          f'{job.total} steps, {source}'
+          + (f', taught by {exp.config.teacher_from}' if job.teacher else '')
+          + (f', evaluated with running means of decay {exp.config.ema}'
+             if exp.config.get('ema') else ''))

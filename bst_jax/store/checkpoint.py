@@ -2,6 +2,7 @@
 
   <workdir>/checkpoints/<step>/params   the parameters, readable on their own
   <workdir>/checkpoints/<step>/train    step, optimiser, rng, extra
+  <workdir>/checkpoints/<step>/ema      running means of parameters, if kept
 
 What a checkpoint holds and the data iterator's state, one entry a process, are
 in its own JSON metadata. A checkpoint of parameters only (`save_params`) has
@@ -13,15 +14,18 @@ import os
 from typing import Any
 
 from absl import logging
+from bst_jax import elastic
 from bst_jax.host import processes
-from bst_jax.store import old_paths, trees
+from bst_jax.learn import paths
+from bst_jax.store import old_paths, steps, trees
 from etils import epath
 from flax.core import meta
 import jax
 import numpy as np
 from orbax.checkpoint.experimental import v1 as ocp
 
-_FOLDER = 'checkpoints'
+# Fields of a TrainState in `train`; other items have the names of theirs.
+_TRAIN = ('step', 'opt_state', 'rng', 'extra')
 
 
 def _is_worth_reading(record: python_logging.LogRecord) -> bool:
@@ -65,14 +69,14 @@ class Store:
           f'keep={keep} would delete each checkpoint as it is written; '
           'give at least 1.')
     self._workdir = workdir
-    self._folder = _folder(workdir)
+    self._folder = steps.folder(workdir)
     self._save_every = save_every
     policies = ocp.training.preservation_policies
     kept = [policies.LatestN(keep)]
     if keep_every:
       kept.append(policies.EveryNSteps(keep_every))
     if jax.process_index() == 0:
-      _clean(self._folder)
+      steps.clean(self._folder)
     self._orbax = ocp.training.Checkpointer(
         self._folder, preservation_policy=policies.AnyPreservationPolicy(kept))
 
@@ -113,14 +117,12 @@ class Store:
     if any(known.step == step for known in self._orbax.checkpoints):
       return
     # Keys as numbers: not every orbax reads back the keys that it wrote.
-    state = trees.raw_keys(meta.unbox(state))
+    items = _items(trees.raw_keys(meta.unbox(state)))
     data = processes.gather(data_state)
-    with _Writing(self._folder):
+    with steps.writing(self._folder):
       self._orbax.save_checkpointables_async(
-          step,
-          {'params': state.params,
-           'train': state.replace(params=None, frozen=None)},
-          force=True, custom_metadata={'holds': 'state', 'data': data})
+          step, items, force=True, custom_metadata={
+              'holds': 'state', 'ema': 'ema' in items, 'data': data})
 
   def restore(self, abstract_state: Any, step: int | None = None
               ) -> tuple[Any, dict]:
@@ -143,9 +145,7 @@ class Store:
         parameters only, or another model's.
     """
     self.wait()
-    wanted = trees.raw_keys(meta.unbox(abstract_state))
-    items = {'params': wanted.params,
-             'train': wanted.replace(params=None, frozen=None)}
+    items = _items(trees.raw_keys(meta.unbox(abstract_state)))
 
     def read(path):
       about = _about(path)
@@ -153,10 +153,10 @@ class Store:
         raise ValueError(
             f'Training cannot go on from {path}: it holds parameters only, '
             'without optimiser, step and data position. Start a new run from '
-            f'it: a fresh --workdir and --config.init_from={self._workdir}.')
+            f'it: a fresh --workdir and --config.start={self._workdir}.')
       there = old_paths.as_saved(items, trees.specs(about.metadata))
       trees.check_same(about.metadata, there, path)
-      with _Reading():
+      with steps.reading():
         loaded = ocp.load_checkpointables(
             path, jax.tree.map(trees.placed, there))
         loaded = old_paths.as_wanted(items, {
@@ -164,40 +164,56 @@ class Store:
         data = about.custom_metadata['data']
       return loaded, data
 
-    (loaded, data), unusable = _newest_readable(self._workdir, step, read)
+    (loaded, data), unusable = steps.newest_readable(self._workdir, step, read)
     if unusable:
       if jax.process_index() == 0:
         for path in unusable:
-          _move_aside(path)
+          steps.move_aside(path)
       processes.barrier('moved_aside')
       self._orbax.reload()
 
-    params = trees.like(abstract_state.params, loaded['params'])
-    rest = abstract_state.replace(params=None, frozen=None)
-    rest = trees.typed_keys(rest, trees.like(rest, loaded['train']))
-    state = rest.replace(params=params, frozen=abstract_state.frozen)
+    rest = abstract_state.replace(params=None, frozen=None, ema=None)
+    fields = {field: loaded['train'][field] for field in _TRAIN}
+    rest = trees.typed_keys(rest, trees.like(rest, rest.replace(**fields)))
+    state = rest.replace(frozen=abstract_state.frozen, **{
+        item: trees.like(getattr(abstract_state, item), loaded[item])
+        for item in loaded if item != 'train'})
     return state, processes.own(data)
 
   def wait(self) -> None:
     """Returns once everything saved is on disk; OSError if it could not be."""
-    with _Writing(self._folder):
+    with steps.writing(self._folder):
       self._orbax.wait()
 
   def close(self) -> None:
     """Waits, then releases orbax's threads."""
-    with _Writing(self._folder):
+    with steps.writing(self._folder):
       try:
         self._orbax.wait()
       finally:
         self._orbax.close()
 
 
+def _items(state: Any) -> dict[str, Any]:
+  """What a checkpoint of a TrainState holds, by name.
+
+  Orbax wants the very keys back that were written, so that `train` keeps those
+  of the first version, empty or not.
+  """
+  train = {field: getattr(state, field) for field in _TRAIN}
+  items = {'params': state.params,
+           'train': train | {'params': None, 'frozen': None}}
+  return items if state.ema is None else items | {'ema': state.ema}
+
+
 def load_params(workdir: str | os.PathLike, abstract: Any = None,
                 step: int | None = None) -> Any:
   """Reads only the parameters of a workdir, trained, extracted or converted.
 
-  Changes nothing on disk, so it may run beside a training. A newest checkpoint
-  that cannot be read is passed over with a warning.
+  Where the training kept running means, they are taken in place of the
+  parameters that they are of, and the log says so. Changes nothing on disk, so
+  it may run beside a training. A newest checkpoint that cannot be read is
+  passed over with a warning.
 
   Args:
     workdir: folder that holds `checkpoints`.
@@ -226,11 +242,18 @@ def load_params(workdir: str | os.PathLike, abstract: Any = None,
     # The saved sharding is of no use: its devices may not be here.
     kind = lambda x: (x if abstract is not None and trees.sharding(x)
                       else np.ndarray)
-    with _Reading():
-      return old_paths.renewed(ocp.load_checkpointables(
-          path, {'params': jax.tree.map(kind, wanted)})['params'])
+    items = {'params': jax.tree.map(kind, wanted)}
+    if about.custom_metadata.get('ema'):
+      logging.info('Of %s the running means are taken that its training kept '
+                   '(config.ema).', path)
+      items['ema'] = paths.split(
+          items['params'], elastic.flatten(about.metadata['ema']).keys())[1]
+    with steps.reading():
+      loaded = ocp.load_checkpointables(path, items)
+    return paths.join(old_paths.renewed(loaded['params']),
+                      loaded.get('ema', {}))
 
-  params, _ = _newest_readable(workdir, step, read)
+  params, _ = steps.newest_readable(workdir, step, read)
   if abstract is None:
     return params
   params = trees.like(abstract, params)
@@ -239,13 +262,25 @@ def load_params(workdir: str | os.PathLike, abstract: Any = None,
       params, abstract)
 
 
+def shapes(workdir: str | os.PathLike, step: int | None = None) -> Any:
+  """Shapes of a workdir's parameters, as `load_params` would give them.
+
+  Raises:
+    ValueError: no such checkpoint, or none that can be read.
+  """
+  read = lambda path: old_paths.renewed(jax.tree.map(
+      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype),
+      _about(path).metadata['params']))
+  return steps.newest_readable(workdir, step, read)[0]
+
+
 def save_params(workdir: str | os.PathLike, params: Any, step: int = 0) -> None:
   """Writes a checkpoint that holds only `params`, and waits for it.
 
   Raises:
     ValueError: the workdir already has a checkpoint of that step.
   """
-  path = _folder(workdir) / str(step)
+  path = steps.folder(workdir) / str(step)
   if path.exists():
     raise ValueError(
         f'Parameters were to be written to {path}, which is there already; '
@@ -256,164 +291,19 @@ def save_params(workdir: str | os.PathLike, params: Any, step: int = 0) -> None:
       custom_metadata={'holds': 'params', 'data': processes.gather({})})
 
 
-# Finding a checkpoint.
-
-
-class _UnusableError(Exception):
-  """A checkpoint is damaged, as opposed to another model's."""
-
-
-class _Reading:
-  """Turns whatever orbax raises on damaged files into _UnusableError."""
-
-  def __enter__(self):
-    return self
-
-  def __exit__(self, kind, error, unused_traceback):
-    # Running out of memory is no damage, and the next would not fit either.
-    if isinstance(error, Exception) and not isinstance(error, MemoryError) and (
-        'RESOURCE_EXHAUSTED' not in str(error)):
-      reason = ' '.join(str(error).split())[:200]
-      raise _UnusableError(f'{kind.__name__}: {reason}') from error
-
-
-class _Writing:
-  """Turns what orbax raises while it writes into OSError, with what is left."""
-
-  def __init__(self, folder: epath.Path):
-    self._folder = folder
-
-  def __enter__(self):
-    return self
-
-  def __exit__(self, unused_kind, error, unused_traceback):
-    if not isinstance(error, Exception) or processes.is_lost(error):
-      return
-    reason = ' '.join(str(error).split())[:300]
-    steps = _steps(self._folder)
-    rest = (f'The newest complete one is that of step {steps[-1]}: make room, '
-            'and the same command goes on from there.' if steps else
-            'There is no complete one yet: make room, and start again.')
-    raise OSError(f'A checkpoint could not be written to {self._folder} '
-                  f'({reason}). {rest}') from error
-
-
-def _folder(workdir) -> epath.Path:
-  workdir = os.fspath(workdir)
-  if '://' not in workdir:
-    workdir = os.path.abspath(workdir)  # Orbax rejects relative paths.
-  return epath.Path(workdir) / _FOLDER
-
-
-def _steps(folder: epath.Path) -> list[int]:
-  """Steps of the folder's finished checkpoints, ascending."""
-  if not folder.exists():
-    return []
-  return sorted(int(path.name) for path in folder.iterdir()
-                if path.name.isdecimal())
-
-
-def _newest_readable(workdir, step, read):
-  """Result of `read` on the newest checkpoint on which it does not fail.
-
-  Args:
-    workdir: folder that holds `checkpoints`.
-    step: the only one to try, or None for all, newest first.
-    read: function of a checkpoint's path; raises _UnusableError on damage.
-
-  Returns:
-    What `read` returned, and the paths of the newer ones that it failed on.
-  """
-  folder = _folder(workdir)
-  # A shared disk may show them to some processes before others.
-  steps = processes.gather({'steps': _steps(folder)})[0]['steps']
-  if not steps:
-    raise ValueError(_nothing_there(folder))
-  if step is not None and step not in steps:
-    raise ValueError(
-        f'Checkpoint {step} was asked for, but {folder} has only the steps '
-        f'{_listed(steps)}; give one of them, or none for the newest.')
-
-  failures = {}  # path -> reason
-  for candidate in reversed(steps) if step is None else [step]:
-    path = folder / str(candidate)
-    result, reason = None, ''
-    try:
-      result = read(path)
-    except _UnusableError as error:
-      reason = str(error)
-    if processes.all_agree(not reason):
-      if failures:
-        logging.warning(
-            'Using checkpoint %s, as the newer %s cannot be read (%s).', path,
-            _listed(failures), next(iter(failures.values())))
-      return result, list(failures)
-    failures[path] = reason or 'another process could not read it'
-
-  tried = '; '.join(f'{path.name} ({why})' for path, why in failures.items())
-  others = [known for known in steps if known != step]
-  if step is not None and others:
-    remedy = f'Other steps there: {_listed(others)}.'
-  else:
-    remedy = ('Restore the folder from a copy, or start again in a new '
-              'workdir.')
-  raise ValueError(
-      f'A readable checkpoint was looked for in {folder}, but every one tried '
-      f'is damaged or unfinished: {tried}. {remedy}')
-
-
-def _nothing_there(folder: epath.Path) -> str:
-  workdir = folder.parent
-  if not workdir.exists():
-    why = f'{workdir} does not exist'
-  elif not folder.exists():
-    names = sorted(path.name for path in workdir.iterdir())
-    why = (f"it has no folder '{_FOLDER}', only {_listed(names)}" if names
-           else 'it is empty')
-  else:
-    names = sorted(path.name for path in folder.iterdir())
-    why = (f"its '{_FOLDER}' has no finished one, only {_listed(names)}"
-           if names else f"its '{_FOLDER}' is empty")
-  return (f'A checkpoint was looked for in workdir {workdir}, but {why}. Give '
-          'a workdir that bst_jax.train, extract or convert has written.')
-
-
 def _about(path: epath.Path):
   """Metadata of a checkpoint: the trees' shapes, and what we noted with it."""
-  with _Reading():
+  with steps.reading():
     about = ocp.checkpointables_metadata(path)
     noted = about.custom_metadata or {}
     items = {'state': {'params', 'train'}, 'params': {'params'}}.get(
         noted.get('holds'))
+    if noted.get('ema'):
+      items = items | {'ema'}
     if items is None:
       raise LookupError('its _CHECKPOINT_METADATA does not say what it holds')
     # Orbax gives None, and a warning, for an item whose metadata is damaged.
     lost = [item for item in sorted(items) if about.metadata.get(item) is None]
     if lost:
-      raise LookupError(f'the metadata of {_listed(lost)} is lost or damaged')
+      raise LookupError(f'the metadata of {steps.listed(lost)} is lost or damaged')
     return about
-
-
-def _clean(folder: epath.Path) -> None:
-  """Removes what a killed process had not finished writing."""
-  if not folder.exists():
-    return
-  for path in folder.iterdir():
-    if '.orbax-checkpoint-tmp' in path.name:
-      logging.info('Removing the unfinished checkpoint %s.', path)
-      path.rmtree()
-
-
-def _move_aside(path: epath.Path) -> None:
-  target, n = path.parent / f'{path.name}.unusable', 1
-  while target.exists():
-    n += 1
-    target = path.parent / f'{path.name}.unusable{n}'
-  logging.warning('Moved the checkpoint that cannot be read to %s.', target)
-  path.rename(target)
-
-
-def _listed(items, most: int = 8) -> str:
-  items = [getattr(item, 'name', str(item)) for item in items]
-  more = f' and {len(items) - most} more' if len(items) > most else ''
-  return ', '.join(items[:most]) + more

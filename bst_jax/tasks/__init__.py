@@ -117,6 +117,26 @@ def taught(task: Task, outputs: Arrays, soft: Any, batch: Arrays) -> jax.Array:
   return _total(task, task.student(outputs, soft, batch))
 
 
+def mixed(task: Task, outputs: Arrays, soft: Any, batch: Arrays,
+          key: jax.Array | None = None, hard_weight: float = 0.0,
+          soft_weight: float = 1.0) -> jax.Array:
+  """float[], the loss from a teacher, from labels, or from both.
+
+  Args:
+    task: says how.
+    outputs: of the model that learns.
+    soft: what a teacher handed on; None: the labels count, and they alone.
+    batch, key: as of `hard`.
+    hard_weight, soft_weight: of the labels and of the teacher.
+  """
+  if soft is None:
+    return hard(task, outputs, batch, key)
+  loss = taught(task, outputs, soft, batch)
+  loss = loss if soft_weight == 1.0 else soft_weight * loss
+  return loss + hard_weight * hard(task, outputs, batch, key) if (
+      hard_weight) else loss
+
+
 def _total(task, terms):
   total = 0.0
   for name, rows in terms.items():

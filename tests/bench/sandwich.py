@@ -45,12 +45,13 @@ def main():
       'target': rng.random((args.batch, 3129), np.float32),
       'mask': np.ones(args.batch, bool)}
   batch = jax.tree.map(jnp.asarray, batch)
+  batches = {'train': batch}
   params = jax.jit(lambda k: elastic.unbox(exp.model.init(
       k, experiment.example(exp.sizes))['params']))(jax.random.key(0))
   now = jax.jit(job.method.init)(jax.random.key(1), params)
   frozen, now = jax.tree.map(jnp.copy, now.frozen), now.replace(frozen=None)
   began = time.perf_counter()
-  now, metrics = job.step(now, frozen, batch)
+  now, metrics = job.step(now, frozen, batches)
   jax.block_until_ready(metrics)
   print(f'compiled in {time.perf_counter() - began:.1f} s', flush=True)
 
@@ -66,7 +67,7 @@ def main():
         exp, [*map(Pass, drawn), Pass(full, learns=False)], batch)
     before = latency.product_rate(runs=3)
     began = time.perf_counter()
-    now, metrics = job.step(now, frozen, batch)
+    now, metrics = job.step(now, frozen, batches)
     jax.block_until_ready((now, metrics))
     seconds = time.perf_counter() - began
     peak = before + latency.product_rate(runs=3)  # 2 x the mean of MAC/s
