@@ -19,7 +19,9 @@ MODELS = {
                  num_layers=4, word=64, recurrent=64, identity_init=True),
 }
 WORDS_OF = ('questions', 'pairs', 'captions')  # So that one may start another.
-START = {'': 'runs/asked', 'mcan': 'runs/mcan_asked'}
+# By variant: the workdir of the other training, and its head.
+START = {'': dict(workdir='runs/asked', leave=('head',)),
+         'mcan': dict(workdir='runs/mcan_asked', leave=('classifier',))}
 
 
 def questions(model: str):
@@ -59,5 +61,5 @@ def get_config(arg=''):
   config.log_every, config.save_every, config.eval_every = 100, 500, 500
   if arg == 'tiny':
     return common.tiny(config)
-  config.start = dict(workdir=START[arg], fresh=('pair_head',))
+  config.start = START[arg] | dict(fresh=('pair_head',))
   return config

@@ -33,5 +33,5 @@ def get_config(arg=''):
   config.log_every, config.save_every, config.eval_every = 100, 500, 0
   if arg == 'tiny':
     return common.tiny(config)
-  config.start = dict(workdir=pairs_scenes.START[arg], fresh=('match_head',))
+  config.start = pairs_scenes.START[arg] | dict(fresh=('match_head',))
   return config

@@ -41,12 +41,18 @@ def test_a_fresh_head_leaves_theirs_whatever_its_shape():
   assert found == {'encoder/kernel': 'encoder/kernel'}
 
 
+def test_another_head_may_stay_behind():
+  theirs = OURS | shapes(pool_kernel=(4,))
+  found = start.match(Start(WORKDIR, leave=('pool',)), OURS, theirs)
+  assert found == {path: path for path in OURS}
+
+
 @pytest.mark.parametrize('begin, theirs, said', [
     (Start(WORKDIR), shapes(encoder_kernel=(4, 5)),
      r'3 parameters do not fit:\n.*encoder/kernel: 4x4 here, 4x5 there\n'
      r'.*head/kernel: 4x3 here, nothing there'),
     (Start(WORKDIR), OURS | shapes(pool_kernel=(4,)),
-     r'pool/kernel: nothing here, 4 there.*name what is to be taken'),
+     r"pool/kernel: nothing here, 4 there.*leave=\('pool',\)"),
     (Start(WORKDIR, {'encoder': 'encoder'}), OURS,
      r"head/kernel: 4x3 here, nothing there.*\n.*take={'encoder': 'encoder'}, "
      r"fresh=\('head',\)"),
@@ -54,6 +60,8 @@ def test_a_fresh_head_leaves_theirs_whatever_its_shape():
      r"no path of parameters in runs/a \(config.start.take\) 'trunk'"),
     (Start(WORKDIR, fresh=('hed',)), OURS,
      r"\(config.start.fresh\) 'hed'. Did you mean 'head'"),
+    (Start(WORKDIR, leave=('pol',)), OURS | shapes(pool_kernel=(4,)),
+     r"\(config.start.leave\) 'pol'. Did you mean 'pool'"),
     (Start(WORKDIR, {'encode': 'encoder'}), OURS,
      r"\(config.start.take\) 'encode'. Did you mean 'encoder'"),
 ])

@@ -29,11 +29,13 @@ class Start:
     take: {path or glob here: path or glob there}, the parts that are taken;
       empty for all, each from the same path. Of several the longest holds.
     fresh: paths or globs of what begins at random here, whatever `take` says.
+    leave: paths or globs of what stays behind there, such as another head.
   """
 
   workdir: pathlib.Path
   take: Mapping[str, str] = dataclasses.field(default_factory=dict)
   fresh: tuple[str, ...] = ()
+  leave: tuple[str, ...] = ()
 
 
 def of(config: Mapping[str, Any]) -> Start | None:
@@ -62,10 +64,11 @@ def of(config: Mapping[str, Any]) -> Start | None:
   if not options.get('workdir'):
     raise ValueError(f'config.start is {options}, which names no workdir; give '
                      "it as dict(workdir='runs/a', fresh=('head',)).")
-  fresh = options.get('fresh') or ()
-  fresh = (fresh,) if isinstance(fresh, str) else tuple(fresh)
+  several = lambda globs: (globs,) if isinstance(globs, str) else tuple(
+      globs or ())
   return Start(pathlib.Path(options['workdir']),
-               dict(options.get('take') or {}), fresh)
+               dict(options.get('take') or {}), several(options.get('fresh')),
+               several(options.get('leave')))
 
 
 def check(start: Start, exp: Experiment, data: Any, teaches: bool) -> None:
@@ -175,6 +178,8 @@ def match(start: Start, ours: Mapping[str, Any], theirs: Mapping[str, Any],
   check_globs(start, ours)
   paths.check(start.take.values(), theirs, 'path of parameters in '
               f'{start.workdir} (config.start.take)')
+  paths.check(start.leave, theirs, 'path of parameters in '
+              f'{start.workdir} (config.start.leave)')
   fresh = paths.named_by(start.fresh, ours)
   source_of = {path: _source(start, path) for path in ours}
   taken = {path: source for path, source in source_of.items()
@@ -185,7 +190,7 @@ def match(start: Start, ours: Mapping[str, Any], theirs: Mapping[str, Any],
   # With parts of it taken, what lies outside of these is meant to be left.
   meant = paths.named_by(start.take.values() or ('**',), theirs)
   superfluous = sorted(meant - set(source_of.values())
-                       - paths.named_by(start.fresh, theirs))
+                       - paths.named_by((*start.fresh, *start.leave), theirs))
   if not (missing or misshapen or superfluous):
     return taken
 
@@ -199,7 +204,7 @@ def match(start: Start, ours: Mapping[str, Any], theirs: Mapping[str, Any],
       f'Training was to start from {start.workdir}, but {len(lines)} '
       'parameters do not fit:\n  ' + '\n  '.join(lines[:_SHOWN])
       + (f'\n  and {len(lines) - _SHOWN} more' if len(lines) > _SHOWN else '')
-      + f'\n{_remedy(start, ours, missing, misshapen, superfluous, by_class)}')
+      + f'\n{_remedy(start, ours, theirs, missing, misshapen, superfluous, by_class)}')
 
 
 def check_globs(start: Start, ours: Collection[str]) -> None:
@@ -304,18 +309,21 @@ def _modules(some, every):
   return list(dict.fromkeys(found))
 
 
-def _new(start, names):
-  """The setting by which these parameters, too, begin at random."""
+def _new(start, names, left=()):
+  """The setting by which these parameters, too, begin at random, or stay behind.
+  """
   fresh = tuple(dict.fromkeys((*start.fresh, *names)))
+  leave = tuple(dict.fromkeys((*start.leave, *left)))
   take = f'take={dict(start.take)}, ' if start.take else ''
   return (f"config.start = dict(workdir='{start.workdir}', {take}"
-          f'fresh={fresh})')
+          f'fresh={fresh}' + (f', leave={leave})' if leave else ')'))
 
 
-def _remedy(start, ours, missing, misshapen, superfluous, by_class):
+def _remedy(start, ours, theirs, missing, misshapen, superfluous, by_class):
   """What would make the two sides fit."""
   said = []
   here = {*missing, *misshapen}
+  left = _modules(set(superfluous), theirs)
   if here:
     if here <= set(by_class):
       said.append('They have an entry for every class or answer: to learn other '
@@ -323,9 +331,7 @@ def _remedy(start, ours, missing, misshapen, superfluous, by_class):
       here = set(by_class)
     else:
       said.append('What is not there can begin at random:')
-    said.append(f'{_new(start, _modules(here, ours))}.')
-  if superfluous:
-    said.append('What is there alone can be left: name what is to be taken, as '
-                f"config.start = dict(workdir='{start.workdir}', "
-                "take={'encoder': 'encoder'}, fresh=(…)).")
+    said.append(f'{_new(start, _modules(here, ours), left)}.')
+  elif superfluous:
+    said.append(f'What is there alone can be left: {_new(start, (), left)}.')
   return ' '.join(said)
