@@ -8,7 +8,7 @@ from absl import flags, logging
 from bst_jax import elastic
 from bst_jax.elastic import Choice, Submodel
 from bst_jax.host import cli
-from bst_jax.run import experiment
+from bst_jax.run import experiment, statistics
 from bst_jax.store import checkpoint
 from bst_jax.store import workdir as workdirs
 import ml_collections
@@ -19,6 +19,10 @@ _OUTPUT = flags.DEFINE_string(
     'output', None, 'New workdir; WORKDIR/w1-2_d1-3 and so on if left out.', allow_override=True)
 _STEP = flags.DEFINE_integer(
     'step', None, 'Checkpoint; the newest if left out.', allow_override=True)
+_STATS_BATCHES = flags.DEFINE_integer(
+    'stats_batches', statistics.BATCHES, 'Training batches from which a model '
+    'of batch statistics takes its own; 0 keeps those of the full model and '
+    'needs no data.', lower_bound=0, allow_override=True)
 
 DESCRIPTION = """Cuts one submodel out of a trained workdir.
 
@@ -29,8 +33,12 @@ python -m bst_jax.evaluate --workdir runs/small"""
 
 
 def extract(workdir: str | pathlib.Path, sub: Submodel,
-            output: str | pathlib.Path, step: int | None = None) -> int:
+            output: str | pathlib.Path, step: int | None = None,
+            stats_batches: int = statistics.BATCHES) -> int:
   """Writes the submodel of a workdir as a workdir of its own.
+
+  Where training measured batch statistics, the submodel gets its own, see
+  `statistics.recalibrated`.
 
   Returns:
     Its number of parameters.
@@ -49,6 +57,8 @@ def extract(workdir: str | pathlib.Path, sub: Submodel,
                     sub, ', '.join(map(str, exp.space)))
   params = checkpoint.load_params(workdir, exp.shapes, step)
   params = exp.extract(params, sub)
+  if sub != elastic.FULL:
+    params = statistics.recalibrated(exp, small, params, workdir, stats_batches)
 
   # config.json is written last: without it the folder is no workdir.
   shutil.copytree(pathlib.Path(workdir) / experiment.VOCAB,
@@ -83,7 +93,7 @@ def main() -> None:
   workdir = pathlib.Path(cli.required(_WORKDIR))
   sub = Submodel.parse(cli.required(_SUBMODEL))
   output = _OUTPUT.value or workdir / sub.path
-  size = extract(workdir, sub, output, _STEP.value)
+  size = extract(workdir, sub, output, _STEP.value, _STATS_BATCHES.value)
   print(f'{output}: submodel {sub}, {size:,} parameters')
 
 

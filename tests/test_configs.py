@@ -17,6 +17,7 @@ PAIRS = [name for name in NAMES if f'bst_{name}' in NAMES]
 # test_commands.py, test_search.py and test_heads.py train these.
 RUN = ('quickstart', 'bst_mcan_vqa', 'bst_mcan_gqa', 'bst_mcan_pictures',
        'bst_uniter_vqa', 'bst_clip_vil_vqa', 'motion', 'vit_fashion',
+       'cvt_fashion',
        'pairs_scenes', 'retrieval_scenes')
 EPOCH = 10.5  # Steps: ten whole batches.
 

@@ -113,6 +113,11 @@ def on_own_rows(fun: Callable, mean: bool = False) -> Callable:
       check_vma=False)
 
 
+def pictures(batch: Mapping[str, Any]) -> int:
+  """Pictures, or examples without one, of a host's batch on all hosts."""
+  return min(x.shape[0] for x in batch.values()) * jax.process_count()
+
+
 def check_batch(batch: Mapping[str, Any], mesh: Mesh) -> None:
   """Raises where a batch of this host does not split over its devices."""
   local = mesh.devices.size // jax.process_count()

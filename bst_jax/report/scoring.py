@@ -7,7 +7,7 @@ from bst_jax import elastic, scores, tasks
 from bst_jax.elastic import Submodel
 from bst_jax.host import files
 from bst_jax.report import costs, predictions
-from bst_jax.run import forward
+from bst_jax.run import forward, statistics
 from bst_jax.run.experiment import Experiment
 from bst_jax.scores import tokens as token_counts
 from bst_jax.store import workdir as workdirs
@@ -83,6 +83,7 @@ def evaluate(exp: Experiment, data: Any, params: Any,
 
   If `picks` is given, the answers are put there as of `make_scorer`.
   """
+  statistics.warn_of_parts(exp, subs)
   score, prior = make_scorer(exp, data, mesh, picks), data.prior(split)
   rows = [row(exp, sub) for sub in subs]
   batches = tqdm.tqdm(data.evaluation(split), f'{len(subs)} submodels',

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 from absl import logging
 from bst_jax import elastic
 from bst_jax.host import interrupt, processes
+from bst_jax.learn import sharding
 from bst_jax.learn import state as states
 from bst_jax.learn.state import TrainState
-from bst_jax.run import experiment, feed, jobs, progress, teachers
+from bst_jax.run import experiment, feed, jobs, progress, statistics, teachers
 from bst_jax.run import start as starts
 from bst_jax.run.jobs import Job
 from bst_jax.store import checkpoint
@@ -90,6 +91,9 @@ def train(job: Job, reports: Reports) -> TrainState:
       job.data.save_vocab(workdir / experiment.VOCAB)
 
     logging.info('%s', _about(job, first_step))
+    statistics.warn(
+        job.exp, at_random=not (first_step or job.start),
+        pictures=sharding.pictures(job.data.example) // config.micro_batches)
     if first_step < job.total:
       state = _loop(job, store, batches, state, frozen, first_step,
                     reports.watch(job))
