@@ -244,6 +244,16 @@ def test_capacities():
   assert calibration.capacities(counts, 1.0, 10, 1) == (10, 10)
 
 
+@pytest.mark.parametrize('limit, want', [
+    (0, None), (1, 1), (2, 2), (9, 9), (16, 16), (37, 37), (64, 64), (999, 64)])
+def test_the_largest_number_that_is_allowed(limit, want):
+  asked = []
+  allows = lambda n: asked.append(n) or n <= limit
+  assert calibration.largest(allows, 1, 16, 64) == want
+  assert len(asked) == len(set(asked)) and asked[0] == 16
+  assert all(1 <= n <= 64 for n in asked)
+
+
 def test_the_tally_charges_each_image_for_its_tokens():
   model = Model(5, image_size=16, patch=4, width=8, heads=2, mlp=16,
                 num_layers=2, ats=dict(blocks=(0, 1), capacity=(10, 8)))

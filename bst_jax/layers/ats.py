@@ -25,13 +25,16 @@ _KNOWN = {
     'anchor': (ANCHORS, 'anchor'), 'method': (METHODS, 'method'),
     'grad': (GRADS, 'gradient'), 'out_order': (OUT_ORDERS, 'output order'),
     'form': (FORMS, 'form')}
+_AUTO = {'score': 'nearest', 'raster': 'inverse'}  # The rule of an order.
 
 # Below it the grid has no extent: one token holds all there is to sample.
 _FLAT = 1e-6
 
 
 class Selection(NamedTuple):
-  """Attributes:
+  """The tokens that one sampling step keeps, in a fixed number of slots.
+
+  Attributes:
     index: int32[..., capacity], slots of the tokens that live, then padding.
     valid: bool[..., capacity], true where a slot holds such a token.
     count: int32[...], tokens that were sampled; those above capacity are lost.
@@ -118,8 +121,7 @@ def ats_select(
   share = _normalise(scores, valid)
   rank, hits = jax.tree.map(jax.lax.stop_gradient, _sample(
       jax.lax.stop_gradient(share), valid, num_points, order,
-      rule if rule != 'auto' else RULES[1 + ORDERS.index(order)], anchor,
-      method, form))
+      _AUTO[order] if rule == 'auto' else rule, anchor, method, form))
   keep = hits > 0
 
   # Living tokens before all others, the best first; ranks make keys unique.
@@ -133,12 +135,17 @@ def ats_select(
 
   gate = lives.astype(jnp.float32)
   if grad != 'hard':
-    chance = (jnp.minimum(1.0, num_points * share) if grad == 'ste'
-              else -jnp.expm1(-num_points * share))
-    chance = jnp.take_along_axis(chance, index, -1)
     real = jnp.take_along_axis(valid, index, -1) if fill else lives
-    gate += jnp.where(real, chance - jax.lax.stop_gradient(chance), 0.0)
+    gate += jnp.where(real, _surrogate(share, index, num_points, grad), 0.0)
   return Selection(index, lives, keep.sum(-1, dtype=jnp.int32), gate, hits)
+
+
+def _surrogate(share, index, num_points, grad):
+  """Zeros with the gradient of the chance that a slot's token is sampled."""
+  chance = (jnp.minimum(1.0, num_points * share) if grad == 'ste'
+            else -jnp.expm1(-num_points * share))
+  chance = jnp.take_along_axis(chance, index, -1)
+  return chance - jax.lax.stop_gradient(chance)
 
 
 def _normalise(scores, valid):

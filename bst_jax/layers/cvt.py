@@ -157,11 +157,7 @@ class ConvAttention(nn.Module):
     k = key(convolved('key', stride))                       # [B, M, h, K]
     v = value(convolved('value', stride))
 
-    def attend(k, q, dtype=None):
-      scores = jnp.einsum('bnhk,bmhk->bhnm', q * width ** -0.5, k,
-                          preferred_element_type=dtype)
-      return masked_softmax(scores, None)                   # [B, h, n, M]
-
+    attend = functools.partial(_probabilities, width ** -0.5)
     judge = None
     if dense:
       judge = functools.partial(attend, k), v
@@ -171,21 +167,31 @@ class ConvAttention(nn.Module):
           ::STRIDE, ::STRIDE].reshape(-1)])
       k, v = k[:, some], v[:, some]
 
-    def spread(scores):
-      if not dense:
-        scores = scores.reshape(batch, strided(height), strided(columns))
-        scores = upsampled(scores, self.grid).reshape(batch, -1)
-      if ids is None:
-        return scores
-      return jnp.take_along_axis(scores, jnp.maximum(ids, 0), 1)
-
     if stage is None:
       probs, picked = attend(k, query(x)), None
     else:
+      spread = functools.partial(_spread, grid=self.grid, ids=ids, dense=dense)
       probs, picked = stage(x, valid, query, functools.partial(attend, k), v,
                             spread, judge)
     z = jnp.einsum('bhnm,bmhk->bnhk', probs, v)             # [B, n, h, K]
     return linear('out', split, (self.embed,))(z), picked
+
+
+def _probabilities(scale, keys, queries, dtype=None):
+  """float[B, h, n, M] of float[B, M, h, K] and float[B, n, h, K]."""
+  scores = jnp.einsum('bnhk,bmhk->bhnm', queries * scale, keys,
+                      preferred_element_type=dtype)
+  return masked_softmax(scores, None)
+
+
+def _spread(scores, grid, ids, dense):
+  """Scores of the cells that attend, of those of all cells or strided ones."""
+  if not dense:
+    scores = scores.reshape(-1, *map(strided, grid))
+    scores = upsampled(scores, grid).reshape(len(scores), -1)
+  if ids is None:
+    return scores
+  return jnp.take_along_axis(scores, jnp.maximum(ids, 0), 1)
 
 
 class Layer(vit.Layer):

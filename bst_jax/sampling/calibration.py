@@ -120,44 +120,52 @@ def search(exp: Experiment, params: Any, ats: Ats, batches: Iterable,
   if not ats.blocks:
     raise ValueError('no layer samples; name some, as --blocks 3-11.')
   count = counter(exp, params, ats, batches, mesh)
-  slots, lead, tried = exp.model.slots, exp.model.lead, []
+  slots, lead, tried = exp.model.slots, exp.model.lead, {}
   macs_of = token_macs.fit(exp.model.clone(ats=ats), exp.example())
 
-  def at(points):
+  def allows(points):
     counts = count(points)
     fit = capacities(counts, quantile, slots, lead, multiple)
     found = dataclasses.replace(ats, num_points=points, capacity=fit)
     living = [np.minimum(counts[:, i], n) for i, n in enumerate(fit)]
     mean = float(np.mean(macs_of(living)))
-    result = Found(found, int(macs_of(fit)), mean, ())
-    tried.append((points, getattr(result, budget.key)))
-    log(f'{points} points: {result.macs:,} multiply-accumulates, '
+    tried[points] = Found(found, macs_of(fit), mean, ())
+    log(f'{points} points: {tried[points].macs:,} multiply-accumulates, '
         f'{mean:,.0f} for the tokens of an image')
-    return result
+    return budget.allows(vars(tried[points]))
 
   least, most = (1, slots) if ats.method == 'topk' else (2, _MOST * slots)
-  fits, high, found = 0, slots, at(slots)
-  while budget.allows(vars(found)) and high < most:
-    fits, kept, high = high, found, min(2 * high, most)
-    found = at(high)
-  if budget.allows(vars(found)):
-    return dataclasses.replace(found, tried=tuple(tried))
-  if not fits:
-    fits, kept = least, at(least)
-    if not budget.allows(vars(kept)):
-      raise ValueError(
-          f'the budget {budget} cannot be met by sampling in the layers '
-          f'{list(ats.blocks)}: with {least} points it is '
-          f'{getattr(kept, budget.key):,.4g} still. Raise the budget, or sample '
-          'in earlier layers (--blocks).')
+  points = largest(allows, least, slots, most)
+  if points is None:
+    raise ValueError(
+        f'the budget {budget} cannot be met by sampling in the layers '
+        f'{list(ats.blocks)}: with {least} points it is '
+        f'{getattr(tried[least], budget.key):,.4g} still. Raise the budget, or '
+        'sample in earlier layers (--blocks).')
+  return dataclasses.replace(tried[points], tried=tuple(
+      (points, getattr(found, budget.key)) for points, found in tried.items()))
+
+
+def largest(allows: Callable[[int], bool], least: int, first: int,
+            most: int) -> int | None:
+  """The largest number from `least` to `most` that is allowed, if any is.
+
+  A number is allowed if a larger one is. `first` is tried first, then twice as
+  many; what is left is halved.
+  """
+  fits, high = None, first
+  while allows(high):
+    if high == most:
+      return high
+    fits, high = high, min(2 * high, most)
+  if fits is None:
+    if not allows(least):
+      return None
+    fits = least
   while high - fits > 1:
     middle = (fits + high) // 2
-    found = at(middle)
-    if budget.allows(vars(found)):
-      fits, kept = middle, found
-    else:
-      high = middle
-  return dataclasses.replace(kept, tried=tuple(tried))
+    fits, high = (middle, high) if allows(middle) else (fits, middle)
+  return fits
 
 
 def layers(text: str, num_layers: int) -> tuple[int, ...]:
