@@ -6,6 +6,7 @@ import shutil
 from typing import Any
 
 from absl import flags
+from bst_jax import elastic
 from bst_jax.elastic import Choice
 from bst_jax.host import cli
 from bst_jax.layers.sampler import Ats
@@ -115,11 +116,11 @@ def search(workdir: pathlib.Path, output: pathlib.Path, budget: Budget,
                         unit='batch', leave=False, disable=None)
     found = calibration.search(exp, params, ats, batches, mesh, budget,
                                quantile, multiple)
-  config = exp.config.copy_and_resolve_references()
   choice = Choice(tokens={
       name: value for name, value in dataclasses.asdict(found.ats).items()
-      if name in ('blocks', 'num_points', 'capacity', 'method', 'grad')})
-  config = experiment.chosen(config, choice)
+      if name in ('blocks', 'num_points', 'capacity', 'method', 'grad')},
+      model=elastic.fingerprint(exp.shapes))
+  small = experiment.chosen(exp, choice)
 
   # config.json is written last: without it the folder is no workdir.
   shutil.copytree(pathlib.Path(workdir) / experiment.VOCAB,
@@ -129,7 +130,7 @@ def search(workdir: pathlib.Path, output: pathlib.Path, budget: Budget,
   workdirs.write_json(output, 'search.json', {
       'budget': str(budget), 'macs': found.macs, 'mean_macs': found.mean_macs,
       'images': images, 'quantile': quantile, 'tried': found.tried})
-  experiment.save(output, config, exp.sizes)
+  experiment.save(output, small.config, exp.sizes)
   return found
 
 

@@ -8,6 +8,7 @@ import functools
 from bst_jax import elastic
 from bst_jax import models as backbones
 from bst_jax.elastic import Axis, FULL, Order, Space
+from bst_jax.layers.backbone import Backbone
 from bst_jax.layers.blocks import FeedForward
 from bst_jax.layers.dropout import seed_of
 from bst_jax.layers.linear import Dense
@@ -80,6 +81,8 @@ TINY = {
     'vit_ats': (_VIT | dict(
         distilled=True, ats=dict(blocks=(0, 2, 3), capacity=(12, 9, None))),
                 functools.partial(batch_of, 'image', pictures=4)),
+    'vit_skip': (_VIT | dict(adapter=6, skip=('encoder/layer_1',)),
+                 functools.partial(batch_of, 'image', pictures=4)),
     'timesformer': (_CLIPS | dict(name='timesformer'), _clips),
     'timesformer_ats': (_CLIPS | dict(name='timesformer', ats=dict(
         blocks=(0, 2, 3), capacity=(12, 9, None))), _clips),
@@ -165,7 +168,7 @@ class _Layer(nn.Module):
                            self.dropout, name='ffn')(x, sub=sub, seed=seed)
 
 
-class Toy(nn.Module):
+class Toy(Backbone):
   """The least model with width and depth, whose programs compile at once."""
 
   width: int = 8
@@ -176,12 +179,6 @@ class Toy(nn.Module):
   @property
   def stacks(self):
     return {'layers': Order(self.num_layers)}
-
-  def at(self, sub):
-    units = lambda name, size: sub.units(Axis(name, size))
-    return self.clone(width=units('embed', self.width),
-                      mlp=units('mlp', self.mlp),
-                      num_layers=sub.count(self.num_layers))
 
   @nn.compact
   def __call__(self, batch, *, sub=FULL, train=False):

@@ -2,7 +2,7 @@
 from fractions import Fraction
 
 from bst_jax import elastic
-from bst_jax.elastic import Axis, Choice, FULL, Order, Slices, Space, Submodel
+from bst_jax.elastic import Axis, FULL, Order, Slices, Space, Submodel
 import chex
 import jax
 import jax.numpy as jnp
@@ -195,21 +195,6 @@ def test_a_space_hands_its_strategy_to_the_orders():
 def test_bad_spaces_say_so(options, message):
   with pytest.raises(ValueError, match=message):
     Space(**options)
-
-
-# --- choices ------------------------------------------------------------------
-
-def test_a_choice_reads_back():
-  choice = Choice(Submodel('1/2', '1/3'), ('encoder/layer_2',),
-                  {':mlp': (0, 2), 'encoder:heads': (1,)}, {'stage_1': 49})
-  assert Choice.from_json(choice.to_json()) == choice
-  assert Choice.from_json('{}') == Choice()
-
-
-def test_an_unknown_key_of_a_choice_is_an_error():
-  with pytest.raises(ValueError, match=(
-      "no choice 'skips'. Did you mean 'skip'")):
-    Choice.from_json('{"skips": ["encoder/layer_0"]}')
 
 
 # --- parameters ---------------------------------------------------------------

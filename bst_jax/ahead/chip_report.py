@@ -57,7 +57,6 @@ def report(config: ml_collections.ConfigDict, part: chips.Slice,
         f'config.data.eval_batch is {many}, which {mesh.devices.size} devices '
         'do not divide; set it to a multiple of them, or ask for --programs '
         'train alone.')
-  config = experiment.chosen(config)
   exp = experiment.build(config, abstract.sizes(config))
   result = {
       'topology': str(part), 'chips': part.chips, 'mesh': dict(mesh.shape),

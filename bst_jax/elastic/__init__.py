@@ -3,6 +3,8 @@
 Every parameter axis carries a name (`AXES`). A `Submodel` narrows the elastic
 axes to a prefix and keeps some layers of every stack; `Slices.cut` does the
 same to a parameter tree, so that slicing then running equals running sliced.
+A `Choice` is all that can be chosen, down to single channels, and `cut` makes
+the parameters of the ordinary smaller model that it is.
 
 Reference: BST, arXiv 2203.12814 (widths, depths, triangle filter).
 """
@@ -19,8 +21,14 @@ from bst_jax.elastic.axes import (
   Sizes,
   unbox,
 )
-from bst_jax.elastic.choice import Choice
-from bst_jax.elastic.cut import Slices
+from bst_jax.elastic.choice import (
+  candidates,
+  check,
+  check_model,
+  Choice,
+  fingerprint,
+)
+from bst_jax.elastic.cut import cut, Slices
 from bst_jax.elastic.groups import groups
 from bst_jax.elastic.lookup import by_name, check_name, own_names
 from bst_jax.elastic.submodels import (
@@ -32,6 +40,7 @@ from bst_jax.elastic.submodels import (
 )
 
 __all__ = [
-    'AXES', 'Axis', 'base', 'by_name', 'check_name', 'Choice', 'ELASTIC',
-    'flatten', 'FULL', 'groups', 'names', 'Order', 'own_names', 'Size', 'size',
-    'size_at', 'Sizes', 'Slices', 'Space', 'STRATEGIES', 'Submodel', 'unbox']
+    'AXES', 'Axis', 'base', 'by_name', 'candidates', 'check', 'check_model',
+    'check_name', 'Choice', 'cut', 'ELASTIC', 'fingerprint', 'flatten', 'FULL',
+    'groups', 'names', 'Order', 'own_names', 'Size', 'size', 'size_at', 'Sizes',
+    'Slices', 'Space', 'STRATEGIES', 'Submodel', 'unbox']

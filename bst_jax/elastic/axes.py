@@ -64,7 +64,7 @@ class Sizes:
     """
     if isinstance(value, cls):
       value = value.to_dict()
-    if not isinstance(value, Mapping):
+    if not hasattr(value, 'items'):  # A ConfigDict is no Mapping.
       return value
     if '' not in value:
       raise ValueError(

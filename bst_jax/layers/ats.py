@@ -10,6 +10,7 @@ Differs: widths are static, so that nothing about an example depends on what
 from typing import NamedTuple
 
 from bst_jax.elastic import check_name
+from bst_jax.layers.linear import wide
 import jax
 import jax.numpy as jnp
 
@@ -150,9 +151,9 @@ def _surrogate(share, index, num_points, grad):
 
 def _normalise(scores, valid):
   """float32[..., n] that sum to one; all zeros count as all equal."""
-  scores = jnp.where(valid, scores.astype(jnp.float32), 0.0)
+  scores = jnp.where(valid, wide(scores), 0.0)
   total = scores.sum(-1, keepdims=True)
-  even = valid.astype(jnp.float32)
+  even = valid.astype(scores.dtype)
   even /= jnp.maximum(even.sum(-1, keepdims=True), 1.0)
   return jnp.where(total > 0, scores / jnp.maximum(total, 1e-12), even)
 
@@ -279,6 +280,6 @@ def _pairwise(share, valid, order):
   if order == 'raster':
     upto = jnp.broadcast_to(earlier, upto.shape)
   # In full precision: cells are as narrow as single scores.
-  cumulated = jnp.einsum('...ji,...i->...j', upto.astype(jnp.float32), share,
+  cumulated = jnp.einsum('...ji,...i->...j', upto.astype(share.dtype), share,
                          precision=jax.lax.Precision.HIGHEST)
   return _Pairwise(rank, upto, cumulated)

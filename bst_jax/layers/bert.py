@@ -89,7 +89,6 @@ class AnswerHead(nn.Module):
     """Maps float[B, d] to float[B, A]."""
     linear = lambda name, inp, out: Linear(
         (inp,), (out,), kernel_init=self.init, dtype=self.dtype, name=name)
-    hidden = self.hidden.here(self)
-    x = linear('fc1', self.inp, hidden)(x, sub=sub)
-    x = Norm(hidden, name='norm')(gelu(x), sub=sub)
-    return linear('fc2', hidden, self.answers)(x, sub=sub)
+    x = linear('fc1', self.inp, self.hidden)(x, sub=sub)
+    x = Norm(self.hidden, name='norm')(gelu(x), sub=sub)
+    return linear('fc2', self.hidden, self.answers)(x, sub=sub)

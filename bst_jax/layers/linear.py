@@ -17,6 +17,11 @@ def named(init: Callable, *axes: Axis) -> Callable:
   return lambda key: boxed(key, sizes, jnp.float32)
 
 
+def wide(x: jax.Array) -> jax.Array:
+  """x in float32 at least: as it is where that is wider."""
+  return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
 def uniform(fan_in: int) -> Callable:
   """U(-1/sqrt(fan_in), 1/sqrt(fan_in)), torch's default for linear layers."""
   bound = fan_in ** -0.5
@@ -110,7 +115,7 @@ class LayerNorm(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array, *, sub: Submodel = FULL) -> jax.Array:
-    """Normalises float[..., d]; statistics are float32 whatever the input."""
+    """Normalises float[..., d]; statistics are at least float32."""
     d = sub.units(self.inp)
     scale = self.param('scale', named(nn.initializers.ones, self.inp))[:d]
     bias = self.param('bias', named(nn.initializers.zeros, self.inp))[:d]
@@ -124,7 +129,7 @@ def _layer_norm(x, scale, bias, *, form, eps):
 
 
 def _normalised(x, scale, bias, form, eps):
-  y = x.astype(jnp.float32)
+  y = wide(x)
   y -= y.mean(-1, keepdims=True)
   if form == 'standard':
     y *= jax.lax.rsqrt(jnp.square(y).mean(-1, keepdims=True) + eps)

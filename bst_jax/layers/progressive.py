@@ -12,7 +12,7 @@ from bst_jax.elastic import Axis, FULL, Submodel
 from bst_jax.layers import bilinear
 from bst_jax.layers.batch_norm import BatchNorm
 from bst_jax.layers.clip_resnet import Bottleneck
-from bst_jax.layers.linear import Dense, named
+from bst_jax.layers.linear import Dense, named, wide
 from bst_jax.layers.stem import Conv
 from bst_jax.layers.vit import Tokens
 from flax import linen as nn
@@ -125,7 +125,7 @@ class SamplingLayer(nn.Module):
     seen = bilinear.sample(grid, state.points + state.offsets)  # [B, n, d]
     points = state.points + jax.lax.stop_gradient(state.offsets)
     # Places are told apart by less than half precision holds.
-    place = jnp.matmul(points / jnp.array(grid.shape[1:3], jnp.float32), kernel,
+    place = jnp.matmul(points / jnp.array(grid.shape[1:3], points.dtype), kernel,
                        precision=jax.lax.Precision.HIGHEST)
     x = seen + (place + bias).astype(seen.dtype)
     x = x if state.x is None else x + state.x
@@ -133,6 +133,6 @@ class SamplingLayer(nn.Module):
     offsets = jnp.zeros_like(points)
     if self.moves:
       zeros = nn.initializers.zeros
-      offsets = Dense((self.embed,), (_POINT,), zeros, zeros, name='offset')(
-          x, sub=sub)
+      offsets = Dense((self.embed,), (_POINT,), zeros, zeros, wide(x).dtype,
+                      name='offset')(x, sub=sub)
     return Looking(points, offsets, x)

@@ -12,6 +12,7 @@ import dataclasses
 from bst_jax.elastic import check_name
 from bst_jax.layers import ats
 from bst_jax.layers.ats import ats_select, Selection
+from bst_jax.layers.linear import wide
 from bst_jax.layers.tokens import gather_tokens
 import jax
 import jax.numpy as jnp
@@ -37,7 +38,7 @@ def significance(attention: jax.Array, values: jax.Array,
   summed = attention.sum(1)
   if score.startswith('attn'):
     return summed
-  square = jnp.square(values.astype(jnp.float32))
+  square = jnp.square(wide(values))
   if score == 'concat':
     return summed * _root(square.sum((2, 3)))
   return jnp.einsum('bhm,bmh->bm', attention, _root(square.sum(3)))
@@ -107,7 +108,8 @@ class Stage:
       return jnp.concatenate([every[:, :, :lead], behind], 2), picked
     first = query(x[:, :lead])                              # [B, lead, h, K]
     scoring, scored = judge or (attend, values)
-    seen = scoring(first[:, :1], jnp.float32)[:, :, 0]
+    precise = jnp.promote_types(x.dtype, jnp.float32)
+    seen = scoring(first[:, :1], precise)[:, :, 0]
     picked = self.pick(seen, valid, scored, spread)
     behind = query(gather_tokens(x[:, lead:], picked.index))
     return attend(jnp.concatenate([first, behind], 1), x.dtype), picked
@@ -115,7 +117,7 @@ class Stage:
   def pick(self, seen: jax.Array, valid: jax.Array | None, values: jax.Array,
            spread: Callable | None = None) -> Selection:
     """The selection from what float[B, h, M] the tokens receive."""
-    scores = significance(seen.astype(jnp.float32), values, self.score)
+    scores = significance(wide(seen), values, self.score)
     scores = scores[:, self.lead:]
     scores = spread(scores) if spread else scores
     groups = lambda z: z.reshape(-1, self.group, z.shape[1])
@@ -193,13 +195,20 @@ class Ats:
       check_name(option, cls.__dataclass_fields__, 'option of model.ats')
     return cls(**ats)
 
+  def changed(self, options: Mapping[str, object]) -> 'Ats':
+    """The sampling with some of its options changed."""
+    for option in options:
+      check_name(option, self.__dataclass_fields__, 'option of model.ats')
+    return dataclasses.replace(self, **options)
+
   def _each(self, field):
     value = getattr(self, field)
     return value if isinstance(value, tuple) else (value,) * len(self.blocks)
 
   def at(self, layers: Sequence[int]) -> 'Ats':
     """The sampling of a network that keeps these layers, numbered anew."""
-    kept = [i for i, block in enumerate(self.blocks) if block in layers]
+    kept = sorted((i for i, block in enumerate(self.blocks) if block in layers),
+                  key=lambda i: layers.index(self.blocks[i]))
     cut = lambda field: (
         tuple(self._each(field)[i] for i in kept)
         if isinstance(getattr(self, field), tuple) else getattr(self, field))

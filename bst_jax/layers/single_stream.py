@@ -8,19 +8,21 @@ from collections.abc import Callable
 import functools
 from typing import Any
 
-from bst_jax.elastic import Axis, check_name, FULL, Order, Submodel
+from bst_jax.elastic import Axis, check_name, FULL, Size, Submodel
 from bst_jax.layers import bert
 from bst_jax.layers.activations import gelu
+from bst_jax.layers.backbone import Backbone
 from bst_jax.layers.dropout import seed_of
 from bst_jax.layers.heads import check_outputs, PairHead
-from bst_jax.layers.stack import narrowed, Stack
+from bst_jax.layers.linear import wide
+from bst_jax.layers.stack import Stack
 from bst_jax.layers.tokens import per_row
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
 
-class SingleStream(nn.Module):
+class SingleStream(Backbone):
   """All of a model but `image`, which embeds the pictures and is the model's.
 
   A model's own attributes have defaults, as these come before them.
@@ -30,6 +32,7 @@ class SingleStream(nn.Module):
     num_answers: classes; of the output `answers` alone.
     outputs: what it returns, of `heads.OUTPUTS`.
     width, heads, mlp: of the transformer; a submodel keeps a prefix of each.
+    head_dim: channels of a head; width / heads if None.
     fused: hidden units of the answer head.
     num_layers: of the transformer.
     max_positions: tokens of the longest question.
@@ -50,8 +53,8 @@ class SingleStream(nn.Module):
   vocab_size: int
   num_answers: int = 0
   width: int = 768
-  heads: int = 12
-  mlp: int = 3072
+  heads: Size = 12
+  mlp: Size = 3072
   fused: int = 1536
   num_layers: int = 12
   max_positions: int = 512
@@ -66,6 +69,7 @@ class SingleStream(nn.Module):
   init_std: float = 0.02
   identity_init: bool = False
   outputs: tuple[str, ...] = ('answers',)
+  head_dim: Size | None = None
 
   # Whether tanh follows the pooler, as in BERT. A model's, not a user's choice.
   pooler_tanh = True
@@ -76,19 +80,9 @@ class SingleStream(nn.Module):
     super().__post_init__()
 
   @property
-  def stacks(self) -> dict[str, Order]:
-    """The one layer stack."""
-    return {'encoder': Order(self.num_layers, self.strategy,
-                             seed=self.strategy_seed)}
-
-  @property
   def normal(self) -> Callable:
     """Initialiser of every table and matrix."""
     return nn.initializers.normal(self.init_std)
-
-  def at(self, sub: Submodel) -> 'SingleStream':
-    """The ordinary smaller model that `sub` is."""
-    return narrowed(self, sub)
 
   def image(self, batch: dict[str, jax.Array], kind: jax.Array, out: Axis, *,
             sub: Submodel, seed: jax.Array | None
@@ -151,7 +145,7 @@ class SingleStream(nn.Module):
     out_init = nn.initializers.zeros if self.identity_init else None
     layer = functools.partial(
         bert.Layer, embed, Axis('heads', self.heads), Axis('mlp', self.mlp),
-        kernel_init=init, out_init=out_init, **part)
+        head_dim=self.head_dim, kernel_init=init, out_init=out_init, **part)
     x = Stack(layer, self.stacks['encoder'], self.remat, scan=self.scan,
               name='encoder')(x, mask, **run)
 
@@ -159,7 +153,7 @@ class SingleStream(nn.Module):
         (embed,), (embed,), kernel_init=init, dtype=self.dtype, name='pooler')(
             x[:, 0], sub=sub)
     pooled = jnp.tanh(pooled) if self.pooler_tanh else pooled
-    return {name: self._output(name, pooled, embed, sub).astype(jnp.float32)
+    return {name: wide(self._output(name, pooled, embed, sub))
             for name in self.outputs}
 
   def _output(self, name, pooled, embed, sub):

@@ -1,58 +1,19 @@
 """A stack of layers of which a submodel runs some. DEPTH lives here."""
 from collections.abc import Callable, Mapping
-import math
 from typing import Any
 
-from bst_jax.elastic import Axis, FULL, Order, Submodel
+from bst_jax.elastic import FULL, Order, Submodel
 from bst_jax.layers.batch_norm import WRITTEN
 from bst_jax.layers.dropout import reseed
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-# Attribute of a backbone -> the axis that it is the size of.
-_AXES = {'width': 'embed', 'heads': 'heads', 'mlp': 'mlp', 'fused': 'fused'}
-
-
-def narrowed(model: nn.Module, sub: Submodel,
-             sampled: Order | None = None) -> nn.Module:
-  """The ordinary smaller model that `sub` is of a transformer backbone.
-
-  Args:
-    model: has `num_layers` and some of the sizes `width`, `heads`, `mlp` and
-      `fused`; each a number, or one for every stage.
-    sub: the part to keep.
-    sampled: the stack that `model.ats` samples tokens in, if it does; its
-      layers sample as before.
-
-  Raises:
-    ValueError: it would keep a part of a unit or of a layer.
-  """
-  sizes = {field: _kept(lambda size, axis=axis: sub.units(Axis(axis, size)),
-                        getattr(model, field))
-           for field, axis in _AXES.items() if hasattr(model, field)}
-  sizes['num_layers'] = _kept(sub.count, model.num_layers)
-  if sampled is not None:
-    sizes['ats'] = model.ats.at(sub.layers(sampled))
-  return model.clone(**sizes)
-
-
-def _kept(of, size):
-  """What a submodel keeps of a size, or of that of every stage."""
-  if isinstance(size, int):
-    return of(size)
-  # A ratio that fits every stage fits what they have in common, and back.
-  common = math.gcd(*size)
-  try:
-    of(common)
-  except ValueError as error:
-    raise ValueError(f'stages of {", ".join(map(str, size))} share a divisor '
-                     f'of {common}, and {error}') from None
-  return tuple(map(of, size))
-
 
 class Stack(nn.Module):
   """Layers `layer_0`, `layer_1`, … applied one after the other.
+
+  Where layers may be skipped, `skip_layer_1` runs instead of `layer_1`.
 
   Attributes:
     layer: makes a layer from its name.
@@ -62,6 +23,10 @@ class Stack(nn.Module):
     scan: compile one layer and loop over it. A program of many layers compiles
       as fast as of one, at the price of a copy of the parameters a run; dropout
       draws other noise than without. The layers must be alike.
+    adapter: makes what may run instead of a layer, from its name; called as a
+      layer is, without `args`. None where no layer is ever skipped.
+    skip: names of the layers that are skipped; of each layer either it or its
+      adapter has parameters. None: both have, and `flags` decides.
   """
 
   layer: Callable[..., nn.Module]
@@ -69,15 +34,25 @@ class Stack(nn.Module):
   remat: bool = False
   options: Mapping[str, Mapping[str, Any]] | None = None
   scan: bool = False
+  adapter: Callable[..., nn.Module] | None = None
+  skip: tuple[str, ...] | None = ()
 
   @nn.compact
   def __call__(self, x, *args, sub: Submodel = FULL, seed=None,
-               part: range | None = None):
-    """Maps x through the kept layers; `args` go to each of them.
+               part: range | None = None, flags: jax.Array | None = None):
+    """Maps x through the kept layers.
 
-    `seed` uint32[] is that of dropout, None for evaluation; of the layers only
-    those in `part` run, if it is given.
+    Args:
+      x: what goes from layer to layer.
+      *args: for each of them.
+      sub: the part to run.
+      seed: uint32[] of dropout, None for evaluation.
+      part: of the layers only these run; all if None.
+      flags: bool[num_layers], true for layers whose adapters run instead;
+        where both exist. None skips none.
     """
+    if flags is not None:
+      self._check_flags(flags)
     kept = [f'layer_{i}' for i in sub.layers(self.order)
             if part is None or i in part]
     if self.scan and len(kept) > 1 and not self.is_initializing():
@@ -89,26 +64,65 @@ class Stack(nn.Module):
 
     run = nn.remat(run) if self.remat else run
     for name in kept:
-      x = run(self.layer(name=name, **(self.options or {}).get(name, {})), x,
-              *args)
+      options = (self.options or {}).get(name, {})
+      layer = lambda stack, x, name=name, options=options: run(
+          stack.layer(name=name, **options), x, *args)
+      adapter = lambda stack, x, name=name: run(
+          stack.adapter(name=f'skip_{name}'), x)
+      if self.skip is not None:
+        x = (adapter if name in self.skip else layer)(self, x)
+      elif self.is_initializing():
+        x = adapter(self, layer(self, x))
+      elif flags is None:
+        x = layer(self, x)
+      else:
+        if options.get('stage') is not None:
+          raise ValueError(
+              f'{self.name}/{name} samples tokens, so that flags cannot skip '
+              'it: its adapter hands on others than it does. Name the layers '
+              'to skip in skip of the model.')
+        x = nn.cond(flags[int(name.removeprefix('layer_'))], adapter, layer,
+                    self, x)
     return x
 
+  def _check_flags(self, flags):
+    if self.skip is not None:
+      raise ValueError(
+          f'flags choose which layers of {self.name!r} are skipped, but that is '
+          'settled; set skip of the model to None, and adapter to the hidden '
+          'units of what runs instead.')
+    if flags.shape != (self.order.num_layers,):
+      raise ValueError(
+          f'flags of shape {flags.shape} say nothing about the '
+          f'{self.order.num_layers} layers of {self.name!r}; give one for each '
+          'of model.candidates.')
+
   def _scanned(self, kept, x, args, sub, seed):
-    if any((self.options or {}).get(name) for name in kept):
+    every = self.variables.get('params', {})
+    params = [every.get(name, {}) for name in kept]
+    shapes = [jax.tree.map(jnp.shape, tree) for tree in params]
+    if (any((self.options or {}).get(name) for name in kept) or self.skip != ()
+        or any(shape != shapes[0] for shape in shapes)):
       raise ValueError(
           'scan=True compiles one layer for all of a stack, but those of '
-          f'{self.name!r} differ (sampled tokens or stochastic depth); leave '
-          'it False.')
-    layer = self.layer(parent=None)
-    params = [self.variables['params'][name] for name in kept]
+          f'{self.name!r} differ (in their sizes, sampled tokens, stochastic '
+          'depth or skipped layers); leave it False.')
+    # The sizes of a layer follow from its place.
+    place = (*self.path, kept[0])
+    layer = _Placed(self.layer, place)
     seeds = None if seed is None else jnp.stack(
         [reseed(seed, f'{self.name}/{name}') for name in kept])
 
     def run(x, one):
       params, seed = one
+      for name in reversed(place):
+        params = {name: params}
       x, sown = layer.apply({'params': params}, x, *args, sub=sub, seed=seed,
                             mutable=[WRITTEN])
-      return x, sown.get(WRITTEN, {})
+      sown = sown.get(WRITTEN, {})
+      for name in place if sown else ():
+        sown = sown[name]
+      return x, sown
 
     run = jax.checkpoint(run, prevent_cse=False) if self.remat else run
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *params)
@@ -118,3 +132,17 @@ class Stack(nn.Module):
         self.put_variable(WRITTEN, name, jax.tree.map(
             lambda v, i=i: v[i], written))
     return x
+
+
+class _Placed(nn.Module):
+  """A module that stands at a path, all by itself."""
+
+  make: Callable[..., nn.Module]
+  place: tuple[str, ...]
+
+  @nn.compact
+  def __call__(self, *args, **options):
+    name, *rest = self.place
+    inner = self.make(name=name) if not rest else _Placed(
+        self.make, tuple(rest), name=name)
+    return inner(*args, **options)

@@ -1,4 +1,5 @@
 """Sequences of tokens with padding: masks and masked softmax."""
+from bst_jax.layers.linear import wide
 import jax
 import jax.numpy as jnp
 
@@ -8,7 +9,7 @@ FILL = -1e9
 
 def masked_softmax(scores: jax.Array, mask: jax.Array | None,
                    axis: int = -1) -> jax.Array:
-  """Softmax over the true places of a boolean mask, in float32.
+  """Softmax over the true places of a boolean mask, in float32 at least.
 
   Args:
     scores: float[...].
@@ -19,10 +20,10 @@ def masked_softmax(scores: jax.Array, mask: jax.Array | None,
     float[...] in the dtype of scores. A row without a true place is even.
   """
   def run(scores, mask):
-    wide = scores.astype(jnp.float32)
+    x = wide(scores)
     if mask is not None:
-      wide = jnp.where(mask, wide, FILL)
-    return jax.nn.softmax(wide, axis).astype(scores.dtype)
+      x = jnp.where(mask, x, FILL)
+    return jax.nn.softmax(x, axis).astype(scores.dtype)
 
   # The backward pass keeps the scores as they are, not in float32.
   return jax.checkpoint(run)(scores, mask)
@@ -41,13 +42,12 @@ def gated_softmax(scores: jax.Array, gate: jax.Array,
     float[...] in the dtype of scores; with gates of 0 and 1 and no eps it is
     `masked_softmax`, in which a gate has no gradient.
   """
-  wide = scores.astype(jnp.float32)
-  real = gate > 0
+  x, real = wide(scores), gate > 0
   top = jax.lax.stop_gradient(
-      jnp.where(real, wide, -jnp.inf).max(-1, keepdims=True))
+      jnp.where(real, x, -jnp.inf).max(-1, keepdims=True))
   # A masked score may lie above, where its exponential would overflow.
-  wide = jnp.where(real, wide - top, jnp.minimum(wide - top, 0.0))
-  terms = jnp.exp(wide) * gate
+  x = jnp.where(real, x - top, jnp.minimum(x - top, 0.0))
+  terms = jnp.exp(x) * gate
   total = terms.sum(-1, keepdims=True)
   return ((terms + eps / terms.shape[-1]) / (total + eps)).astype(scores.dtype)
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from bst_jax.elastic import Axis, FULL, Size, Submodel
 from bst_jax.layers.ats import Selection
 from bst_jax.layers.attention import Attention
-from bst_jax.layers.blocks import FeedForward
+from bst_jax.layers.blocks import FeedForward, SkipAdapter
 from bst_jax.layers.dropout import Dropout
 from bst_jax.layers.linear import Dense
 from bst_jax.layers.sampler import Ats, Stage
@@ -208,6 +208,18 @@ class Layer(nn.Module):
     if self.stage is not None and self.soft:
       return x * across(tokens.gate).astype(x.dtype)
     return jnp.where(across(tokens.valid), x, jnp.zeros_like(x))
+
+
+class SkipTokens(SkipAdapter):
+  """A `SkipAdapter` of the tokens that live."""
+
+  def __call__(self, tokens: Tokens, *, sub: Submodel = FULL,
+               seed: jax.Array | None = None) -> Tokens:
+    """Tokens of float[B, N, d] -> likewise."""
+    x = super().__call__(tokens.x, sub=sub, seed=seed)
+    if tokens.valid is not None:
+      x = jnp.where(tokens.valid[..., None], x, tokens.x)
+    return tokens._replace(x=x)
 
 
 class PatchEmbed(nn.Module):

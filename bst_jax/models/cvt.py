@@ -4,17 +4,18 @@ Reference: Wu et al., "CvT: Introducing Convolutions to Vision Transformers",
   ICCV 2021; Fayyaz et al., "Adaptive Token Sampling for Efficient Vision
   Transformers", ECCV 2022.
 """
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import functools
 from typing import Any
 
-from bst_jax.elastic import Axis, check_name, FULL, Order, Submodel
+from bst_jax.elastic import Axis, check_name, FULL, Order, Size, Submodel
 from bst_jax.layers import batch_norm, cvt, linear, pixels
 from bst_jax.layers.activations import gelu, quick_gelu
+from bst_jax.layers.backbone import Backbone
 from bst_jax.layers.dropout import Dropout, seed_of
-from bst_jax.layers.linear import Dense, named
+from bst_jax.layers.linear import Dense, named, wide
 from bst_jax.layers.sampler import Ats
-from bst_jax.layers.stack import narrowed, Stack
+from bst_jax.layers.stack import Stack
 from bst_jax.layers.vit import layer_options, rising, Tokens
 from flax import linen as nn
 import jax
@@ -25,7 +26,7 @@ _INIT = dict(kernel_init=nn.initializers.truncated_normal(0.02),
 ACTIVATIONS = {'quick_gelu': quick_gelu, 'gelu': gelu}
 
 
-class Model(nn.Module):
+class Model(Backbone):
   """Names what a picture shows.
 
   The sizes of every stage stand in tuples; those of CvT-13 are the defaults,
@@ -68,8 +69,9 @@ class Model(nn.Module):
   num_answers: int
   image_size: int | tuple[int, int] = 224
   width: tuple[int, ...] = (64, 192, 384)
-  heads: tuple[int, ...] = (1, 3, 6)
-  mlp: tuple[int, ...] = (256, 768, 1536)
+  heads: tuple[Size, ...] = (1, 3, 6)
+  mlp: tuple[Size, ...] = (256, 768, 1536)
+  head_dim: tuple[Size | None, ...] | None = None
   num_layers: tuple[int, ...] = (1, 2, 10)
   kernels: tuple[int, ...] = (7, 3, 3)
   strides: tuple[int, ...] = (4, 2, 2)
@@ -157,9 +159,15 @@ class Model(nn.Module):
     """Tokens in front of the cells of a stage."""
     return int(stage == len(self.width) - 1)
 
-  def at(self, sub: Submodel) -> 'Model':
-    """The ordinary smaller model that `sub` is; its layers sample as before."""
-    return narrowed(self, sub, list(self.stacks.values())[-1])
+  @property
+  def sampled(self) -> str:
+    """The last stage."""
+    return f'stage_{len(self.width) - 1}'
+
+  def layer_fields(self, living: Mapping[str, Sequence[Any]]
+                   ) -> dict[str, Any]:
+    """The fields that say how many layers are left of every stage."""
+    return {'num_layers': tuple(map(len, living.values()))}
 
   @nn.compact
   def __call__(self, batch: dict[str, jax.Array], *, sub: Submodel = FULL,
@@ -190,7 +198,7 @@ class Model(nn.Module):
     x = norm(embed, name='norm')(x, sub=sub)                # [B, d]
     logits = Dense((embed,), (Axis('answers', self.num_answers),), **_INIT,
                    dtype=self.dtype, name='head')(x, sub=sub)
-    return {'classes': logits.astype(jnp.float32)}          # [B, A]
+    return {'classes': wide(logits)}                        # [B, A]
 
   def _stage(self, i, embed, norm, x, sub, seed):
     """The grid that leaves a stage; the class's token, from the last."""
@@ -213,7 +221,8 @@ class Model(nn.Module):
         Axis('mlp', self.mlp[i]), norm, ACTIVATIONS[self.activation],
         grid=self.grids[i], lead=lead, dropped=self.dropped,
         score_stride1=self.score_stride1,
-        batch_norm=batch_norm.of(self.batch_stats), dropout=self.dropout,
+        batch_norm=batch_norm.of(self.batch_stats),
+        head_dim=self.head_dim and self.head_dim[i], dropout=self.dropout,
         dtype=self.dtype, soft=ats.grad != 'hard', **_INIT)
     x = Stack(layer, order, self.remat, layer_options(layers, rates, stages),
               name=f'stage_{i}')(

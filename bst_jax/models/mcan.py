@@ -4,19 +4,20 @@ Reference: Yu et al., "Deep Modular Co-Attention Networks for Visual Question
   Answering", CVPR 2019; BST, arXiv 2203.12814 and its released code.
 Differs: a raw picture may take the place of region features.
 """
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 import functools
 from typing import Any
 
-from bst_jax.elastic import Axis, FULL, Order, Submodel
+from bst_jax.elastic import Axis, FULL, Order, Size, size_at, Submodel
 from bst_jax.layers import linear
 from bst_jax.layers.attention import Attention
+from bst_jax.layers.backbone import Backbone
 from bst_jax.layers.blocks import AttentionPool, EncoderLayer, FeedForward
 from bst_jax.layers.dropout import Dropout, seed_of
 from bst_jax.layers.heads import check_outputs, PairHead
-from bst_jax.layers.linear import Dense, Embed
+from bst_jax.layers.linear import Dense, Embed, wide
 from bst_jax.layers.recurrent import Lstm
-from bst_jax.layers.stack import narrowed, Stack
+from bst_jax.layers.stack import Stack
 from bst_jax.layers.stem import cell_boxes, ConvStem
 from bst_jax.layers.tokens import nonzero_rows, per_row
 from flax import linen as nn
@@ -36,26 +37,27 @@ class DecoderLayer(nn.Module):
   dropout: float
   dtype: Any
   out_init: Callable | None = None
+  head_dim: Size | None = None
 
   @nn.compact
   def __call__(self, x, y, x_mask, y_mask, *, sub=FULL, seed=None):
     """float[B, N, d] and the question's float[B, M, d] -> float[B, N, d]."""
     part = dict(dropout=self.dropout, dtype=self.dtype, out_init=self.out_init)
+    attention = functools.partial(
+        Attention, self.embed, self.heads, head_dim=self.head_dim, **part)
     drop = lambda z: Dropout(self.dropout)(z, seed)
     run = dict(sub=sub, seed=seed)
 
-    z = Attention(self.embed, self.heads, **part, name='self_attention')(
-        x, mask=x_mask, **run)
+    z = attention(name='self_attention')(x, mask=x_mask, **run)
     x = Norm(self.embed, name='norm1')(x + drop(z), sub=sub)
-    z = Attention(self.embed, self.heads, **part, name='guided_attention')(
-        x, y, mask=y_mask, **run)
+    z = attention(name='guided_attention')(x, y, mask=y_mask, **run)
     x = Norm(self.embed, name='norm2')(x + drop(z), sub=sub)
     z = FeedForward(self.embed, self.mlp, self.embed, **part, name='ffn')(
         x, **run)
     return Norm(self.embed, name='norm3')(x + drop(z), sub=sub)
 
 
-class Model(nn.Module):
+class Model(Backbone):
   """Answers a question about regions of a picture, or about the picture.
 
   Attributes:
@@ -64,8 +66,11 @@ class Model(nn.Module):
     outputs: what it returns, of `heads.OUTPUTS`.
     feature_size: channels of a region's features, or of the stem's cells.
     width, heads, mlp: of both transformers; a submodel keeps a prefix of each.
+    head_dim: channels of a head; width / heads if None.
+    pool: hidden units of the attention pools; those of the width if None.
     fused: channels of the joint vector before the classifier.
-    num_layers: of the encoder and of the decoder.
+    num_layers: of the encoder and of the decoder; {'': 6, 'decoder': 4} where
+      they differ.
     strategy, strategy_seed: which layers a depth keeps, see `elastic.Order`.
     box_size: channels of an embedding of the boxes that joins the features
       (the GQA form, 2048 there); 0 leaves the boxes out.
@@ -83,10 +88,10 @@ class Model(nn.Module):
   num_answers: int = 0
   feature_size: int = 2048
   width: int = 512
-  heads: int = 8
-  mlp: int = 2048
+  heads: Size = 8
+  mlp: Size = 2048
   fused: int = 1024
-  num_layers: int = 6
+  num_layers: Size = 6
   word: int = 300
   recurrent: int = 512
   strategy: str = 'middle'
@@ -100,6 +105,8 @@ class Model(nn.Module):
   scan: bool = False
   identity_init: bool = False
   outputs: tuple[str, ...] = ('answers',)
+  head_dim: Size | None = None
+  pool: Size | None = None
 
   def __post_init__(self):
     check_outputs(self.outputs, self.num_answers)
@@ -108,13 +115,15 @@ class Model(nn.Module):
   @property
   def stacks(self) -> dict[str, Order]:
     """Layer stacks; a lone layer is the encoder's first, the decoder's last."""
-    order = functools.partial(
-        Order, self.num_layers, self.strategy, seed=self.strategy_seed)
-    return {'encoder': order(tie='first'), 'decoder': order(tie='last')}
+    return {stack: Order(size_at(self.num_layers, stack), self.strategy, tie,
+                         self.strategy_seed)
+            for stack, tie in (('encoder', 'first'), ('decoder', 'last'))}
 
-  def at(self, sub: Submodel) -> 'Model':
-    """The ordinary smaller model that `sub` is."""
-    return narrowed(self, sub)
+  def layer_fields(self, living: Mapping[str, Sequence[Any]]
+                   ) -> dict[str, Any]:
+    """The field that says how many layers are left of both stacks."""
+    return {'num_layers': {'': len(living['encoder']),
+                           'decoder': len(living['decoder'])}}
 
   @nn.compact
   def __call__(self, batch: dict[str, jax.Array], *, sub: Submodel = FULL,
@@ -146,7 +155,8 @@ class Model(nn.Module):
     x, x_mask = self._picture(batch, embed, sub)            # [P, N, d]
 
     out_init = nn.initializers.zeros if self.identity_init else None
-    layer = dict(embed=embed, heads=heads, mlp=mlp, out_init=out_init, **part)
+    layer = dict(embed=embed, heads=heads, mlp=mlp, out_init=out_init,
+                 head_dim=self.head_dim, **part)
     stack = lambda name, cls: Stack(
         functools.partial(cls, **layer), self.stacks[name], self.remat,
         scan=self.scan, name=name)
@@ -158,11 +168,11 @@ class Model(nn.Module):
     x = stack('decoder', DecoderLayer)(x, y, x_mask, y_mask, **run)
 
     pool = lambda name: AttentionPool(
-        embed, Axis('pool', self.width), fused, **part, name=name)
+        embed, Axis('pool', self.pool or self.width), fused, **part, name=name)
     z = (pool('question_pool')(y, y_mask, **run)
          + pool('image_pool')(x, x_mask, **run))            # [B, fused]
     z = Norm(fused, name='norm')(z, sub=sub)
-    return {name: self._output(name, z, fused, sub).astype(jnp.float32)
+    return {name: wide(self._output(name, z, fused, sub))
             for name in self.outputs}
 
   def _output(self, name, z, fused, sub):

@@ -4,18 +4,19 @@ Reference: Yue et al., "Vision Transformer with Progressive Sampling", ICCV
   2021; Fayyaz et al., "Adaptive Token Sampling for Efficient Vision
   Transformers", ECCV 2022.
 """
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import functools
 import math
 from typing import Any
 
-from bst_jax.elastic import Axis, check_name, FULL, Order, Submodel
+from bst_jax.elastic import Axis, check_name, FULL, Order, Size, Submodel
 from bst_jax.layers import batch_norm, linear, pixels, progressive
 from bst_jax.layers.activations import gelu
+from bst_jax.layers.backbone import Backbone
 from bst_jax.layers.dropout import seed_of
-from bst_jax.layers.linear import Dense, named
+from bst_jax.layers.linear import Dense, named, wide
 from bst_jax.layers.sampler import Ats
-from bst_jax.layers.stack import narrowed, Stack
+from bst_jax.layers.stack import Stack
 from bst_jax.layers.vit import Layer, layer_options, rising, Tokens
 from flax import linen as nn
 import jax
@@ -25,7 +26,7 @@ _INIT = dict(kernel_init=nn.initializers.truncated_normal(0.02),
              bias_init=nn.initializers.zeros)
 
 
-class Model(nn.Module):
+class Model(Backbone):
   """Names what a picture shows.
 
   Four layers sample a map of features at points that move from layer to layer;
@@ -43,6 +44,7 @@ class Model(nn.Module):
     image_size: side of the pictures, or height and width.
     points: along a side, or down and across.
     width, heads, mlp: of all layers.
+    head_dim: channels of a head; width / heads if None.
     sampling_layers: that look at the map.
     num_layers: behind them.
     stem: its `hidden` and `between`, see `progressive.Stem`.
@@ -69,8 +71,9 @@ class Model(nn.Module):
   image_size: int | tuple[int, int] = 224
   points: int | tuple[int, int] = 18
   width: int = 384
-  heads: int = 6
-  mlp: int = 1152
+  heads: Size = 6
+  mlp: Size = 1152
+  head_dim: Size | None = None
   sampling_layers: int = 4
   num_layers: int = 10
   stem: tuple[int, int | None] = (64, 256)
@@ -118,16 +121,18 @@ class Model(nn.Module):
     return {'sampling': order(self.sampling_layers, tie='last'),
             'encoder': order(self.num_layers)}
 
-  def at(self, sub: Submodel) -> 'Model':
-    """The ordinary smaller model that `sub` is; its layers sample as before."""
-    small = narrowed(self, sub, self.stacks['encoder'])
-    looking = sub.layers(self.stacks['sampling'])
+  def layer_fields(self, living: Mapping[str, Sequence[Any]]
+                   ) -> dict[str, Any]:
+    """The fields that say how many layers are left; the last look is one."""
+    looking = tuple(attention for attention, _ in living['sampling'])
     if looking[-1] != self.sampling_layers - 1:
       raise ValueError(
-          f'strategy {self.strategy!r} keeps the sampling layers {looking} of '
-          f'{self.sampling_layers} at depth {sub.depth}, but the last one ends '
-          'the search; choose strategy middle, uniform or keep_last.')
-    return small.clone(sampling_layers=len(looking))
+          f'strategy {self.strategy!r}, or the choice, keeps the sampling '
+          f'layers {looking} of {self.sampling_layers}, but the last one ends '
+          'the search and must come last; choose strategy middle, uniform or '
+          'keep_last, or other layers.')
+    return {'sampling_layers': len(looking),
+            'num_layers': len(living['encoder'])}
 
   @nn.compact
   def __call__(self, batch: dict[str, jax.Array], *, sub: Submodel = FULL,
@@ -149,7 +154,8 @@ class Model(nn.Module):
     norm = functools.partial(linear.LayerNorm, eps=self.eps)
     layer = functools.partial(
         Layer, embed, Axis('heads', self.heads), Axis('mlp', self.mlp), norm,
-        gelu, dropout=self.dropout, dtype=self.dtype, qkv_bias=False, **_INIT)
+        gelu, head_dim=self.head_dim, dropout=self.dropout, dtype=self.dtype,
+        qkv_bias=False, **_INIT)
     looking, behind = self.stacks.values()
     first, rest = sub.layers(looking), sub.layers(behind)
     rates = rising(self.depth_dropout, len(first) + len(rest))
@@ -184,4 +190,4 @@ class Model(nn.Module):
     x = norm(embed, name='norm')(x[:, 0], sub=sub)          # [B, d]
     logits = Dense((embed,), (Axis('answers', self.num_answers),), **_INIT,
                    dtype=self.dtype, name='head')(x, sub=sub)
-    return {'classes': logits.astype(jnp.float32)}          # [B, A]
+    return {'classes': wide(logits)}                        # [B, A]

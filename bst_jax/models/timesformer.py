@@ -12,15 +12,16 @@ import functools
 import math
 from typing import Any
 
-from bst_jax.elastic import Axis, check_name, FULL, Order, Submodel
+from bst_jax.elastic import Axis, check_name, FULL, Size, Submodel
 from bst_jax.layers import linear, pixels, vit
 from bst_jax.layers.activations import gelu
 from bst_jax.layers.attention import Attention
+from bst_jax.layers.backbone import Backbone
 from bst_jax.layers.blocks import FeedForward
 from bst_jax.layers.dropout import Dropout, seed_of
-from bst_jax.layers.linear import Dense, named
+from bst_jax.layers.linear import Dense, named, wide
 from bst_jax.layers.sampler import Ats
-from bst_jax.layers.stack import narrowed, Stack
+from bst_jax.layers.stack import Stack
 from bst_jax.layers.vit import layer_options, PatchEmbed, rising, Tokens
 from flax import linen as nn
 import jax
@@ -31,7 +32,7 @@ _INIT = dict(kernel_init=nn.initializers.truncated_normal(0.02),
              bias_init=_zeros)
 
 
-class Model(nn.Module):
+class Model(Backbone):
   """Names what a clip shows.
 
   The published models are ViT-B over clips (frames, height, width) of
@@ -47,6 +48,7 @@ class Model(nn.Module):
     clip_size: frames, height and width of the clips.
     patch: side of a patch; it divides those of the frames.
     width, heads, mlp: of the transformer; a submodel keeps a prefix of each.
+    head_dim: channels of a head; width / heads if None.
     num_layers: of the transformer.
     eps: of every normalisation.
     init_std: deviation of the random kernels of the layers; the published one
@@ -72,8 +74,9 @@ class Model(nn.Module):
   clip_size: tuple[int, int, int] = (8, 224, 224)
   patch: int = 16
   width: int = 768
-  heads: int = 12
-  mlp: int = 3072
+  heads: Size = 12
+  mlp: Size = 3072
+  head_dim: Size | None = None
   num_layers: int = 12
   eps: float = 1e-6
   init_std: float = 0.02
@@ -120,16 +123,6 @@ class Model(nn.Module):
     """Tokens in front of the patches."""
     return 1
 
-  @property
-  def stacks(self) -> dict[str, Order]:
-    """The one layer stack."""
-    return {'encoder': Order(self.num_layers, self.strategy,
-                             seed=self.strategy_seed)}
-
-  def at(self, sub: Submodel) -> 'Model':
-    """The ordinary smaller model that `sub` is; its layers sample as before."""
-    return narrowed(self, sub, self.stacks['encoder'])
-
   @nn.compact
   def __call__(self, batch: dict[str, jax.Array], *, sub: Submodel = FULL,
                train: bool = False) -> dict[str, jax.Array]:
@@ -150,7 +143,7 @@ class Model(nn.Module):
     norm = functools.partial(linear.LayerNorm, eps=self.eps)
     layer = functools.partial(
         Layer, embed, Axis('heads', self.heads), Axis('mlp', self.mlp), norm,
-        gelu, dropout=self.dropout, dtype=self.dtype,
+        gelu, head_dim=self.head_dim, dropout=self.dropout, dtype=self.dtype,
         policy_eps=self.ats.policy_eps, soft=self.ats.grad != 'hard',
         fill=self.ats.fill, bias_init=_zeros,
         kernel_init=nn.initializers.truncated_normal(self.init_std))
@@ -166,7 +159,7 @@ class Model(nn.Module):
     x = norm(embed, name='norm')(x[:, 0, 0], sub=sub)       # [B, d]
     logits = Dense((embed,), (Axis('answers', self.num_answers),), **_INIT,
                    dtype=self.dtype, name='head')(x, sub=sub)
-    return {'classes': logits.astype(jnp.float32)}          # [B, A]
+    return {'classes': wide(logits)}                        # [B, A]
 
   def _tokens(self, clip, embed, sub, seed):
     """The class token and patches with their places in space and time."""
@@ -203,6 +196,8 @@ class Layer(vit.Layer):
     part = dict(dtype=self.dtype, kernel_init=self.kernel_init,
                 bias_init=self.bias_init)
     run = dict(sub=sub, seed=seed)
+    attend = functools.partial(
+        Attention, self.embed, self.heads, head_dim=self.head_dim, **part)
     norm = lambda name, x: self.norm(self.embed, name=name)(x, sub=sub)
     drop = lambda z: Dropout(self.dropout)(z, seed)
     skip = lambda z: Dropout(self.depth_dropout, whole=True)(z, seed)
@@ -211,8 +206,7 @@ class Layer(vit.Layer):
     # Over time, every site by itself; the class token has no part in it.
     first, x = tokens.x[:, 0, 0], tokens.x[:, 1:]
     h = norm('temporal_norm', x).reshape(-1, time, size)
-    z = drop(Attention(self.embed, self.heads, **part,
-                       name='temporal_attention')(h, **run))
+    z = drop(attend(name='temporal_attention')(h, **run))
     z = Dense((self.embed,), (self.embed,), _zeros, _zeros, self.dtype,
               name='temporal_out')(z, sub=sub)
     tokens = tokens._replace(x=_joined(first, x + skip(z.reshape(x.shape))))
@@ -220,7 +214,7 @@ class Layer(vit.Layer):
     # Over space, every frame by itself.
     rows = lambda z: None if z is None else jnp.repeat(z, time, 0)
     h = norm('norm1', tokens.x.swapaxes(1, 2).reshape(batch * time, -1, size))
-    attention = Attention(self.embed, self.heads, **part, name='attention')
+    attention = attend(name='attention')
     valid = rows(tokens.valid)
     seen = dict(mask=valid, gate=rows(tokens.gate), gate_eps=self.policy_eps)
     if self.stage is None:

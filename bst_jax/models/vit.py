@@ -10,18 +10,20 @@ import functools
 import math
 from typing import Any
 
-from bst_jax.elastic import Axis, check_name, FULL, Order, Submodel
+from bst_jax.elastic import Axis, check_name, FULL, Size, Submodel
 from bst_jax.layers import linear, pixels
 from bst_jax.layers.activations import gelu
+from bst_jax.layers.backbone import Backbone
 from bst_jax.layers.dropout import Dropout, seed_of
-from bst_jax.layers.linear import Dense, named
+from bst_jax.layers.linear import Dense, named, wide
 from bst_jax.layers.sampler import Ats
-from bst_jax.layers.stack import narrowed, Stack
+from bst_jax.layers.stack import Stack
 from bst_jax.layers.vit import (
   Layer,
   layer_options,
   PatchEmbed,
   rising,
+  SkipTokens,
   Tokens,
 )
 from flax import linen as nn
@@ -32,7 +34,7 @@ _INIT = dict(kernel_init=nn.initializers.truncated_normal(0.02),
              bias_init=nn.initializers.zeros)
 
 
-class Model(nn.Module):
+class Model(Backbone):
   """Names what a picture shows.
 
   The sizes of the published models are (width, heads, mlp): DeiT-Ti 192, 3,
@@ -44,7 +46,11 @@ class Model(nn.Module):
     image_size: side of the pictures, or height and width.
     patch: side of a patch; it divides those of the pictures.
     width, heads, mlp: of the transformer; a submodel keeps a prefix of each.
+    head_dim: channels of a head; width / heads if None.
     num_layers: of the transformer.
+    adapter: hidden units of what may run instead of a layer; 0 for no such.
+    skip: paths of the layers that are skipped, as 'encoder/layer_1'; None: all
+      layers have adapters, and `flags` decides, see `candidates`.
     distilled: a second token, of distillation, behind the class token.
     distilled_head: it has a head of its own, and the logits are the mean of
       both; without it only the class token is read.
@@ -66,9 +72,12 @@ class Model(nn.Module):
   image_size: int | tuple[int, int] = 224
   patch: int = 16
   width: int = 384
-  heads: int = 6
-  mlp: int = 1536
+  heads: Size = 6
+  mlp: Size = 1536
+  head_dim: Size | None = None
   num_layers: int = 12
+  adapter: Size = 0
+  skip: tuple[str, ...] | None = ()
   distilled: bool = False
   distilled_head: bool = True
   eps: float = 1e-6
@@ -107,20 +116,10 @@ class Model(nn.Module):
     """Tokens in front of the patches."""
     return 2 if self.distilled else 1
 
-  @property
-  def stacks(self) -> dict[str, Order]:
-    """The one layer stack."""
-    return {'encoder': Order(self.num_layers, self.strategy,
-                             seed=self.strategy_seed)}
-
-  def at(self, sub: Submodel) -> 'Model':
-    """The ordinary smaller model that `sub` is; its layers sample as before."""
-    return narrowed(self, sub, self.stacks['encoder'])
-
   @nn.compact
   def __call__(self, batch: dict[str, jax.Array], *, sub: Submodel = FULL,
                train: bool = False,
-               part: range | None = None,
+               part: range | None = None, flags: jax.Array | None = None,
                ) -> dict[str, jax.Array] | Tokens:
     """Logits of the classes.
 
@@ -130,6 +129,7 @@ class Model(nn.Module):
         begin with layer 0.
       sub: the part to run.
       train: dropout, which needs an rng named 'dropout'.
+      flags: bool[n], true for those of `candidates` that are skipped.
       part: only these layers, one after the other; the first comes with what is
         before it, the last with the head.
 
@@ -141,7 +141,7 @@ class Model(nn.Module):
     norm = functools.partial(linear.LayerNorm, eps=self.eps)
     layer = functools.partial(
         Layer, embed, Axis('heads', self.heads), Axis('mlp', self.mlp), norm,
-        gelu, dropout=self.dropout, dtype=self.dtype,
+        gelu, head_dim=self.head_dim, dropout=self.dropout, dtype=self.dtype,
         policy_eps=self.ats.policy_eps, soft=self.ats.grad != 'hard',
         fill=self.ats.fill, **_INIT)
     order = self.stacks['encoder']
@@ -155,8 +155,10 @@ class Model(nn.Module):
     if part.start == 0:
       check_name('image', batch, 'key of the batch')
       tokens = self._tokens(batch['image'], embed, sub, seed)
-    tokens = Stack(layer, order, self.remat, options, name='encoder')(
-        tokens, sub=sub, seed=seed, part=part)
+    tokens = Stack(
+        layer, order, self.remat, options, name='encoder',
+        **self.skips('encoder', SkipTokens, embed))(
+            tokens, sub=sub, seed=seed, part=part, flags=flags)
     if part.stop < self.num_layers:
       return tokens
     x = tokens.x
@@ -167,7 +169,7 @@ class Model(nn.Module):
     logits = head('head', x[:, 0])
     if self.distilled and self.distilled_head:
       logits = (logits + head('distilled_head', x[:, 1])) / 2
-    return {'classes': logits.astype(jnp.float32)}          # [B, A]
+    return {'classes': wide(logits)}                        # [B, A]
 
   def _tokens(self, image, embed, sub, seed):
     """Class tokens and patches with their places."""

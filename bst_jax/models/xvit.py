@@ -11,14 +11,15 @@ import functools
 import math
 from typing import Any
 
-from bst_jax.elastic import Axis, check_name, FULL, Order, Submodel
+from bst_jax.elastic import Axis, check_name, FULL, Size, Submodel
 from bst_jax.layers import linear, pixels
 from bst_jax.layers.activations import gelu
+from bst_jax.layers.backbone import Backbone
 from bst_jax.layers.blocks import FeedForward
 from bst_jax.layers.dropout import Dropout, seed_of
-from bst_jax.layers.linear import named
+from bst_jax.layers.linear import named, wide
 from bst_jax.layers.sampler import Ats
-from bst_jax.layers.stack import narrowed, Stack
+from bst_jax.layers.stack import Stack
 from bst_jax.layers.temporal_shift import shift
 from bst_jax.layers.vit import (
   Layer,
@@ -36,7 +37,7 @@ _INIT = dict(kernel_init=nn.initializers.truncated_normal(0.02),
 SHARES = ('group', 'frame')
 
 
-class Model(nn.Module):
+class Model(Backbone):
   """Names what a clip shows.
 
   A vision transformer runs on every frame, whose keys and values come in part
@@ -53,6 +54,7 @@ class Model(nn.Module):
       has, comes from the next frame, and as many from the one before.
     width, heads, mlp: of the transformer and of the layer over the frames; a
       submodel keeps a prefix of each.
+    head_dim: channels of a head; width / heads if None.
     num_layers: of the transformer.
     fused: hidden units of the classifier behind the layer over the frames; a
       submodel keeps a prefix.
@@ -83,10 +85,11 @@ class Model(nn.Module):
   segment: int = 8
   shift: int = 8
   width: int = 768
-  heads: int = 12
-  mlp: int = 3072
+  heads: Size = 12
+  mlp: Size = 3072
+  head_dim: Size | None = None
   num_layers: int = 12
-  fused: int = 768
+  fused: Size = 768
   eps: float = 1e-6
   init_std: float = 0.02
   head_eps: float = 1e-5
@@ -136,16 +139,6 @@ class Model(nn.Module):
     """Tokens in front of the patches."""
     return 1
 
-  @property
-  def stacks(self) -> dict[str, Order]:
-    """The one layer stack."""
-    return {'encoder': Order(self.num_layers, self.strategy,
-                             seed=self.strategy_seed)}
-
-  def at(self, sub: Submodel) -> 'Model':
-    """The ordinary smaller model that `sub` is; its layers sample as before."""
-    return narrowed(self, sub, self.stacks['encoder'])
-
   @nn.compact
   def __call__(self, batch: dict[str, jax.Array], *, sub: Submodel = FULL,
                train: bool = False) -> dict[str, jax.Array]:
@@ -175,7 +168,7 @@ class Model(nn.Module):
     layer = functools.partial(
         Layer, *axes, norm, gelu, policy_eps=self.ats.policy_eps,
         soft=self.ats.grad != 'hard', fill=self.ats.fill, frames=self.frames,
-        mix=mix, **part, **drawn)
+        mix=mix, head_dim=self.head_dim, **part, **drawn)
     order = self.stacks['encoder']
     layers = sub.layers(order)
     options = layer_options(
@@ -191,15 +184,15 @@ class Model(nn.Module):
 
     first = self.param('temporal_token', named(_INIT['kernel_init'], embed))
     first = jnp.broadcast_to(first[:x.shape[-1]], (len(x), 1, x.shape[-1]))
-    x = Layer(*axes, head_norm, gelu, qkv_bias=self.head_bias, **part, **drawn,
-              name='temporal')(
+    x = Layer(*axes, head_norm, gelu, qkv_bias=self.head_bias,
+              head_dim=self.head_dim, **part, **drawn, name='temporal')(
         Tokens(jnp.concatenate([first.astype(x.dtype), x], 1)),
         sub=sub, seed=seed).x
     x = head_norm(embed, name='head_norm')(x[:, 0], sub=sub)  # [B, d]
     logits = FeedForward(
         embed, Axis('fused', self.fused), Axis('answers', self.num_answers),
         gelu, **part, **_INIT, name='head')(x, sub=sub, seed=seed)
-    return {'classes': logits.astype(jnp.float32)}          # [B, A]
+    return {'classes': wide(logits)}                        # [B, A]
 
   def _tokens(self, clip, embed, sub, seed):
     """Class tokens and patches of frames, with their places."""

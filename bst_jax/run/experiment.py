@@ -9,7 +9,7 @@ from typing import Any
 
 from bst_jax import elastic, models, tasks
 from bst_jax.data import kinds
-from bst_jax.elastic import Space, Submodel
+from bst_jax.elastic import Choice, Space, Submodel
 from bst_jax.store import workdir as workdirs
 from flax import linen as nn
 import jax
@@ -68,6 +68,10 @@ class Experiment:
     """Parameters of the ordinary smaller model that `sub` is."""
     return self.slices.cut(params, sub)
 
+  def cut(self, params: Any, choice: Choice) -> Any:
+    """Parameters of the ordinary smaller model that a choice is."""
+    return elastic.cut(params, self.axes, choice, self.model.stacks)
+
   def shapes_at(self, sub: Submodel) -> Any:
     """Shapes of the parameters of the model that `sub` is."""
     return jax.eval_shape(lambda p: self.extract(p, sub), self.shapes)
@@ -118,7 +122,9 @@ def build(config: ml_collections.ConfigDict,
       model.init_with_output, jax.random.key(0),
       example(sizes, pictures=task.pictures))
   _check_outputs(config, task, outputs)
-  return Experiment(config, sizes, model, task, space, variables['params'])
+  exp = Experiment(config, sizes, model, task, space, variables['params'])
+  choice = choice_of(config)
+  return exp if choice is None else chosen(exp, choice)
 
 
 def _check_outputs(config, task, outputs):
@@ -134,37 +140,131 @@ def _check_outputs(config, task, outputs):
           'model.')
 
 
-def chosen(config: ml_collections.ConfigDict,
-           choice: elastic.Choice | None = None) -> ml_collections.ConfigDict:
-  """The config with a choice of tokens put into its model's settings.
+def chosen(given: Experiment | ml_collections.ConfigDict,
+           choice: Choice | None = None
+           ) -> Experiment | ml_collections.ConfigDict:
+  """What a choice leaves of an experiment, or of the config of one.
 
-  Args:
-    config: of which `config.choice` names the file, if it is set.
-    choice: instead of that file.
+  An experiment becomes that of the ordinary smaller model. Of a config the
+  choice is the file that `config.choice` names, if it is set. It is one of the
+  model that training starts from, whose parameters it cuts; without a start it
+  may be one of tokens, which cut nothing.
 
   Raises:
-    ValueError: no such file, or it chooses what no setting here can hold.
+    ValueError: no such file, a choice of another model, or one that the model
+      does not have.
   """
-  path = config.get('choice')
-  if choice is None and not path:
-    return config
+  if isinstance(given, Experiment):
+    return _smaller(given, choice or Choice())
+  choice = choice or choice_of(given)
   if choice is None:
-    path = pathlib.Path(path)
-    choice = elastic.Choice.from_json(json.dumps(
-        workdirs.read_json(path.parent, path.name)))
-  other = [name for name, value in (
-      ('submodel', choice.submodel != elastic.FULL), ('skip', choice.skip),
-      ('keep', choice.keep)) if value]
-  if other:
-    raise ValueError(f'config.choice {path} chooses {" and ".join(other)}, but '
-                     'training can take over a choice of tokens alone; extract '
-                     'the rest first.')
-  config = config.copy_and_resolve_references()
+    return given
+  config = given.copy_and_resolve_references()
   config.unlock()
   config.choice = None
-  ats = dict(config.model.get('ats') or {})
-  config.model.ats = ats | dict(choice.tokens)
+  start = _start_of(config)
+  small = start and _smaller(load(start), choice)
+  if choice == Choice(tokens=choice.tokens, model=choice.model):
+    ats = dict(config.model.get('ats') or {})
+    config.model.ats = ats | dict(choice.tokens)
+  elif small:
+    before = workdirs.read_config(start).model
+    _put(config.model, {key: value for key, value in small.config.model.items()
+                        if value != before.get(key)})
+    if choice.submodel != elastic.FULL:
+      config.space = _one_model(small.space)
+  else:
+    raise ValueError(
+        f'config.choice {given.choice} leaves out parts of a model, and '
+        'training starts from none; set config.start to the workdir that the '
+        'choice was made for.')
   return config
+
+
+def choice_of(config: Mapping[str, Any]) -> Choice | None:
+  """The choice in the file that `config.choice` names; None for no such."""
+  path = config.get('choice')
+  return read_choice(path) if path else None
+
+
+def read_choice(path: str | pathlib.Path) -> Choice:
+  """The choice that a file holds.
+
+  Raises:
+    ValueError: there is no such file, or it holds something else.
+  """
+  path = pathlib.Path(path)
+  return Choice.from_json(json.dumps(
+      workdirs.read_json(path.parent, path.name)))
+
+
+def _start_of(config):
+  """The workdir that training starts from, None for none."""
+  start = config.get('start') or config.get('init_from')
+  return start.get('workdir') if hasattr(start, 'get') else start
+
+
+def _smaller(exp, choice):
+  """The experiment of what a choice leaves of a model."""
+  elastic.check_model(choice, exp.shapes)
+  elastic.check(choice, exp.shapes, exp.axes, exp.model.stacks)
+  if choice == Choice(choice.submodel, model=choice.model):
+    small = exp.model.at(choice.submodel)  # All that any model can.
+  else:
+    small = exp.model.chosen(choice)
+  config = exp.config.copy_and_resolve_references()
+  config.unlock()
+  config.choice = None
+  if choice.submodel != elastic.FULL:
+    config.space = _one_model(exp.space)
+  _write_model(config, small, exp.model)
+  found = build(config, exp.sizes)
+  if hasattr(found.model, 'usual'):
+    _write_model(config, found.model.usual(found.shapes, found.axes),
+                 found.model)
+    found = build(config, exp.sizes)
+  return found
+
+
+def _write_model(config, model, before):
+  """Writes into a config what differs between two models."""
+  def plain(value):
+    if isinstance(value, tuple):
+      return tuple(map(plain, value))
+    if isinstance(value, elastic.Sizes):
+      return value.to_dict()
+    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
+
+  _put(config.model, {
+      field.name: plain(getattr(model, field.name))
+      for field in dataclasses.fields(model)
+      if field.name not in ('parent', 'name')
+      and getattr(model, field.name) != getattr(before, field.name)})
+
+
+def _put(config, values):
+  """Sets keys, where update would join dicts with those that are there."""
+  with config.ignore_type():  # A number may become one with exceptions.
+    for key, value in values.items():
+      config[key] = value
+
+
+def whole(exp: Experiment) -> Experiment:
+  """An experiment with one model and no smaller ones, that nobody teaches."""
+  config = exp.config.copy_and_resolve_references()
+  config.unlock()
+  config.space = _one_model(exp.space)
+  config.method = dict(name='plain')
+  for key in ('init_from', 'start', 'teacher', 'teacher_from'):
+    if key in config:
+      config[key] = None
+  return dataclasses.replace(exp, config=config, space=space_of(config))
+
+
+def _one_model(space):
+  """`config.space` of the full model alone, with the same order of layers."""
+  return dict(widths=('1',), depths=('1',), filter=space.filter,
+              strategy=space.strategy, seed=space.seed)
 
 
 def space_of(config: Mapping[str, Any]) -> Space:

@@ -56,6 +56,9 @@ def make(model: Any, buffers: Sequence[int]) -> Callable:
     ValueError: the model samples in a way that has no such form.
   """
   ats = model.ats
+  if model.skip != ():
+    raise ValueError('a ragged run needs a model whose layers all run; this one '
+                     'has adapters, see its skip.')
   if not runs(ats):
     raise ValueError(
         'a ragged run needs a model that samples tokens with hard selection, '

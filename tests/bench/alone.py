@@ -16,7 +16,8 @@ import argparse
 import json
 import pathlib
 
-from bst_jax import extract, train
+from bst_jax import train
+from bst_jax.elastic import Choice
 from bst_jax.report import scoring
 from bst_jax.run import experiment
 from bst_jax.store import workdir as workdirs
@@ -26,7 +27,7 @@ import numpy as np
 
 def alone(exp, sub):
   """The config of the model that `sub` is, trained by itself."""
-  config = extract.small_config(exp, exp.model.at(sub))
+  config = experiment.chosen(experiment.whole(exp), Choice(sub)).config
   config.optimizer = exp.config.teacher.optimizer
   config.schedule = exp.config.teacher.schedule
   config.eval_every = 0
