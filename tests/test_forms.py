@@ -4,8 +4,19 @@ import io
 import itertools
 import logging
 import re
+import types
 
-from bst_jax.data import augment, forms, image, kinds, records, single, source
+from bst_jax.ahead import abstract
+from bst_jax.data import (
+  augment,
+  batches,
+  forms,
+  image,
+  kinds,
+  records,
+  single,
+  source,
+)
 from bst_jax.data import frame as frame_lib
 from bst_jax.data.forms import captions, pairs, retrieval
 from bst_jax.data.options import Options
@@ -85,29 +96,30 @@ def test_a_split_without_rows_is_refused(load):
     next(load('retrieval', limit=1, texts='joined').train())
 
 
-@pytest.mark.parametrize('form', forms.known())
-def test_a_form_tells_its_labels_without_data(load, form, home):
-  """Steps are compiled for a batch of the shapes that the data have."""
-  if form == 'labels':
-    pytest.skip('digit scenes have no classes; see test_labels')
-  data = load(form, inputs=('image', 'regions'))
-  of_form = forms.create(form)
-  sizes = dict(data.sizes)
-  own = dict(name=NAME, form=form)
-  labels = of_form.types(sizes, of_form.options.of(own, form), True)
-  inputs = {name: kinds.KINDS[name].row(sizes) for name in kinds.KINDS
-            if kinds.KINDS[name].size in sizes}
-  wanted = {key: (x.shape, x.dtype) for key, x in (labels | inputs).items()}
-  found = {key: (x.shape[1:], x.dtype) for key, x in data.example.items()}
-  assert found == wanted | {'mask': ((), np.dtype(bool))}
-  assert forms.of_config(own, sizes) == form
+@pytest.mark.parametrize('form, options', [
+    ('questions', dict(questions_per_picture=4, eval_questions_per_picture=2)),
+    ('pairs', dict(eval_batch=8)), ('captions', dict(texts_per_picture=2)),
+    ('retrieval', dict(eval_texts_per_picture=8)), ('objects', dict())])
+def test_shapes_of_batches_are_known_without_data(load, form, options):
+  """Steps are compiled for machines and data that are not there."""
+  options = options | dict(inputs=('image', 'regions'))
+  data = load(form, **options)
+  exp = types.SimpleNamespace(
+      sizes=data.sizes, config=types.SimpleNamespace(
+          data=dict(name=NAME, form=form, batch=16) | options))
+  _, own = abstract.form(exp.config.data, exp.sizes)
+  rows = batches.rows_of_evaluation(own, 16)
+  for training, wanted in ((True, data.example),
+                           (False, next(iter(data.evaluation())))):
+    found = abstract.batch(exp, 16 if training else rows, training)
+    assert shapes(found) == shapes(wanted)
 
 
 def test_every_form_goes_on_where_it_was(load):
   for form in ('pairs', 'captions', 'retrieval', 'objects'):
-    batches = load(form).train()
-    next(batches)
-    place, wanted = batches.get_state(), next(batches)
+    order = load(form).train()
+    next(order)
+    place, wanted = order.get_state(), next(order)
     again = load(form).train()
     again.set_state(place)
     for key, array in next(again).items():
@@ -423,9 +435,9 @@ def test_boxes_go_with_the_picture(fit, size):
 def test_a_training_batch_has_its_plates_where_its_boxes_are(load):
   """What is in a box is a plate: brighter or more coloured than the ground."""
   options = dict(crop=(0.3, 0.8), flip=0.5)
-  batches = load('objects', augment=options).train()
+  order = load('objects', augment=options).train()
   inside, outside = [], []
-  for batch in itertools.islice(batches, 6):
+  for batch in itertools.islice(order, 6):
     for pixels, boxes in zip(batch['image'], batch['object_boxes']):
       painted, spread = np.zeros((64, 64), bool), np.ptp(
           pixels.astype(int), axis=-1)

@@ -28,29 +28,35 @@ def sizes(config: ml_collections.ConfigDict) -> dict[str, Any]:
   return found
 
 
-def batch(exp: Experiment, examples: int, questions: int = 1,
+def form(data: Mapping[str, Any],
+         sizes: Mapping[str, Any]) -> tuple[forms.Form, Any]:
+  """What a row of a `config.data` is, and its options, without the data."""
+  name = forms.of_config(data, sizes)
+  found = forms.create(name, ('video',) if 'clip_size' in sizes else ())
+  return found, found.options.of(dict(data), found.what)
+
+
+def batch(exp: Experiment, examples: int,
           training: bool = True) -> dict[str, jax.ShapeDtypeStruct]:
   """Shapes of a batch: inputs and labels.
 
   Args:
     exp: the experiment.
-    examples: questions, or pictures or videos that have classes.
-    questions: of each picture.
+    examples: rows: questions, statements, or pictures that have classes.
     training: else as evaluation has it.
   """
-  data = exp.config.data
-  name = forms.of_config(data, exp.sizes)
-  form = forms.create(name, ('video',) if 'clip_size' in exp.sizes else ())
-  options = form.options.of(dict(data), form.what)
+  found, options = form(exp.config.data, exp.sizes)
+  together = options.per_group[0 if training else 1]
   clips = 1 if training else options.clips  # Of a video, they stand together.
-  pictures = examples // questions * form.pictures * clips
+  pictures = examples // together * found.pictures * clips
   rows = {'row': examples, 'picture': pictures}
   shape = lambda x, count: jax.ShapeDtypeStruct((count, *x.shape), x.dtype)
-  found = {name: shape(kind.row(exp.sizes), rows[kind.of])
-           for name, kind in kinds.KINDS.items() if kind.size in exp.sizes}
-  found |= {name: shape(label, examples) for name, label in form.types(
-      exp.sizes, options, training).items()}
-  return found | {'mask': jax.ShapeDtypeStruct((examples,), jnp.bool_)}
+  inputs = {name: shape(kind.row(exp.sizes), rows[kind.of])
+            for name, kind in kinds.KINDS.items() if kind.size in exp.sizes}
+  labels = found.types(exp.sizes, options, training)
+  return inputs | {name: shape(label, examples)
+                   for name, label in labels.items()} | {
+                       'mask': jax.ShapeDtypeStruct((examples,), jnp.bool_)}
 
 
 def placed(tree: Any, where: Any) -> Any:

@@ -49,7 +49,8 @@ def report(config: ml_collections.ConfigDict, part: chips.Slice,
   """
   for what in which:
     elastic.check_name(what, programs.PROGRAMS, 'program')
-  examples, step = _batch(config, batch_per_chip)
+  sizes = abstract.sizes(config)
+  examples, step = _batch(config, sizes, batch_per_chip)
   mesh = sharding.make_mesh(config.mesh, devices)
   many = config.data.get('eval_batch') or 0
   if 'evaluate' in which and many % mesh.devices.size:
@@ -57,7 +58,7 @@ def report(config: ml_collections.ConfigDict, part: chips.Slice,
         f'config.data.eval_batch is {many}, which {mesh.devices.size} devices '
         'do not divide; set it to a multiple of them, or ask for --programs '
         'train alone.')
-  exp = experiment.build(config, abstract.sizes(config))
+  exp = experiment.build(config, sizes)
   result = {
       'topology': str(part), 'chips': part.chips, 'mesh': dict(mesh.shape),
       'rules': config.rules if isinstance(config.rules, str) else 'own',
@@ -75,10 +76,11 @@ def report(config: ml_collections.ConfigDict, part: chips.Slice,
   return result
 
 
-def _batch(config, asked):
+def _batch(config, sizes, asked):
   """Examples of a chip, and what they must be a multiple of."""
   examples = asked or config.data.batch
-  questions = config.data.get('questions_per_picture') or 1
+  _, options = abstract.form(config.data, sizes)
+  questions = options.per_group[0]
   step = questions * config.micro_batches
   if examples % step:
     fits = max(step, round(examples / step) * step)

@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 from bst_jax.ahead import abstract, step_costs
+from bst_jax.data import batches
 from bst_jax.elastic import FULL
 from bst_jax.learn import sharding
 from bst_jax.learn import state as states
@@ -14,8 +15,6 @@ from bst_jax.run.experiment import Experiment
 import jax
 from jax.sharding import Mesh
 
-# Evaluation takes this many batches of training at a time, as the data do.
-_EVAL_BATCHES = 4
 # Schedules count in them; how many there are changes no program.
 _EPOCH, _STEPS = 1000.0, 10_000
 
@@ -40,8 +39,7 @@ class Lowered:
 def train(exp: Experiment, mesh: Mesh, examples: int) -> Lowered:
   """The training step on a global batch of `examples`."""
   job = program.make(exp, mesh, _EPOCH, _STEPS, teachers.of(exp.config))
-  batch = abstract.batch(exp, examples,
-                         exp.config.data.get('questions_per_picture') or 1)
+  batch = abstract.batch(exp, examples)
   now, frozen, placed = abstract.arguments(job, batch, mesh)
   on_chip = abstract.bytes_on_chip
   memory = {'parameters': on_chip(now.params),
@@ -72,15 +70,9 @@ def evaluate(exp: Experiment, mesh: Mesh, examples: int) -> Lowered:
     examples: of a global batch of training; evaluation's is a multiple, or
       config.data.eval_batch.
   """
-  data = exp.config.data
-  clips = data.get('views', 1) * data.get('crops', 1)
-  many = max(1, _EVAL_BATCHES // clips) * examples
-  if data.get('eval_batch'):
-    many = data.eval_batch
+  _, options = abstract.form(exp.config.data, exp.sizes)
   batch = abstract.batch(
-      exp, many,
-      data.get('eval_questions_per_picture')
-      or data.get('questions_per_picture') or 1, training=False)
+      exp, batches.rows_of_evaluation(options, examples), training=False)
   where = sharding.shardings(exp.boxed, mesh, exp.config.rules)
   params = abstract.placed(exp.shapes, where)
   placed = abstract.split(batch, mesh)

@@ -6,6 +6,7 @@ from bst_jax.data import forms
 from bst_jax.data.image import sides
 import numpy as np
 
+_EVAL_BATCHES = 4  # of training make one of evaluation
 _CANVAS = 4  # Stream of random numbers of a step, beside those of `pipeline`.
 
 
@@ -55,6 +56,36 @@ def shape(batch: int, rows: int, index: int, count: int,
         f'A batch of {batch} {what} was asked for, but {count} hosts{each} '
         f'need a multiple of {step}. The closest is {fits}.')
   return Shape(batch // step, rows, index, count)
+
+
+def shapes(options: Any, what: str, index: int,
+           count: int) -> tuple[Shape, Shape]:
+  """Shapes of batches of training and of evaluation, see `shape`.
+
+  Args:
+    options: of config.data.
+    what: rows are called in errors.
+    index, count: this host, and how many there are.
+  """
+  rows, asked = options.per_group
+  train = shape(options.batch, rows, index, count, what)
+  if options.eval_batch:
+    return train, shape(options.eval_batch, asked, index, count, what)
+  many = rows_of_evaluation(options, train.groups * rows)
+  return train, Shape(many // asked, asked, index, count)
+
+
+def rows_of_evaluation(options: Any, rows: int) -> int:
+  """Rows of a batch of evaluation where one of training has so many.
+
+  It has more pictures, as no gradients take room; a multiple, so that they
+  divide over devices too.
+  """
+  if options.eval_batch:
+    return options.eval_batch
+  together, asked = options.per_group
+  many = max(1, _EVAL_BATCHES // max(1, options.clips))
+  return many * rows // together * asked
 
 
 class Batches:

@@ -12,8 +12,6 @@ from bst_jax.data import vocabularies as vocabularies_lib
 from bst_jax.elastic import check_name
 import grain
 
-_EVAL_BATCHES = 4  # of training make one of evaluation
-
 
 def load(config: Mapping, vocab_dir: str | os.PathLike | None = None,
          batch: int | None = None, shard_index: int = 0,
@@ -113,8 +111,8 @@ class Data:
     form, options = self._form, self._options
     self.unit, self.floor = form.unit, form.floor
     self._recipe = getattr(options, 'recipe', augment_lib.Recipe())
-    self._shape, self._eval_shape = _shapes(form, options, shard_index,
-                                            shard_count)
+    self._shape, self._eval_shape = batches_lib.shapes(
+        options, form.unit, shard_index, shard_count)
     self._recipe.check(self._shape.groups * shard_count, self._shape.groups)
 
     self._splits.check()
@@ -274,16 +272,3 @@ class Data:
     # Gathering rows is quicker than handing them over: one thread is enough.
     quick = self.split(name).pictures.in_memory and not changing
     return self._options.threads or (1 if quick else 16)
-
-
-def _shapes(form, options, index, count):
-  """Shapes of batches of training and of evaluation."""
-  rows, asked = options.per_group
-  train = batches_lib.shape(options.batch, rows, index, count, form.unit)
-  if options.eval_batch:
-    return train, batches_lib.shape(options.eval_batch, asked, index, count,
-                                    form.unit)
-  # More pictures than in training, as no gradients take room; a multiple, so
-  # that they divide over devices too.
-  groups = max(1, _EVAL_BATCHES // max(1, options.clips)) * train.groups
-  return train, batches_lib.Shape(groups, asked, index, count)
