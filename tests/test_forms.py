@@ -3,7 +3,10 @@ import collections
 import io
 import itertools
 import logging
+import pathlib
 import re
+import subprocess
+import sys
 import types
 
 from bst_jax.ahead import abstract
@@ -538,3 +541,13 @@ def test_words_of_several_forms_are_the_same_for_each(load):
     load(form='pairs', words_of=('objects',))
   with pytest.raises(ValueError, match="no form 'pair'.*'pairs'"):
     load(form='pairs', words_of=('pair',))
+
+
+def test_kinds_and_forms_load_no_library_of_data_sets():
+  code = ('import sys; from bst_jax.data import forms, kinds\n'
+          'for name in forms.known(): forms.create(name)\n'
+          "print({'tensorflow_datasets', 'grain', 'av'} & set(sys.modules))")
+  out = subprocess.run([sys.executable, '-c', code], capture_output=True,
+                       text=True, check=True,
+                       cwd=pathlib.Path(source.__file__).parents[2])
+  assert out.stdout.strip() == 'set()'

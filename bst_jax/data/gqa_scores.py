@@ -67,12 +67,8 @@ def score(predictions: Mapping[str, str], questions: Mapping[str, Mapping],
     if not question['isBalanced']:
       continue
     answer, truth = predicted(name), question['answer']
-    right, types = answer == truth, question['types']
-    keys = ['accuracy', 'open' if types['structural'] == 'query' else 'binary',
-            ('structural', types['structural']),
-            ('semantic', types['semantic']), ('steps', steps(question)),
-            ('words', len(question['question'].split()))]
-    for key in keys:
+    right = answer == truth
+    for key in _counted_under(question):
       scores[key].append(right)
     group = question['groups']['global']
     if group is not None:
@@ -80,7 +76,7 @@ def score(predictions: Mapping[str, str], questions: Mapping[str, Mapping],
       given[group][answer] += 1
     if choices is not None:
       for metric, key in (('validity', 'valid'), ('plausibility', 'plausible')):
-        fit = (_COMMON if 'Common' in types['detailed']
+        fit = (_COMMON if 'Common' in question['types']['detailed']
                else choices[name][key])
         scores[metric].append(answer in fit)
     if entailed is not None and right:
@@ -93,18 +89,32 @@ def score(predictions: Mapping[str, str], questions: Mapping[str, Mapping],
         f'{len(questions)} questions were to be scored, but none is balanced. '
         'Take a question file with balanced questions.')
 
-  result = {'mode': mode, **{kind: {} for kind in _BREAKDOWNS}}
+  result = {'mode': mode, **_means(scores)}
+  if gold:
+    result['distribution'] = _chi_square(gold, given) / 100
+  return result
+
+
+def _counted_under(question: Mapping) -> list[str | tuple]:
+  """Metrics that a question counts for; of breakdowns with its kind of it."""
+  types = question['types']
+  return ['accuracy', 'open' if types['structural'] == 'query' else 'binary',
+          ('structural', types['structural']),
+          ('semantic', types['semantic']), ('steps', steps(question)),
+          ('words', len(question['question'].split()))]
+
+
+def _means(scores: Mapping) -> dict:
+  """Percent of each metric, breakdowns as sorted dicts of their own."""
+  result = {kind: {} for kind in _BREAKDOWNS}
   for key, values in scores.items():
     mean = 100 * float(np.mean(values))
     if isinstance(key, tuple):
       result[key[0]][key[1]] = mean
     else:
       result[key] = mean
-  for kind in _BREAKDOWNS:
-    result[kind] = dict(sorted(result[kind].items()))
-  if gold:
-    result['distribution'] = _chi_square(gold, given) / 100
-  return result
+  return result | {kind: dict(sorted(result[kind].items()))
+                   for kind in _BREAKDOWNS}
 
 
 def _chi_square(gold: Mapping[str, collections.Counter],
