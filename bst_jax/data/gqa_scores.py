@@ -60,39 +60,28 @@ def score(predictions: Mapping[str, str], questions: Mapping[str, Mapping],
           'also those that they entail.')
     return written.get(predictions[name], predictions[name])
 
+  balanced = {n: q for n, q in questions.items() if q['isBalanced']}
+  if not balanced:
+    raise ValueError(
+        f'{len(questions)} questions were to be scored, but none is balanced. '
+        'Take a question file with balanced questions.')
+  said = {name: predicted(name) for name in balanced}
   scores = collections.defaultdict(list)
-  gold, given = (collections.defaultdict(collections.Counter)
-                 for _ in range(2))
-  for name, question in questions.items():
-    if not question['isBalanced']:
-      continue
-    answer, truth = predicted(name), question['answer']
-    right = answer == truth
+  for name, question in balanced.items():
+    right = said[name] == question['answer']
     for key in _counted_under(question):
       scores[key].append(right)
-    group = question['groups']['global']
-    if group is not None:
-      gold[group][truth] += 1
-      given[group][answer] += 1
     if choices is not None:
       for metric, key in (('validity', 'valid'), ('plausibility', 'plausible')):
         fit = (_COMMON if 'Common' in question['types']['detailed']
                else choices[name][key])
-        scores[metric].append(answer in fit)
+        scores[metric].append(said[name] in fit)
     if entailed is not None and right:
       follow = [predicted(other) == everything[other]['answer']
                 for other in question['entailed'] if other != name]
       if follow:
         scores['consistency'].append(np.mean(follow))
-  if not scores:
-    raise ValueError(
-        f'{len(questions)} questions were to be scored, but none is balanced. '
-        'Take a question file with balanced questions.')
-
-  result = {'mode': mode, **_means(scores)}
-  if gold:
-    result['distribution'] = _chi_square(gold, given) / 100
-  return result
+  return {'mode': mode, **_means(scores), **_distribution(balanced, said)}
 
 
 def _counted_under(question: Mapping) -> list[str | tuple]:
@@ -117,13 +106,22 @@ def _means(scores: Mapping) -> dict:
                    for kind in _BREAKDOWNS}
 
 
-def _chi_square(gold: Mapping[str, collections.Counter],
-                given: Mapping[str, collections.Counter]) -> float:
-  """Chi-square of the answers of a group, averaged by the groups' sizes."""
+def _distribution(questions: Mapping[str, Mapping],
+                  said: Mapping[str, str]) -> dict[str, float]:
+  """Chi-square of the answers of a group, averaged by the groups' sizes; nothing
+  where no question has a group.
+  """
+  gold, given = (collections.defaultdict(collections.Counter)
+                 for _ in range(2))
+  for name, question in questions.items():
+    group = question['groups']['global']
+    if group is not None:
+      gold[group][question['answer']] += 1
+      given[group][said[name]] += 1
   total, size = 0.0, 0
   for group, counts in gold.items():
     there = sum(counts.values())
     total += there * sum(
         (given[group][a] - n) ** 2 / n for a, n in counts.items())
     size += there
-  return total / size
+  return {'distribution': total / size / 100} if gold else {}
