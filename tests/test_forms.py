@@ -537,6 +537,9 @@ def test_words_of_several_forms_are_the_same_for_each(load):
   assert words['questions'] == words['pairs'] == words['retrieval']
   own = load(form='pairs').vocab.words
   assert set(own) < set(words['pairs'])
+  # A form that is not the data's own is read by its default options.
+  assert load(form='pairs', words_of=('retrieval',)).vocab.words == load(
+      form='captions').vocab.words
   with pytest.raises(ValueError, match="names the form 'objects'.*no texts"):
     load(form='pairs', words_of=('objects',))
   with pytest.raises(ValueError, match="no form 'pair'.*'pairs'"):

@@ -66,7 +66,7 @@ class Splits:
   """
 
   def __init__(self, opened: Opened):
-    self._builder, _, self._form, self._options, self._kinds = opened
+    self._builder, self._name, self._form, self._options, self._kinds = opened
     self._recipe = getattr(self._options, 'recipe', augment_lib.Recipe())
     self._facts, self._read = facts_lib.of(self._builder), {}
     fixed = f'{self._facts.rule}_fixed'
@@ -105,12 +105,9 @@ class Splits:
       form = forms.create(
           forms.pick(name, self._builder.info.features,
                      self._builder.info.full_name))
-      records = records_lib.read(self._builder, split, form.parts,
-                                 self._options.limit)
-      rows = form.beside(records) if form.beside else None
-      if rows is None:
-        rows = form.read(records_lib.progress(records), records.lengths,
-                         self.context)
+      context = self.context if name == self._name else (
+          self.context._replace(options=form.options()))
+      rows = self._rows_alone(split, form, context)
       if not hasattr(rows, 'texts'):
         raise ValueError(f'config.data.words_of names the form {name!r}, whose '
                          'rows have no texts; leave it out.')
@@ -148,14 +145,17 @@ class Splits:
 
   def rows(self, name: str) -> Any:
     """Rows of a split, read without its pictures where none are needed."""
-    options, form = self._options, self._form
-    if name == options.train or name in self._read:
+    if name == self._options.train or name in self._read:
       return self.of(name).rows
-    records = records_lib.read(self._builder, name, form.parts, options.limit)
+    return self._rows_alone(name, self._form, self.context)
+
+  def _rows_alone(self, split, form, context):
+    """Rows of a split in a form, without its pictures."""
+    records = records_lib.read(self._builder, split, form.parts,
+                               self._options.limit)
     rows = form.beside(records) if form.beside else None
     if rows is None:
-      rows = form.read(records_lib.progress(records), records.lengths,
-                       self.context)
+      rows = form.read(records_lib.progress(records), records.lengths, context)
     return rows
 
   def _check_any(self, count, split):
