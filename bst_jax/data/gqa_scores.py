@@ -73,15 +73,19 @@ def score(predictions: Mapping[str, str], questions: Mapping[str, Mapping],
       scores[key].append(right)
     if choices is not None:
       for metric, key in (('validity', 'valid'), ('plausibility', 'plausible')):
-        fit = (_COMMON if 'Common' in question['types']['detailed']
-               else choices[name][key])
-        scores[metric].append(said[name] in fit)
+        scores[metric].append(
+            said[name] in (_fixed_choice(question) or choices[name][key]))
     if entailed is not None and right:
       follow = [predicted(other) == everything[other]['answer']
                 for other in question['entailed'] if other != name]
       if follow:
         scores['consistency'].append(np.mean(follow))
   return {'mode': mode, **_means(scores), **_distribution(balanced, said)}
+
+
+def _fixed_choice(question: Mapping) -> tuple[str, ...]:
+  """The answers that a comparison of two objects may have; else none."""
+  return _COMMON if 'Common' in question['types']['detailed'] else ()
 
 
 def _counted_under(question: Mapping) -> list[str | tuple]:
