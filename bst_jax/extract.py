@@ -64,7 +64,7 @@ def extract(workdir: str | pathlib.Path, choice: Choice | Submodel,
                     choice.submodel, ', '.join(map(str, exp.space)))
   params = checkpoint.load_params(workdir, exp.shapes, step)
   params = exp.cut(params, choice)
-  if choice != Choice(tokens=choice.tokens, model=choice.model):
+  if choice.cuts:
     params = statistics.recalibrated(
         exp, small.model, params, workdir, stats_batches)
 

@@ -19,7 +19,7 @@ def base() -> ml_collections.ConfigDict:
   config.teacher_from = ml_collections.config_dict.placeholder(str)
   # Decay of running means of the parameters, as 0.999, which are evaluated.
   config.ema = ml_collections.config_dict.placeholder(float)
-  # A file of bst_jax.search, whose tokens the model is to sample.
+  # A choice.json: what is left of the model that training starts from.
   config.choice = ml_collections.config_dict.placeholder(str)
   config.space = dict(widths=('1',), depths=('1',), filter='triangle',
                       strategy='middle', seed=0)

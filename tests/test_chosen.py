@@ -6,8 +6,10 @@ from bst_jax import elastic, export, extract, profile
 from bst_jax.elastic import Choice, Submodel
 from bst_jax.learn import sharding
 from bst_jax.run import experiment
+from bst_jax.run import start as starts
 from bst_jax.store import checkpoint
 from bst_jax.store import workdir as workdirs
+import chex
 from configs import vit_fashion
 import jax
 import models
@@ -165,6 +167,28 @@ def test_a_config_with_a_choice_is_of_what_is_left(parent, tmp_path):
   path.unlink()
   with pytest.raises(ValueError, match='choice.json was looked for'):
     experiment.build(config_with(path), SIZES)
+
+
+def test_training_starts_from_what_a_choice_leaves(parent, tmp_path):
+  workdir, exp, params = parent
+  choice = choice_of(exp)
+  path = tmp_path / 'choice.json'
+  path.write_text(choice.to_json())
+  given = config_with(path, start=str(workdir))
+  small = experiment.build(experiment.chosen(given), SIZES)
+  begin = starts.of(given, experiment.choice_of(given))
+  got = starts.params(begin, small, seed=0)
+  chex.assert_trees_all_equal(got, exp.cut(params, choice))
+  assert starts.sources(begin, small) == {
+      p: p for p in elastic.flatten(small.shapes)}
+  # A head for other classes begins anew.
+  other = experiment.build(experiment.chosen(given), SIZES | {'num_answers': 3})
+  begin = dataclasses.replace(begin, fresh=('head',))
+  again = starts.params(begin, other, seed=0)
+  assert again['head']['kernel'].shape == (6, 3)
+  chex.assert_trees_all_equal(again['encoder'], got['encoder'])
+  # Tokens cut nothing.
+  assert starts.of(given, Choice(tokens=dict(blocks=(1,)))).choice is None
 
 
 def test_submodels_of_what_is_left_are_checked(parent):

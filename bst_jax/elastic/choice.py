@@ -57,6 +57,11 @@ class Choice:
     if self.skip is not None:
       freeze('skip', tuple(self.skip))
 
+  @property
+  def cuts(self) -> bool:
+    """Whether parameters are left out, which tokens never do."""
+    return self != Choice(tokens=self.tokens, model=self.model)
+
   def living(self, stacks: Mapping[str, Order]
              ) -> dict[str, tuple[tuple[int, int], ...]]:
     """The layers that are left of every stack, in order.

@@ -164,7 +164,7 @@ def chosen(given: Experiment | ml_collections.ConfigDict,
   config.choice = None
   start = _start_of(config)
   small = start and _smaller(load(start), choice)
-  if choice == Choice(tokens=choice.tokens, model=choice.model):
+  if not choice.cuts:
     ats = dict(config.model.get('ats') or {})
     config.model.ats = ats | dict(choice.tokens)
   elif small:

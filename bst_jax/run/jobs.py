@@ -3,6 +3,7 @@ import dataclasses
 import pathlib
 from typing import Any
 
+from bst_jax.elastic import Choice
 from bst_jax.host import processes
 from bst_jax.learn import sharding
 from bst_jax.run import experiment, profiling, program, teachers, validation
@@ -27,6 +28,7 @@ class Job:
     program: the training step.
     total: the last step, counted from 1.
     start: whose parameters are the first ones; random if None.
+    choice: what `config.choice` left of the model; None for all of it.
     teacher: another model that teaches, frozen; None for none.
     trace: of the steps that are profiled.
   """
@@ -39,6 +41,7 @@ class Job:
   program: Program
   total: int
   start: starts.Start | None
+  choice: Choice | None
   teacher: Experiment | None
   trace: profiling.Trace
 
@@ -90,7 +93,7 @@ def _job(config, workdir, student=None, profile_steps=None) -> Job:
     student: job of the config that has this one as its teacher.
     profile_steps: steps to trace, see `profiling.Trace`; none if None.
   """
-  config = experiment.chosen(config)
+  choice, config = experiment.choice_of(config), experiment.chosen(config)
   with processes.together():
     workdirs.check_same(workdir, config)
     mesh = sharding.make_mesh(config.mesh)
@@ -99,7 +102,7 @@ def _job(config, workdir, student=None, profile_steps=None) -> Job:
     exp = experiment.build(config, data.sizes)
     sharding.check_batch(data.example, mesh)
 
-  start, teacher = starts.of(config), teachers.of(config)
+  start, teacher = starts.of(config, choice), teachers.of(config)
   if config.get('teacher'):
     start = starts.Start(workdir / 'teacher')
   total = experiment.total_steps(config, data)
@@ -107,8 +110,8 @@ def _job(config, workdir, student=None, profile_steps=None) -> Job:
   validation.check_pretrained(made.method, config, start)
   if teacher is not None:
     teachers.check(config, teacher, exp, data)
-  return Job(config, workdir, exp, data, mesh, made, total, start, teacher,
-             profiling.Trace(profile_steps, workdir, total))
+  return Job(config, workdir, exp, data, mesh, made, total, start, choice,
+             teacher, profiling.Trace(profile_steps, workdir, total))
 
 
 def _plain(config):

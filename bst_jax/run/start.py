@@ -7,6 +7,7 @@ from typing import Any
 
 from absl import logging
 from bst_jax import elastic
+from bst_jax.elastic import Choice
 from bst_jax.learn import paths
 from bst_jax.run import experiment
 from bst_jax.run.experiment import Experiment
@@ -30,16 +31,22 @@ class Start:
       empty for all, each from the same path. Of several the longest holds.
     fresh: paths or globs of what begins at random here, whatever `take` says.
     leave: paths or globs of what stays behind there, such as another head.
+    choice: what is cut out of that model before anything is taken; None for
+      all of it.
   """
 
   workdir: pathlib.Path
   take: Mapping[str, str] = dataclasses.field(default_factory=dict)
   fresh: tuple[str, ...] = ()
   leave: tuple[str, ...] = ()
+  choice: Choice | None = None
 
 
-def of(config: Mapping[str, Any]) -> Start | None:
+def of(config: Mapping[str, Any], choice: Choice | None = None
+       ) -> Start | None:
   """The start that `config.start` describes; None for random parameters.
+
+  `choice` is what `config.choice` named.
 
   Raises:
     ValueError: it is neither a workdir nor a dict of the fields of `Start`.
@@ -55,12 +62,11 @@ def of(config: Mapping[str, Any]) -> Start | None:
     options = config['init_from']
   if not options:
     return None
-  if not hasattr(options, 'keys'):  # A ConfigDict is no Mapping.
-    return Start(pathlib.Path(options))
-  options = dict(options)
-  known = [field.name for field in dataclasses.fields(Start)]
+  # A ConfigDict is no Mapping.
+  options = dict(options if hasattr(options, 'keys') else {'workdir': options})
   for option in options:
-    elastic.check_name(option, known, 'option of config.start')
+    elastic.check_name(option, ('workdir', 'take', 'fresh', 'leave'),
+                       'option of config.start')
   if not options.get('workdir'):
     raise ValueError(f'config.start is {options}, which names no workdir; give '
                      "it as dict(workdir='runs/a', fresh=('head',)).")
@@ -68,7 +74,8 @@ def of(config: Mapping[str, Any]) -> Start | None:
       globs or ())
   return Start(pathlib.Path(options['workdir']),
                dict(options.get('take') or {}), several(options.get('fresh')),
-               several(options.get('leave')))
+               several(options.get('leave')),
+               choice if choice and choice.cuts else None)
 
 
 def check(start: Start, exp: Experiment, data: Any, teaches: bool) -> None:
@@ -114,8 +121,11 @@ def sources(start: Start, exp: Experiment) -> dict[str, str]:
     ValueError: a glob names nothing, or a parameter of either side is neither
       taken nor new.
   """
-  return match(start, elastic.flatten(exp.shapes),
-               elastic.flatten(checkpoint.shapes(start.workdir)),
+  theirs = checkpoint.shapes(start.workdir)
+  if start.choice is not None:
+    before = experiment.load(start.workdir)
+    theirs = jax.eval_shape(lambda p: before.cut(p, start.choice), theirs)
+  return match(start, elastic.flatten(exp.shapes), elastic.flatten(theirs),
                _with_axis(exp, 'answers'))
 
 
@@ -135,7 +145,10 @@ def params(start: Start | None, exp: Experiment, seed: int,
   if start is None:
     return _random(exp, seed, elastic.flatten(exp.shapes).keys(), where)
   taken = sources(start, exp)
-  saved = elastic.flatten(checkpoint.load_params(start.workdir))
+  saved = checkpoint.load_params(start.workdir)
+  if start.choice is not None:
+    saved = experiment.load(start.workdir).cut(saved, start.choice)
+  saved = elastic.flatten(saved)
   ours = elastic.flatten(exp.shapes)
   new = ours.keys() - taken.keys()
   if new:

@@ -89,6 +89,8 @@ def train(job: Job, reports: Reports) -> TrainState:
     if jax.process_index() == 0:  # All have read them, or found none.
       experiment.save(workdir, config, job.exp.sizes)
       job.data.save_vocab(workdir / experiment.VOCAB)
+      if job.choice is not None:
+        workdirs.write_choice(workdir, json.loads(job.choice.to_json()))
 
     logging.info('%s', _about(job, first_step))
     statistics.warn(
