@@ -25,7 +25,7 @@ import ml_collections
 _HASTY = ('O0', 'O1')
 
 
-def report(config: ml_collections.ConfigDict, part: chips.Slice,
+def report(config: ml_collections.ConfigDict, target: chips.Slice,
            devices: Sequence, batch_per_chip: int | None = None,
            which: Sequence[str] = ('train', 'evaluate'),
            largest_batch: bool = False) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def report(config: ml_collections.ConfigDict, part: chips.Slice,
 
   Args:
     config: the whole experiment.
-    part: the slice.
+    target: the slice.
     devices: of the slice.
     batch_per_chip: examples of a training step on each chip; None: as many as
       config.data.batch says.
@@ -60,7 +60,7 @@ def report(config: ml_collections.ConfigDict, part: chips.Slice,
         'train alone.')
   exp = experiment.build(config, sizes)
   result = {
-      'topology': str(part), 'chips': part.chips, 'mesh': dict(mesh.shape),
+      'topology': str(target), 'chips': target.chips, 'mesh': dict(mesh.shape),
       'rules': config.rules if isinstance(config.rules, str) else 'own',
       'optimization_level': jax.config.jax_optimization_level,
       'compute': dict(config.get('compute') or {}),
@@ -68,8 +68,8 @@ def report(config: ml_collections.ConfigDict, part: chips.Slice,
       'parameters': elastic.size(exp.shapes), 'batch_per_chip': examples,
       'warnings': [lanes.warning(one, len(exp.space))
                    for one in lanes.misfits(exp)
-                   if part.chip.platform == 'tpu'],
-      'programs': {what: _program(what, exp, part, mesh, examples)
+                   if target.chip.platform == 'tpu'],
+      'programs': {what: _program(what, exp, target, mesh, examples)
                    for what in which}}
   if largest_batch:
     result['largest_batch'] = largest(exp, mesh, examples, step)
@@ -92,43 +92,43 @@ def _batch(config, sizes, asked):
   return examples, step
 
 
-def _program(what: str, exp: Experiment, part: chips.Slice, mesh: Mesh,
+def _program(what: str, exp: Experiment, target: chips.Slice, mesh: Mesh,
              examples: int) -> dict[str, Any]:
   """Compiles a program and tells what a chip does and holds in one run."""
   began = time.monotonic()
   one = programs.PROGRAMS[what](exp, mesh, examples * mesh.devices.size)
   traced = time.monotonic()
   logging.info('%s: traced in %.0f s; compiling for %s, which may take minutes',
-               what, traced - began, part)
+               what, traced - began, target)
   about = {'batch_per_chip': examples, 'trace_seconds': traced - began}
   try:
     made = programs.compiled(one.lowered)
   except programs.DoesNotFit as error:
     return about | {
         'fits': False, 'memory': dict(one.memory), 'why': str(error),
-        'needed': error.used, 'hbm': error.there or part.chip.device_hbm,
+        'needed': error.used, 'hbm': error.there or target.chip.device_hbm,
         'flops': {'analytic': one.useful}}
   about['compile_seconds'] = time.monotonic() - traced
   logging.info('%s: compiled in %.0f s', what, about['compile_seconds'])
-  found = traffic.measure(hlo.parse(made.as_text()), mesh.devices.size)
+  measured = traffic.measure(hlo.parse(made.as_text()), mesh.devices.size)
   if jax.config.jax_optimization_level in _HASTY:
-    found.cycles = 0.0  # Of code that nobody would run.
+    measured.cycles = 0.0  # Of code that nobody would run.
   memory = _memory(made.memory_analysis(), one.memory)
   said = made.cost_analysis() or {}  # None for GPUs.
   return about | {
-      'fits': memory['total'] <= part.chip.device_hbm,
-      'hbm': part.chip.device_hbm,
+      'fits': memory['total'] <= target.chip.device_hbm,
+      'hbm': target.chip.device_hbm,
       'memory': memory,
-      'flops': {'analytic': one.useful, 'products': found.products,
-                'elementwise': found.elementwise,
+      'flops': {'analytic': one.useful, 'products': measured.products,
+                'elementwise': measured.elementwise,
                 'xla_raw': said.get('flops'),
-                'ratio': one.useful / found.products},
-      'bytes': {'hbm': found.bytes, 'xla_raw': said.get('bytes accessed')},
-      'unknown_loops': found.unknown_loops,
+                'ratio': one.useful / measured.products},
+      'bytes': {'hbm': measured.bytes, 'xla_raw': said.get('bytes accessed')},
+      'unknown_loops': measured.unknown_loops,
       'gradient_bytes': one.gradient,
-      'gradients_reduced': _reduced(found, one.gradient),
-      'collectives': _together(found.collectives),
-      'time': roofline.report(found, part, one.useful)}
+      'gradients_reduced': _reduced(measured, one.gradient),
+      'collectives': _together(measured.collectives),
+      'time': roofline.report(measured, target, one.useful)}
 
 
 def largest(exp: Experiment, mesh: Mesh, start: int, step: int,
@@ -145,20 +145,20 @@ def largest(exp: Experiment, mesh: Mesh, start: int, step: int,
     `fits`, a batch that does (0: none), and `fails`, the least one tried that
     does not; they are at most a sixteenth apart, or `step`.
   """
-  good, bad, now = 0, 0, start
+  good, bad, batch = 0, 0, start
   while not bad or bad - good > max(step, good // 16):
     began = time.monotonic()
     try:
-      lowered = programs.train(exp, mesh, now * mesh.devices.size).lowered
+      lowered = programs.train(exp, mesh, batch * mesh.devices.size).lowered
       programs.compiled(lowered)
-      good = now
+      good = batch
     except programs.DoesNotFit:
-      bad = now
-    logging.info('%d a chip %s (%.0f s)', now,
-                 'fits' if good == now else 'does not fit',
+      bad = batch
+    logging.info('%d a chip %s (%.0f s)', batch,
+                 'fits' if good == batch else 'does not fit',
                  time.monotonic() - began)
-    now = (good + bad) // (2 * step) * step if bad else 2 * good
-    if now <= good:
+    batch = (good + bad) // (2 * step) * step if bad else 2 * good
+    if batch <= good:
       break
   return {'fits': good, 'fails': bad}
 

@@ -126,10 +126,10 @@ def _collectives(program):
   return text
 
 
-def _largest(found):
-  if not found['fits']:
-    return f'largest batch: not even {found["fails"]} a chip fits'
-  return (f'largest batch: {found["fits"]} a chip fits, {found["fails"]} does '
+def _largest(batch):
+  if not batch['fits']:
+    return f'largest batch: not even {batch["fails"]} a chip fits'
+  return (f'largest batch: {batch["fits"]} a chip fits, {batch["fails"]} does '
           'not')
 
 

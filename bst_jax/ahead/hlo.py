@@ -58,8 +58,8 @@ class Instruction:
 
   def called(self, attribute: str) -> str | None:
     """Name of the computation that an attribute, as `body`, names."""
-    found = re.search(rf'\b{attribute}=%?([\w.\-]+)', self.rest)
-    return found and found[1]
+    match = re.search(rf'\b{attribute}=%?([\w.\-]+)', self.rest)
+    return match and match[1]
 
   @property
   def branches(self) -> tuple[str, ...]:
@@ -110,9 +110,9 @@ def parse(text: str) -> Program:
   """Reads `compiled.as_text()`."""
   computations, entry, here = {}, None, None
   for line in text.splitlines():
-    found = _INSTRUCTION.match(line)
-    if found and here is not None:
-      one = _instruction(found[1], line[found.end():],
+    match = _INSTRUCTION.match(line)
+    if match and here is not None:
+      one = _instruction(match[1], line[match.end():],
                          line.lstrip().startswith('ROOT '))
       here[one.name] = one
       continue

@@ -18,14 +18,14 @@ def misfits(exp: Experiment) -> list[dict[str, Any]]:
     `axis`, `size`, the `submodels` that have it, and the share of the lanes
     that are `idle` along it.
   """
-  found = {}
+  by_axis = {}
   for sub in exp.space:
     for name, size in sorted(_widths(exp, sub)):
       if size % LANES:
-        found.setdefault((name, size), []).append(str(sub))
+        by_axis.setdefault((name, size), []).append(str(sub))
   return [{'axis': name, 'size': size, 'submodels': subs,
            'idle': 1 - size / (-(-size // LANES) * LANES)}
-          for (name, size), subs in found.items()]
+          for (name, size), subs in by_axis.items()]
 
 
 def _widths(exp, sub):

@@ -40,13 +40,13 @@ def train(exp: Experiment, mesh: Mesh, examples: int) -> Lowered:
   """The training step on a global batch of `examples`."""
   job = program.make(exp, mesh, _EPOCH, _STEPS, teachers.of(exp.config))
   batch = abstract.batch(exp, examples)
-  now, frozen, placed = abstract.arguments(job, batch, mesh)
+  state, frozen, placed = abstract.arguments(job, batch, mesh)
   on_chip = abstract.bytes_on_chip
-  memory = {'parameters': on_chip(now.params),
-            'optimiser': on_chip((now.opt_state, now.ema)),
+  memory = {'parameters': on_chip(state.params),
+            'optimiser': on_chip((state.opt_state, state.ema)),
             'frozen': on_chip(frozen), 'batch': on_chip(placed)}
   with jax.set_mesh(mesh):
-    lowered = job.step.lower(now, frozen, placed)
+    lowered = job.step.lower(state, frozen, placed)
   useful = step_costs.flops(exp, job.method.passes, batch)
   return Lowered(lowered, memory, useful / mesh.devices.size,
                  _trained(exp, job.tx))

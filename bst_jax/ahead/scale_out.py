@@ -78,9 +78,9 @@ def _alone(time):
 
 def _slices(name, count):
   """The slice, and how many of it, that so many chips are."""
-  found = chips.of_size(name, count)
-  if found:
-    return found, 1
+  whole = chips.of_size(name, count)
+  if whole:
+    return whole, 1
   sizes = {chips.parse(f'{name}:{shape}').chips: f'{name}:{shape}'
            for shape in chips.CHIPS[name].slices}
   largest = max(sizes)
@@ -126,14 +126,14 @@ def assumptions(reports: Sequence[Mapping[str, Any]]) -> str:
 
 
 def picture(reports: Sequence[Mapping[str, Any]],
-            found: Sequence[Sequence[Mapping[str, Any]]],
+            predicted: Sequence[Sequence[Mapping[str, Any]]],
             path: pathlib.Path) -> None:
   """Draws step time and efficiency against the number of chips."""
   from matplotlib.figure import Figure  # Slow, and only pictures need it.
 
   figure = Figure(figsize=(10, 4.8), layout='constrained')
   time, share = figure.subplots(1, 2, sharex=True)
-  for i, (report, rows) in enumerate(zip(reports, found)):
+  for i, (report, rows) in enumerate(zip(reports, predicted)):
     x = [row['chips'] for row in rows]
     label = _about(report)
     for name, style in (('step', 'o-'), ('overlapped', '--')):
@@ -166,15 +166,15 @@ def main() -> None:
   folders = [pathlib.Path(f) for f in cli.required(_REPORTS)]
   counts = _numbers(_CHIPS.value)
   reports = [workdirs.read_json(folder, 'report.json') for folder in folders]
-  found = [predict(report, counts) for report in reports]
-  for report, rows in zip(reports, found):
+  predicted = [predict(report, counts) for report in reports]
+  for report, rows in zip(reports, predicted):
     print(f'\n{table(_about(report), rows)}')
   print(f'\n{assumptions(reports)}\n')
   if _OUTPUT.value:
     path = pathlib.Path(_OUTPUT.value)
-    picture(reports, found, path)
+    picture(reports, predicted, path)
     workdirs.write_json(path.parent, f'{path.stem}.json', {
-        _about(report): rows for report, rows in zip(reports, found)})
+        _about(report): rows for report, rows in zip(reports, predicted)})
     print(f'Saved {path} and {path.with_suffix(".json")}')
 
 

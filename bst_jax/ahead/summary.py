@@ -61,12 +61,12 @@ def _line(report, program):
 
 def read(folder: pathlib.Path) -> list[dict[str, Any]]:
   """Reports below a folder, by config and number of chips."""
-  found = [workdirs.read_json(path.parent, path.name)
+  reports = [workdirs.read_json(path.parent, path.name)
            for path in sorted(folder.rglob('report.json'))]
-  if not found:
+  if not reports:
     raise ValueError(f'{folder} and its folders hold no report.json; '
                      'bst_jax.compile --output writes them.')
-  return sorted(found, key=lambda r: (r['config'], r['chips'], r['topology']))
+  return sorted(reports, key=lambda r: (r['config'], r['chips'], r['topology']))
 
 
 def main() -> None:

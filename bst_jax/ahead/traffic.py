@@ -140,8 +140,8 @@ def _dot(one, read):
 
 def _target(one):
   """What a custom call calls; '' of other instructions."""
-  found = re.search(r'custom_call_target="([^"]*)"', one.rest)
-  return found[1] if found else ''
+  match = re.search(r'custom_call_target="([^"]*)"', one.rest)
+  return match[1] if match else ''
 
 
 def _library(one, read):
@@ -178,8 +178,8 @@ def _convolution(one, source, kernel, result):
 
 def _windows(text, dims):
   """Stride, padding and dilation of every place of a convolution."""
-  found = re.search(r'window=\{([^}]*)\}', text)
-  said = dict(part.split('=') for part in found[1].split()) if found else {}
+  match = re.search(r'window=\{([^}]*)\}', text)
+  said = dict(part.split('=') for part in match[1].split()) if match else {}
   row = lambda name, default: (
       said[name].split('x') if name in said else [default] * dims)
   return [dict(stride=int(stride), low=int(pad.split('_')[0]),

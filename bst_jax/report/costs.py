@@ -74,12 +74,12 @@ def count(function: Callable, *args: Any) -> Costs:
 def of(model: Any, params: Any, batch: Mapping[str, Any]) -> Costs:
   """Counts a model's forward pass on a batch, by its module paths."""
   costs = count(lambda p, b: model.apply({'params': p}, b), params, batch)
-  own = type(model).__name__
+  name = type(model).__name__
   # Flax writes a method of the model, as `Model._question`, before the modules
   # that it calls.
   total = collections.Counter()
   for (scope, kind), n in costs.counts.items():
-    total[re.sub(rf'^{own}/({own}\.\w+/)*', '', scope), kind] += n
+    total[re.sub(rf'^{name}/({name}\.\w+/)*', '', scope), kind] += n
   return Costs(dict(total))
 
 

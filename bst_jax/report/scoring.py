@@ -151,11 +151,11 @@ def picture(result: Mapping[str, Any], path: pathlib.Path) -> None:
     widths = sorted({r['submodel'].split('x')[0] for r in rows},
                     key=lambda w: Submodel(w, 1).width)
     for i, width in enumerate(widths):
-      mine = [r for r in rows if r['submodel'].startswith(f'{width}x')]
-      x = [r[key] for r in mine]
-      y = [scores.main(r) for r in mine]
+      of_width = [r for r in rows if r['submodel'].startswith(f'{width}x')]
+      x = [r[key] for r in of_width]
+      y = [scores.main(r) for r in of_width]
       axes.plot(x, y, 'o-', color=f'C{i}', label=f'width {width}')
-      for r, a, b in zip(mine, x, y):
+      for r, a, b in zip(of_width, x, y):
         axes.annotate(r['submodel'].split('x')[1], (a, b), (4, -11),
                       textcoords='offset points', fontsize=7, color=f'C{i}')
     if floor is not None:

@@ -131,14 +131,14 @@ def _by_layer(blocks: Sequence[int],
   return {block: np.asarray(counts[block], np.int64) for block in blocks}
 
 
-def _by_part(found: costs.Costs, blocks: Sequence[int]) -> list[int]:
+def _by_part(counted: costs.Costs, blocks: Sequence[int]) -> list[int]:
   """Multiply-accumulates from each sampling layer up to the next.
 
   Layers before the first one have always the same tokens, and what is in no
   layer sees those behind the last one, if any: they count as parts of these.
   """
   macs = [0] * max(1, len(blocks))
-  for (scope, kind), count in found.counts.items():
+  for (scope, kind), count in counted.counts.items():
     if kind != 'norm':
       layers = re.findall(r'layer_(\d+)', scope)
       part = bisect.bisect_right(blocks, int(layers[-1])) - 1 if layers else -1
@@ -177,8 +177,8 @@ def _informative(num: int, slots: int) -> list[tuple[int, ...]]:
 
 def _solved(equations: Iterable[Sequence[int]]) -> tuple[int, ...]:
   """Coefficients of `_POWERS` from [their values..., the sum]; exact."""
-  found = _echelon(equations)
-  solution = [found[i][-1] if i in found else Fraction(0)
+  echelon = _echelon(equations)
+  solution = [echelon[i][-1] if i in echelon else Fraction(0)
               for i in range(len(_POWERS))]
   assert all(x.denominator == 1 for x in solution), solution
   return tuple(map(int, solution))
@@ -190,19 +190,19 @@ def _echelon(rows: Iterable[Sequence[int]]) -> dict[int, list[Fraction]]:
   Raises:
     AssertionError: what stands behind `_POWERS` contradicts itself.
   """
-  found = {}
+  reduced = {}
   for row in rows:
     row = [Fraction(x) for x in row]
-    for column, other in found.items():
+    for column, other in reduced.items():
       row = _minus(row, row[column], other)
     column = next((i for i in range(len(_POWERS)) if row[i]), None)
     if column is None:
       assert not any(row), 'the counts of traces contradict each other.'
       continue
     row = [x / row[column] for x in row]
-    found = {c: _minus(other, other[column], row)
-             for c, other in found.items()} | {column: row}
-  return found
+    reduced = {c: _minus(other, other[column], row)
+             for c, other in reduced.items()} | {column: row}
+  return reduced
 
 
 def _minus(row, times, other):

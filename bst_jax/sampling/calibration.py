@@ -64,13 +64,13 @@ def counter(exp: Experiment, params: Any, ats: Ats, batches: Iterable,
 
   @functools.cache
   def counts(points):
-    found = []
+    tokens = []
     for batch in batches:
       real = np.asarray(batch['mask'], bool)
       read = {k: v for k, v in batch.items() if k in kinds.KINDS}
       got = jax.device_get(run(params, sharding.place(read, mesh), points))
-      found.append(got[np.repeat(real, len(got) // len(real))])
-    return np.concatenate(found)
+      tokens.append(got[np.repeat(real, len(got) // len(real))])
+    return np.concatenate(tokens)
 
   return counts
 
@@ -87,13 +87,13 @@ def capacities(counts: np.ndarray, quantile: float, slots: int, lead: int,
     lead: tokens in front.
     multiple: widths, with the lead, are rounded up to this.
   """
-  found = []
+  fitting = []
   for column in np.moveaxis(counts, 1, 0):
     need = int(np.ceil(np.quantile(column, quantile)))
     need = -(-(need + lead) // multiple) * multiple - lead
     slots = max(1, min(slots, need))
-    found.append(slots)
-  return tuple(found)
+    fitting.append(slots)
+  return tuple(fitting)
 
 
 def search(exp: Experiment, params: Any, ats: Ats, batches: Iterable,
@@ -126,10 +126,10 @@ def search(exp: Experiment, params: Any, ats: Ats, batches: Iterable,
   def allows(points):
     counts = count(points)
     fit = capacities(counts, quantile, slots, lead, multiple)
-    found = dataclasses.replace(ats, num_points=points, capacity=fit)
+    sampled = dataclasses.replace(ats, num_points=points, capacity=fit)
     living = [np.minimum(counts[:, i], n) for i, n in enumerate(fit)]
     mean = float(np.mean(macs_of(living)))
-    tried[points] = Found(found, macs_of(fit), mean, ())
+    tried[points] = Found(sampled, macs_of(fit), mean, ())
     log(f'{points} points: {tried[points].macs:,} multiply-accumulates, '
         f'{mean:,.0f} for the tokens of an image')
     return budget.allows(vars(tried[points]))
@@ -170,15 +170,15 @@ def largest(allows: Callable[[int], bool], least: int, first: int,
 
 def layers(text: str, num_layers: int) -> tuple[int, ...]:
   """Numbers of layers of a text as `3-11` or `3,6,9`; checked by the model."""
-  found = []
+  numbers = []
   try:
     for part in text.split(','):
       first, dash, last = part.strip().partition('-')
-      found += range(int(first), int(last if dash else first) + 1)
+      numbers += range(int(first), int(last if dash else first) + 1)
   except ValueError:
     raise ValueError(f'layers {text!r} are not numbers; write them as 3-11 or '
                      f'3,6,9, of 0 to {num_layers - 1}.') from None
-  return tuple(found)
+  return tuple(numbers)
 
 
 def usual_layers(num_layers: int) -> Sequence[int]:

@@ -57,19 +57,19 @@ def make(model: vit.Model, params: Any, batch: int, means: Sequence[float],
   ats = dataclasses.replace(model.ats, grad='hard', fill=False)
   model = model.clone(ats=ats)
   mask = model.clone(ats=dataclasses.replace(ats, capacity=None))
-  found = {'dense': _plain(model.clone(ats=None), params, batch),
+  runs = {'dense': _plain(model.clone(ats=None), params, batch),
            'mask': _plain(mask, params, batch)}
   if ats.capacity is not None:
-    found['capacity'] = _plain(model, params, batch)
+    runs['capacity'] = _plain(model, params, batch)
   if not ats.policy_eps:
     sort = bucketed.Bucketed(mask, params, batch)
-    found['sorted'] = lambda images: np.concatenate([
+    runs['sorted'] = lambda images: np.concatenate([
         sort({'image': part})['classes']
         for part in _parts(images, _TOGETHER * batch)])
   if ragged.runs(ats):
-    found['ragged'] = _Ragged(model, params, batch, ragged.lengths(
+    runs['ragged'] = _Ragged(model, params, batch, ragged.lengths(
         means, batch, model.lead, margin))
-  return found
+  return runs
 
 
 def _parts(images, size):
@@ -107,14 +107,14 @@ def rates(ways: Mapping[str, Callable], images: np.ndarray,
   Each returns arrays of the host, and has run before: what they compile depends
   on the pictures.
   """
-  found = {name: [] for name in ways}
+  speeds = {name: [] for name in ways}
   for _, (name, run) in tqdm.tqdm(
       [*itertools.product(range(rounds), ways.items())], 'ways', unit='run',
       disable=None):
     began = time.perf_counter()
     run(images)
-    found[name].append(len(images) / (time.perf_counter() - began))
-  return {name: np.array(speeds) for name, speeds in found.items()}
+    speeds[name].append(len(images) / (time.perf_counter() - began))
+  return {name: np.array(taken) for name, taken in speeds.items()}
 
 
 def macs(model: vit.Model, example: Mapping[str, Any],
@@ -189,19 +189,19 @@ def compare(exp: Experiment, data: Any, params: Any, sub: Submodel, split: str,
 
 
 def report(workdir: str | pathlib.Path, sub: Submodel,
-           found: Mapping[str, Any]) -> None:
-  """Prints what `compare` found as a table and saves it in the workdir."""
-  ways = found['ways']
+           compared: Mapping[str, Any]) -> None:
+  """Prints what `compare` returns as a table and saves it in the workdir."""
+  ways = compared['ways']
   lines = [('way', 'images/s', 'to dense', 'MACs *', 'to dense', 'accuracy')]
   lines += [(one['name'], f'{one["images_per_s"]:,.1f}',
              f'{one["to_dense"]:.2f}x', f'{one["macs"]:,.0f}',
              f'{one["macs"] / ways[0]["macs"]:.2f}', f'{one["accuracy"]:.1f}')
             for one in ways]
-  name = f'ways_{found["split"]}_{sub.path}.json'
-  workdirs.write_json(workdir, name, dict(found))
-  print(f'\nSubmodel {sub} on {jax.devices()[0]}, {found["images"]:,} images of '
-        f'split {found["split"]} in batches of {found["batch"]}, accuracy in '
-        f'percent\n{scoring.aligned(lines)}\n'
+  name = f'ways_{compared["split"]}_{sub.path}.json'
+  workdirs.write_json(workdir, name, dict(compared))
+  print(f'\nSubmodel {sub} on {jax.devices()[0]}, {compared["images"]:,} '
+        f'images of split {compared["split"]} in batches of '
+        f'{compared["batch"]}, accuracy in percent\n{scoring.aligned(lines)}\n'
         '* of a picture; of sorted and ragged the least, for its own tokens')
   for one in ways:
     if one.get('fits', 1) < 1:
