@@ -39,6 +39,22 @@ def test_equals_the_trace_of_a_submodel(name):
   equals_the_trace(small, example_of(name), (13, 6))
 
 
+def test_heads_of_which_some_are_gone():
+  """Cut to two of four heads: a formula of width and mlp told 188,656."""
+  model = backbones.create(models.TINY['vit'][0] | dict(heads=2, head_dim=4))
+  assert token_macs.fit(model, example_of('vit'))() == 135_344
+
+
+@pytest.mark.parametrize('name', SAMPLING)
+def test_equals_the_trace_of_unequal_layers(name):
+  stage = 'stage_1' if name == 'cvt_ats' else 'encoder'
+  mlp = {'': 32, f'{stage}/layer_2/ffn': 24, f'{stage}/layer_3/ffn': 8}
+  sizes = models.TINY[name][0]
+  mlp = (32, mlp) if isinstance(sizes['mlp'], tuple) else mlp
+  model = backbones.create(sizes | dict(mlp=mlp))
+  equals_the_trace(model, example_of(name), (13, 6, 5))
+
+
 # As formulas written by hand for every layer told for whole models.
 @pytest.mark.parametrize('attention, name, known', [
     ('reference', 'vit_ats', (178_368, 125_344, 62_560)),
