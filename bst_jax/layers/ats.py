@@ -125,6 +125,17 @@ def ats_select(
       _AUTO[order] if rule == 'auto' else rule, anchor, method, form))
   keep = hits > 0
 
+  index, lives = _slots(rank, keep, capacity, out_order)
+  gate = lives.astype(jnp.float32)
+  if grad != 'hard':
+    real = jnp.take_along_axis(valid, index, -1) if fill else lives
+    gate += jnp.where(real, _surrogate(share, index, num_points, grad), 0.0)
+  return Selection(index, lives, keep.sum(-1, dtype=jnp.int32), gate, hits)
+
+
+def _slots(rank, keep, capacity, out_order):
+  """int32[..., capacity], tokens in the slots, and bool: which of them live."""
+  slots = rank.shape[-1]
   # Living tokens before all others, the best first; ranks make keys unique.
   keys, index = jax.lax.top_k(jnp.where(keep, rank + slots, rank), capacity)
   lives = keys >= slots
@@ -133,12 +144,7 @@ def ats_select(
     last = lives.sum(-1, keepdims=True) - 1
     index = jnp.take_along_axis(
         index, jnp.where(lives, last - place, place), -1)
-
-  gate = lives.astype(jnp.float32)
-  if grad != 'hard':
-    real = jnp.take_along_axis(valid, index, -1) if fill else lives
-    gate += jnp.where(real, _surrogate(share, index, num_points, grad), 0.0)
-  return Selection(index, lives, keep.sum(-1, dtype=jnp.int32), gate, hits)
+  return index, lives
 
 
 def _surrogate(share, index, num_points, grad):

@@ -162,9 +162,7 @@ class ConvAttention(nn.Module):
     if dense:
       judge = functools.partial(attend, k), v
       # A strided convolution is every other value of the one without stride.
-      every = jnp.arange(height * columns).reshape(self.grid)
-      some = jnp.concatenate([jnp.arange(lead), lead + every[
-          ::STRIDE, ::STRIDE].reshape(-1)])
+      some = _strided_places(self.grid, lead)
       k, v = k[:, some], v[:, some]
 
     if stage is None:
@@ -175,6 +173,12 @@ class ConvAttention(nn.Module):
                             spread, judge)
     z = jnp.einsum('bhnm,bmhk->bnhk', probs, v)             # [B, n, h, K]
     return linear('out', split, (self.embed,))(z), picked
+
+
+def _strided_places(grid, lead):
+  """int32[M], the tokens in front and the cells that a stride leaves."""
+  cells = jnp.arange(grid[0] * grid[1]).reshape(grid)[::STRIDE, ::STRIDE]
+  return jnp.concatenate([jnp.arange(lead), lead + cells.reshape(-1)])
 
 
 def _probabilities(scale, keys, queries, dtype=None):
