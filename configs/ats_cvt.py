@@ -36,7 +36,7 @@ def get_config(arg=''):
       name='cvt', width=(64, 192, 384), heads=(1, 3, 6), mlp=(256, 768, 1536),
       num_layers=LAYERS.get(name.removesuffix('_384'), LAYERS['13']),
       activation='quick_gelu', depth_dropout=0.1, dropped='stale',
-      score_stride1=False)
+      score_stride1=False, batch_stats=common.unset())
   if name == 'small':
     config.data.sizes = dict(num_answers=10, image_size=32)
     config.model.update(width=(16, 32, 48), heads=(2, 4, 6),

@@ -32,7 +32,8 @@ def get_config(arg=''):
   config.task = dict(name='classify')
   config.model = dict(
       name='ps_vit', points=POINTS.get(name, 8), width=384, heads=6, mlp=1152,
-      sampling_layers=4, num_layers=10, stem=(64, 256), depth_dropout=0.1)
+      sampling_layers=4, num_layers=10, stem=(64, 256), batch_stats=common.unset(),
+      depth_dropout=0.1)
   if name == 'ti_14':
     config.model.update(width=192, heads=3, mlp=576, num_layers=8,
                         stem=(64, None))

@@ -17,7 +17,7 @@ from configs import bst_uniter_scenes, common
 
 MODEL = bst_uniter_scenes.MODEL | dict(
     name='clip_vil', visual_blocks=(1, 1, 1, 1), visual_width=16,
-    train_visual=False)
+    train_visual=False, batch_stats=common.unset())
 
 
 def get_config(arg=''):

@@ -31,8 +31,8 @@ def get_config(arg=''):
   config.task = dict(name='vqa', reduction='mean_all_x500')
   config.model = dict(name='clip_vil', width=768, heads=12, mlp=3072,
                       fused=1536, num_layers=12, visual_blocks=(4, 6, 10, 6),
-                      visual_width=80, train_visual=True, embed_mode='slice',
-                      dropout=0.1)
+                      visual_width=80, train_visual=True,
+                      batch_stats=common.unset(), embed_mode='slice', dropout=0.1)
   config.method = dict(name='plain')
 
   config.optimizer = dict(

@@ -5,6 +5,14 @@ import pathlib
 import ml_collections
 
 
+def unset() -> ml_collections.FieldReference:
+  """The value of an option, a text, that is as if it were left out.
+
+  Of options that configs of older workdirs lack.
+  """
+  return ml_collections.config_dict.placeholder(str)
+
+
 def base() -> ml_collections.ConfigDict:
   """What every config has; a config fills in the rest."""
   config = ml_collections.ConfigDict()

@@ -25,7 +25,7 @@ def get_config(arg=''):
   config.task = dict(name='classes')
   config.model = dict(
       name='cvt', width=(32, 64), heads=(1, 2), mlp=(64, 128),
-      num_layers=(1, 2), kernels=(7, 3), strides=(4, 2), paddings=(2, 1),
+      num_layers=(1, 1), kernels=(7, 3), strides=(4, 2), paddings=(2, 1),
       batch_stats='batch', mean=(0.286, 0.286, 0.286), std=(0.353, 0.353, 0.353))
   config.method = dict(name='plain')
 
@@ -37,5 +37,5 @@ def get_config(arg=''):
     config.steps, config.log_every, config.save_every = 20, 5, 10
     config.eval_every, config.data.limit, config.data.batch = 10, 200, 16
     config.data.eval_batch = 50
-    config.model.update(width=(8, 16), mlp=(8, 16), num_layers=(1, 1))
+    config.model.update(width=(8, 16), mlp=(8, 16))
   return config

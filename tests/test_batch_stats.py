@@ -134,7 +134,7 @@ def test_submodels_that_run_with_the_full_models_statistics(log):
 
 def test_a_trunk_that_stays_keeps_its_statistics():
   config = bst_clip_vil_vqa.get_config('tiny')
-  assert config.model.get('batch_stats', 'stored') == 'stored'
+  assert config.model.batch_stats is None  # As if it were left out: stored.
   config.model.update(batch_stats='batch', train_visual=False)
   with pytest.raises(ValueError, match="'batch' .*train_visual=False"):
     experiment.build(config, dict(

@@ -95,8 +95,12 @@ class BatchNorm(nn.Module):
     return (y + bias).astype(x.dtype)
 
 
-def of(source: str) -> Callable[..., BatchNorm]:
-  """Makes normalisations that train by `source`, one of `SOURCES`."""
+def of(source: str | None) -> Callable[..., BatchNorm]:
+  """Makes normalisations that train by `source`, one of `SOURCES`.
+
+  None, as of a config without a value, is `stored`.
+  """
+  source = source or 'stored'
   check_name(source, SOURCES, 'source of batch statistics (batch_stats)')
   return functools.partial(BatchNorm, frozen=source == 'stored')
 

@@ -3,8 +3,10 @@
 Reference: Shen et al., "How Much Can CLIP Benefit Vision-and-Language Tasks?",
   ICLR 2022; slicing as BST (arXiv 2203.12814) does in MCAN, whose authors
   released no CLIP-ViL variant.
-Differs: the unused branch for boxes is left out. Row 0 of the word, position and
-  type tables learns, which the original declares a padding index.
+Differs: batch statistics of the trunk stay those of the checkpoint in training
+  too, unless batch_stats is 'batch'; the unused branch for boxes is left out.
+  Row 0 of the word, position and type tables learns, which the original
+  declares a padding index.
 """
 from bst_jax.elastic import Axis, check_name, Submodel
 from bst_jax.layers import batch_norm, bert, clip_resnet
@@ -39,7 +41,7 @@ class Model(SingleStream):
   visual_blocks: tuple[int, ...] = clip_resnet.BLOCKS
   visual_width: int = clip_resnet.WIDTH
   train_visual: bool = True
-  batch_stats: str = 'stored'
+  batch_stats: str | None = 'stored'
 
   pooler_tanh = False
 

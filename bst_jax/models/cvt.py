@@ -83,7 +83,7 @@ class Model(Backbone):
   ats: Ats | Mapping[str, Any] | None = None
   dropped: str = 'stale'
   score_stride1: bool = False
-  batch_stats: str = 'stored'
+  batch_stats: str | None = 'stored'
   strategy: str = 'middle'
   strategy_seed: int = 0
   dropout: float = 0.0

@@ -81,7 +81,7 @@ class Model(Backbone):
   mean: tuple[float, ...] = pixels.MEAN
   std: tuple[float, ...] = pixels.STD
   ats: Ats | Mapping[str, Any] | None = None
-  batch_stats: str = 'stored'
+  batch_stats: str | None = 'stored'
   strategy: str = 'middle'
   strategy_seed: int = 0
   dropout: float = 0.0
