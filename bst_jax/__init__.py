@@ -5,7 +5,7 @@ Train once, then run whichever part of the model a platform can afford.
 What is public is here, and is imported when it is first asked for:
 
   Axis, Submodel, Space, Choice, FULL      names, and which part of a model runs
-  Slices                                   parameters of a part
+  cut, Slices                              the parameters of a part
   Experiment, load_config                  a config, and the parts it describes
   elastic, models, methods, tasks          modules: what an experiment is made of
   experiment, checkpoint                   modules: to open and write workdirs
@@ -26,6 +26,7 @@ _MODULES = {
 _MEMBERS = {
     'Axis': 'bst_jax.elastic',
     'Choice': 'bst_jax.elastic',
+    'cut': 'bst_jax.elastic',
     'FULL': 'bst_jax.elastic',
     'Slices': 'bst_jax.elastic',
     'Space': 'bst_jax.elastic',

@@ -13,7 +13,7 @@ os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 
 # The files that take longest start first, or one worker ends alone with them.
 LONG = ('test_train.py', 'test_processes.py', 'test_commands.py',
-        'test_golden_mcan.py')
+        'test_golden_mcan.py', 'test_own_backbone.py', 'test_package.py')
 
 
 def pytest_collection_modifyitems(items):

@@ -144,6 +144,17 @@ def test_the_console_script_names_the_commands(site, tmp_path):
   assert 'Did you mean configs/quickstart.py?' in missing.stderr
 
 
+def test_the_console_script_finds_modules_of_the_current_folder(site, tmp_path):
+  (tmp_path / 'my_parts').mkdir()
+  (tmp_path / 'my_parts' / 'table.py').write_text('ROWS = ()\n')
+  done = run([sys.executable, site / 'bin' / 'bst-jax', 'convert', '--config',
+              'configs/quickstart.py:tiny', '--table', 'my_parts.table',
+              '--checkpoint', 'a.safetensors', '--workdir', 'a'], tmp_path,
+             PYTHONPATH=str(site))
+  assert done.returncode == 2
+  assert "my_parts/table.py, which has no 'TABLE'" in done.stderr
+
+
 def test_every_command_is_listed_with_a_line():
   listed = command.commands()
   for path in (ROOT / 'bst_jax').glob('*.py'):

@@ -6,6 +6,7 @@ from typing import Any
 from bst_jax.elastic import Axis, check_name, Choice, Order, Sizes, Submodel
 from bst_jax.elastic.choice import LAYER
 from bst_jax.layers import sizes as sizes_lib
+from bst_jax.layers.sampler import Ats
 from bst_jax.layers.sizes import FIELDS
 from flax import linen as nn
 
@@ -13,12 +14,12 @@ from flax import linen as nn
 class Backbone(nn.Module):
   """A model whose smaller selves are models of the same class.
 
-  A backbone has those fields of `sizes.FIELDS` that it needs. Each is a number, with
-  exceptions by path of the owner where layers differ (`elastic.Sizes`), or a
-  tuple of such, one for every stage, whose stacks are named `stage_{i}`. It
-  has `num_layers`, `strategy` and `strategy_seed` for its stacks; `ats` if it
-  samples tokens; `adapter` and `skip` if layers may be skipped, see
-  `stack.Stack`.
+  A backbone has those fields of `sizes.FIELDS` that it needs. Each is a number,
+  with exceptions by path of the owner where layers differ (`elastic.Sizes`), or
+  a tuple of such, one for every stage, whose stacks are named `stage_{i}`. It
+  has `num_layers`, `strategy` and `strategy_seed` for its stacks; `ats`, an
+  `Ats` or its arguments, and the number of tokens `slots`, if it samples tokens;
+  `adapter` and `skip` if layers may be skipped, see `stack.Stack`.
   """
 
   def __post_init__(self):
@@ -28,6 +29,9 @@ class Backbone(nn.Module):
         object.__setattr__(self, field, tuple(map(Sizes.of, size)))
       elif size is not None:
         object.__setattr__(self, field, Sizes.of(size))
+    if hasattr(self, 'ats'):
+      object.__setattr__(self, 'ats', Ats.of(self.ats))
+      self.ats.check(self.stacks[self.sampled].num_layers, self.slots)
     self._check_skip()
     super().__post_init__()
 

@@ -92,7 +92,6 @@ class Model(Backbone):
   remat: bool = False
 
   def __post_init__(self):
-    object.__setattr__(self, 'ats', Ats.of(self.ats))
     check_name(self.activation, ACTIVATIONS, 'activation')
     check_name(self.dropped, cvt.DROPPED, 'state of dropped cells')
     batch_norm.of(self.batch_stats)
@@ -102,16 +101,16 @@ class Model(Backbone):
         raise ValueError(
             f'{field} is of {len(getattr(self, field))} stages and width of '
             f'{len(self.width)}; give one number for every stage to both.')
+    ats = Ats.of(self.ats)
     for option in ('policy_eps', 'fill'):
-      if getattr(self.ats, option):
+      if getattr(ats, option):
         raise ValueError(
             f'ats.{option} is about keys that a mask hides, and CvT hides '
             'none: its keys are those of the whole grid. Leave it out.')
-    if self.score_stride1 and self.ats.attention == 'reference':
+    if self.score_stride1 and ats.attention == 'reference':
       raise ValueError(
           'score_stride1 has keys of its own for scores, and ats.attention '
           "'reference' none but the output's; set it to 'select_first'.")
-    self.ats.check(self.num_layers[-1], self.slots)
     super().__post_init__()
 
   @property

@@ -90,12 +90,10 @@ class Model(Backbone):
   remat: bool = False
 
   def __post_init__(self):
-    object.__setattr__(self, 'ats', Ats.of(self.ats))
     batch_norm.of(self.batch_stats)
     if self.sampling_layers < 1:
       raise ValueError('sampling_layers 0 makes no tokens of a picture; choose '
                        'at least 1.')
-    self.ats.check(self.num_layers, self.slots)
     super().__post_init__()
 
   @property

@@ -93,8 +93,6 @@ class Model(Backbone):
   remat: bool = False
 
   def __post_init__(self):
-    object.__setattr__(self, 'ats', Ats.of(self.ats))
-    self.ats.check(self.num_layers, self.slots)
     if self.share != 'clip':
       raise ValueError(
           f'model timesformer cannot share a selection by {self.share!r}: time '

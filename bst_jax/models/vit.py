@@ -91,11 +91,6 @@ class Model(Backbone):
   dtype: Any = jnp.float32
   remat: bool = False
 
-  def __post_init__(self):
-    object.__setattr__(self, 'ats', Ats.of(self.ats))
-    self.ats.check(self.num_layers, self.slots)
-    super().__post_init__()
-
   @property
   def sides(self) -> tuple[int, int]:
     """Height and width of the pictures."""

@@ -106,8 +106,6 @@ class Model(Backbone):
   remat: bool = False
 
   def __post_init__(self):
-    object.__setattr__(self, 'ats', Ats.of(self.ats))
-    self.ats.check(self.num_layers, self.slots)
     check_name(self.share, SHARES, 'sharing of selections')
     if self.segment < 1 or self.frames % self.segment:
       raise ValueError(
