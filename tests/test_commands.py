@@ -57,10 +57,10 @@ def test_the_lines_of_python_in_the_readme(trained):
   extracted, sliced = code.split('# The same numbers')
   told = {}
   exec(extracted, told)
-  alone = told.pop('logits')
+  alone = told.pop('outputs')
   exec('#' + sliced, told)
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5),
-               alone, told['logits'])
+               alone, told['outputs'])
 
 
 def test_every_question_of_the_split_is_counted_once(trained):
