@@ -10,7 +10,6 @@ seed. Finished runs are kept: the same command goes on where it stopped.
 import argparse
 import json
 import pathlib
-import time
 
 from bst_jax import train
 from bst_jax.report import scoring
@@ -33,16 +32,14 @@ def experiment(source, seed, steps, manual_dir):
 
 
 def table(runs):
-  """Text of {source: [{'accuracy': …, 'loss': …, 'seconds': …} of each seed]}.
-  """
-  lines = [('statistics', 'seed', 'accuracy', 'loss', 'seconds')]
+  """Text of {source: [{'seed': …, 'accuracy': …, 'loss': …}]}."""
+  lines = [('statistics', 'seed', 'accuracy', 'loss')]
   for source, rows in runs.items():
     lines += [(source, str(row['seed']), f'{row["accuracy"]:.2f}',
-               f'{row["loss"]:.3f}', f'{row["seconds"]:.0f}') for row in rows]
+               f'{row["loss"]:.3f}') for row in rows]
   mean = lambda source, key: np.mean([row[key] for row in runs[source]])
   lines += [(source, 'mean', f'{mean(source, "accuracy"):.2f}',
-             f'{mean(source, "loss"):.3f}', f'{mean(source, "seconds"):.0f}')
-            for source in runs]
+             f'{mean(source, "loss"):.3f}') for source in runs]
   stored, batch = (np.array([row['accuracy'] for row in runs[source]])
                    for source in SOURCES)
   gap = batch - stored
@@ -70,16 +67,13 @@ def main():
       place = args.output / f'{source}_{seed}'
       config = experiment(source, seed, args.steps, args.manual_dir)
       workdirs.check_same(place, config)
-      took, began = place / 'seconds.json', time.monotonic()
-      if not took.exists():
+      result = f'evaluation_{config.data.eval}.json'
+      if not (place / result).exists():
         train.run(config, place)
-        workdirs.write_json(place, took.name, time.monotonic() - began)
-      row = workdirs.read_json(
-          place, f'evaluation_{config.data.eval}.json')['rows'][0]
+      row = workdirs.read_json(place, result)['rows'][0]
       runs[source].append({
           'seed': seed, 'accuracy': row['accuracy']['overall'],
-          'loss': row['loss'],
-          'seconds': workdirs.read_json(place, took.name)})
+          'loss': row['loss']})
   (args.output / 'batch_stats.json').write_text(json.dumps(runs, indent=2))
   print(table(runs))
 
