@@ -71,7 +71,6 @@ class Model(Backbone):
   width: tuple[int, ...] = (64, 192, 384)
   heads: tuple[Size, ...] = (1, 3, 6)
   mlp: tuple[Size, ...] = (256, 768, 1536)
-  head_dim: tuple[Size | None, ...] | None = None
   num_layers: tuple[int, ...] = (1, 2, 10)
   kernels: tuple[int, ...] = (7, 3, 3)
   strides: tuple[int, ...] = (4, 2, 2)
@@ -90,6 +89,7 @@ class Model(Backbone):
   depth_dropout: float = 0.0
   dtype: Any = jnp.float32
   remat: bool = False
+  head_dim: tuple[Size | None, ...] | None = None
 
   def __post_init__(self):
     check_name(self.activation, ACTIVATIONS, 'activation')

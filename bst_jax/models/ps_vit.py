@@ -73,7 +73,6 @@ class Model(Backbone):
   width: int = 384
   heads: Size = 6
   mlp: Size = 1152
-  head_dim: Size | None = None
   sampling_layers: int = 4
   num_layers: int = 10
   stem: tuple[int, int | None] = (64, 256)
@@ -88,6 +87,7 @@ class Model(Backbone):
   depth_dropout: float = 0.0
   dtype: Any = jnp.float32
   remat: bool = False
+  head_dim: Size | None = None
 
   def __post_init__(self):
     batch_norm.of(self.batch_stats)

@@ -76,7 +76,6 @@ class Model(Backbone):
   width: int = 768
   heads: Size = 12
   mlp: Size = 3072
-  head_dim: Size | None = None
   num_layers: int = 12
   eps: float = 1e-6
   init_std: float = 0.02
@@ -91,6 +90,7 @@ class Model(Backbone):
   depth_dropout: float = 0.0
   dtype: Any = jnp.float32
   remat: bool = False
+  head_dim: Size | None = None
 
   def __post_init__(self):
     if self.share != 'clip':

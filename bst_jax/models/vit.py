@@ -74,10 +74,7 @@ class Model(Backbone):
   width: int = 384
   heads: Size = 6
   mlp: Size = 1536
-  head_dim: Size | None = None
   num_layers: int = 12
-  adapter: Size = 0
-  skip: tuple[str, ...] | None = ()
   distilled: bool = False
   distilled_head: bool = True
   eps: float = 1e-6
@@ -90,6 +87,9 @@ class Model(Backbone):
   depth_dropout: float = 0.0
   dtype: Any = jnp.float32
   remat: bool = False
+  head_dim: Size | None = None
+  adapter: Size = 0
+  skip: tuple[str, ...] | None = ()
 
   @property
   def sides(self) -> tuple[int, int]:

@@ -87,7 +87,6 @@ class Model(Backbone):
   width: int = 768
   heads: Size = 12
   mlp: Size = 3072
-  head_dim: Size | None = None
   num_layers: int = 12
   fused: Size = 768
   eps: float = 1e-6
@@ -104,6 +103,7 @@ class Model(Backbone):
   depth_dropout: float = 0.0
   dtype: Any = jnp.float32
   remat: bool = False
+  head_dim: Size | None = None
 
   def __post_init__(self):
     check_name(self.share, SHARES, 'sharing of selections')
