@@ -7,6 +7,7 @@ from bst_jax.elastic import Submodel
 from bst_jax.interop import core
 from bst_jax.tasks import losses
 import jax
+import models
 import numpy as np
 
 HERE = pathlib.Path(__file__).parent / 'golden'
@@ -58,7 +59,7 @@ def outputs_of(model, params, batch, *names):
   logits, kept = model.apply(
       {'params': params}, batch, mutable=['intermediates'],
       capture_intermediates=lambda module, _: module.name in names)
-  return logits['answers'], {name: kept['intermediates'][name]['__call__'][0]
+  return models.only(logits), {name: kept['intermediates'][name]['__call__'][0]
                   for name in names}
 
 

@@ -125,7 +125,7 @@ def test_mcan_on_the_grid():
   config = bst_mcan_clip_vqa.get_config()
   exp = experiment.build(config, dict(config.data.sizes))
   assert exp.shapes['image_adapter']['kernel'].shape == (2560, 512)
-  logits = jax.eval_shape(
+  outputs = jax.eval_shape(
       lambda p: exp.model.apply({'params': p}, experiment.example(exp.sizes)),
       exp.shapes)
-  assert logits.shape == (1, 3129)
+  assert outputs['answers'].shape == (1, 3129)

@@ -44,7 +44,7 @@ def test_one_class_is_right_or_among_five():
   order = (-logits).argsort(1)
   assert got == pytest.approx({
       'overall': 100 * (order[:, 0] == label).mean(),
-      'top5': 100 * (order[:, :5] == label[:, None]).any(1).mean()})
+      'top-5': 100 * (order[:, :5] == label[:, None]).any(1).mean()})
 
 
 def test_recall_of_a_small_matrix():

@@ -68,7 +68,7 @@ def test_pictures_with_classes_train_and_are_scored(trained):
   assert '40 pictures' in text and 'question' not in text
   assert result['prior'] == {'overall': 10.0}
   for row in result['rows']:
-    assert row['accuracy']['overall'] <= row['accuracy']['top5'] <= 100
+    assert row['accuracy']['overall'] <= row['accuracy']['top-5'] <= 100
     assert row['questions'] == 40
 
 

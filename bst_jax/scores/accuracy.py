@@ -18,7 +18,7 @@ def make(output: str, label: str = '') -> Measure:
     label: of classes int[B] in the batch, of which one is right. Without it
       the batch has `score` float[B, A], what each entry earns.
 
-  The numbers are `overall`, then each type of question, and `top5` where one
+  The numbers are `overall`, then each type of question, and `top-5` where one
   class of more than five is right.
   """
   def read(outputs, batch):
@@ -32,7 +32,7 @@ def make(output: str, label: str = '') -> Measure:
     found = {'earned': (pick == right).astype(jnp.float32)}
     if logits.shape[-1] > TOP:
       best = jax.lax.top_k(logits, TOP)[1] == right[:, None]
-      found[f'top{TOP}'] = best.any(-1)
+      found[f'top-{TOP}'] = best.any(-1)
     return found
 
   return Measure('accuracy', 'accuracy in percent', read, 'rows', _finish)
@@ -45,7 +45,7 @@ def _finish(rows: Mapping[str, np.ndarray], data: Any) -> dict[str, float]:
     of_type = rows['earned'][rows['type'] == i]
     if len(of_type):
       scores[name] = percent(of_type)
-  return scores | {name: percent(rows[name]) for name in (f'top{TOP}',)
+  return scores | {name: percent(rows[name]) for name in (f'top-{TOP}',)
                    if name in rows}
 
 
