@@ -42,8 +42,8 @@ def questions(model: str):
 
 
 def get_config(arg=''):
-  common.check_variant(arg, ('questions', 'alone', 'mcan', 'mcan_questions', 'tiny'),
-                       __file__)
+  common.check_variant(
+      arg, ('questions', 'alone', 'mcan', 'mcan_questions', 'tiny'), __file__)
   model = 'mcan' if arg.startswith('mcan') else 'uniter'
   if arg.endswith('questions'):
     return questions(model)

@@ -10,9 +10,7 @@ from configs import common
 
 
 def get_config(arg=''):
-  if arg not in ('', 'tiny'):
-    raise ValueError(f'there is no variant {arg!r} of configs/vit_fashion.py; '
-                     'there is tiny.')
+  common.check_variant(arg, ('tiny',), __file__)
   config = common.base()
   config.data = dict(
       name='fashion_mnist', train='train', eval='test', watch='val', batch=128,

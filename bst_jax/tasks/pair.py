@@ -1,8 +1,6 @@
 """Statements about two pictures, true or false, as NLVR2 has them."""
 from bst_jax import tasks
-from bst_jax.scores import accuracy
-from bst_jax.tasks import losses
-import jax
+from bst_jax.tasks import classes
 
 NAMES = 'false', 'true'
 
@@ -16,19 +14,4 @@ def make(reduction: str = 'mean_batch') -> 'tasks.Task':
   Reference: Suhr et al., "A Corpus for Reasoning About Natural Language
     Grounded in Photographs", ACL 2019.
   """
-  def rows(outputs, target, batch):
-    logits = outputs['pair']
-    return {'pair': tasks.Rows(
-        losses.cross_entropy(logits, target),
-        batch['mask'].astype(logits.dtype), logits.shape[-1])}
-
-  soften = lambda outputs: jax.nn.softmax(outputs['pair'])
-  return tasks.Task(
-      form='pairs', outputs=('pair',),
-      loss=lambda outputs, batch, key: rows(outputs, batch['pair'], batch),
-      terms={'pair': (1.0, reduction)},
-      soften=soften, student=rows,
-      measure=accuracy.make('pair', 'pair'),
-      tell=lambda outputs, names: tasks.ranked(soften(outputs), NAMES),
-      card=f'softmax: the probabilities of {" and ".join(NAMES)}',
-      pictures=2)
+  return classes.of('pairs', 'pair', 'pair', reduction, NAMES, pictures=2)
