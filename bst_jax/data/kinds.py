@@ -119,9 +119,11 @@ def _filled(key):
 
 def _found(path, name):
   """Regions and boxes that a data set's own detector finds in a file."""
-  from bst_jax.data import records  # It loads the library of data sets.
+  from bst_jax.data.making import (
+    data_sets,  # It loads the library of data sets.
+  )
 
-  read = records.region_reader(name)
+  read = data_sets.region_reader(name)
   if read is None:
     raise ValueError(
         f'the model takes region features of {name}, which an outside detector '

@@ -1,139 +1,18 @@
-"""Record files of a data set: made once, then read at random."""
+"""Record files of a data set, read at random."""
 import bisect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 import contextlib
-import importlib
 import itertools
 import json
 import os
-import pathlib
-import shutil
 
-from absl import logging
-from bst_jax.data import manual
 from bst_jax.data.builders import found
-from bst_jax.elastic import by_name, check_name
+from bst_jax.data.making.preparing import prepare as prepare
+from bst_jax.elastic import check_name
 from bst_jax.host import files
 import numpy as np
 import tensorflow_datasets as tfds
 import tqdm
-
-try:
-  import fcntl
-except ImportError:  # Not a POSIX system: two processes are not kept apart.
-  fcntl = None
-
-# Data set -> module and class of its builder. A name with a dot in it is a
-# module of a user's own, whose `Builder` is used.
-BUILDERS = {
-    'digit_scenes': ('bst_jax.data.builders.digit_scenes.builder',
-                     'DigitScenes'),
-    'vqa_v2': ('bst_jax.data.builders.vqa_v2.builder', 'VqaV2'),
-    'gqa': ('bst_jax.data.builders.gqa.builder', 'Gqa'),
-    'folder': ('bst_jax.data.builders.folder.builder', 'Folder'),
-    'fashion_mnist': ('bst_jax.data.builders.fashion_mnist.builder',
-                      'FashionMnist'),
-    'class_folders': ('bst_jax.data.builders.class_folders.builder',
-                      'ClassFolders'),
-    'kinetics': ('bst_jax.data.builders.kinetics.builder', 'Kinetics'),
-    'motion8': ('bst_jax.data.builders.motion8.builder', 'Motion8'),
-}
-# Data sets that TFDS has builders for, which need TensorFlow to make them.
-OF_TFDS = ('imagenet2012',)
-
-
-def data_dir(given: str = '') -> pathlib.Path:
-  """Home of all data sets: as given, else BST_JAX_DATA, else a cache."""
-  return pathlib.Path(
-      given or os.environ.get('BST_JAX_DATA')
-      or '~/.cache/bst_jax/datasets').expanduser().absolute()
-
-
-def names() -> list[str]:
-  """Names of all data sets, as 'digit_scenes/easy'."""
-  configs = {name: _class(name).builder_configs for name in BUILDERS}
-  return [*(f'{name}/{config}' for name in BUILDERS for config in configs[name]),
-          *(name for name in BUILDERS if not configs[name]), *OF_TFDS]
-
-
-def prepare(name: str, home: str = '', manual_dir: str = '',
-            max_bad: int = 0, max_missing: float = 1.0,
-            check: Callable[[tfds.core.DatasetBuilder], object] | None = None,
-            ) -> tfds.core.DatasetBuilder:
-  """TFDS builder of a data set that is on disk; makes it if it is not.
-
-  Two processes may ask for the same set at the same time: one makes it, the
-  other waits. What a killed process left behind is removed and made anew.
-
-  Args:
-    name: such as 'digit_scenes/easy'; 'vqa_v2' alone is its first config.
-    home: folder of all data sets; '' as in `data_dir`.
-    manual_dir: folder of the files that the set is made from, if it is made
-      from any; '' where it is made already.
-    max_bad: how many bad records may be left out while it is made.
-    max_missing: share of a split's videos whose files may be missing.
-    check: raises what is wrong with the data set before it is made.
-  """
-  base, config = _whole_name(name)
-  cls, build = _class(base), lambda: builder_of(name, home, manual_dir)
-  builder = build()
-  if check:
-    check(builder)
-  if is_whole(builder):
-    manual.check_source(builder, manual_dir)
-    return builder
-  usual = getattr(cls, 'DEFAULT_MANUAL_DIR', '')
-  if not manual_dir and os.path.isdir(usual):
-    manual_dir = usual
-  if base in OF_TFDS:
-    raise ValueError(
-        f'{base} is read where tensorflow-datasets has made it, but there is '
-        f'none in {builder.data_dir}. Make it once, on a machine with '
-        f'TensorFlow: tfds build {base} --file_format=array_record '
-        f'--data_dir={data_dir(home)} --manual_dir=DIR. Or read the unpacked '
-        'pictures as config.data.name=class_folders.')
-  made_as = getattr(builder.builder_config, 'name', '')
-  data_dir(home).mkdir(parents=True, exist_ok=True)
-  with _alone(data_dir(home) / f'.{base}_{made_as}.lock'):
-    folder = pathlib.Path(builder.data_dir)
-    if not is_whole(builder):
-      for rest in folder.parent.glob('incomplete.*'):
-        shutil.rmtree(rest, ignore_errors=True)
-      if folder.exists():  # A folder without its last file is of no use.
-        shutil.rmtree(folder)
-      download = tfds.download.DownloadConfig(
-          compute_stats=tfds.download.ComputeStatsMode.SKIP)
-      if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
-        manual.check_there(builder, manual_dir)
-        download.manual_dir = os.path.abspath(os.path.expanduser(manual_dir))
-        builder.most_bad, builder.most_missing = max_bad, max_missing
-        builder.source = found.fingerprint(download.manual_dir)
-      logging.info('Making %s in %s', f'{base}/{config}'.rstrip('/'), folder)
-      builder.download_and_prepare(download_config=download)
-  return build()
-
-
-def builder_of(name: str, home: str = '',
-               manual_dir: str = '') -> tfds.core.DatasetBuilder:
-  """TFDS builder of a data set, on disk or not; the arguments of `prepare`."""
-  base, config = _whole_name(name)
-  cls, home = _class(base), data_dir(home)
-  place = home / base / config
-  if getattr(cls, 'BY_FOLDER', False):  # One data set a folder.
-    config = manual.config_of(cls.builder_configs[config], manual_dir)
-  try:
-    return cls(config=config or None, data_dir=os.fspath(home),
-               file_format='array_record')
-  except Exception as error:  # It reads what the folder says of itself.
-    raise ValueError(
-        f'The data set {name!r} was to be opened in {place}, but what is there '
-        f'cannot be read ({error}). Delete that folder; the data set is then '
-        'made anew.') from error
-
-
-def region_reader(name: str):
-  """The data set's own `image -> (features, boxes)`; None if it has none."""
-  return getattr(_class(name.partition('/')[0]), 'read_regions', None)
 
 
 def parts_of(builder: tfds.core.DatasetBuilder, split: str) -> list[str]:
@@ -296,41 +175,3 @@ def progress(records: Records | Joined) -> Iterator[dict]:
   """The records in order, behind a progress bar where it takes a while."""
   return tqdm.tqdm(records, desc=f'reading {records.name}', leave=False,
                    delay=2, disable=None)
-
-
-def _whole_name(name: str) -> tuple[str, str]:
-  """Data set and config of a name; raises ValueError where there is none."""
-  base, _, config = name.partition('/')
-  configs = (_class(base).builder_configs if '.' in base or base in BUILDERS
-             else {})
-  if configs and not config:
-    config = next(iter(configs))
-  if '.' not in base:
-    check_name(f'{base}/{config}' if config else base, names(), 'data set')
-  elif config:
-    check_name(config, configs, f'config of data set {base}')
-  return base, config
-
-
-def _class(name: str):
-  """The builder class of a data set."""
-  if '.' in name:
-    return by_name(name, 'bst_jax.data.builders', 'data set', 'Builder').Builder
-  if name in OF_TFDS:
-    return tfds.builder_cls(name)
-  module, cls = BUILDERS[name]
-  return getattr(importlib.import_module(module), cls)
-
-
-def is_whole(builder) -> bool:
-  """Whether the builder's folder is all there: TFDS moves it into place."""
-  return pathlib.Path(builder.data_dir, 'dataset_info.json').exists()
-
-
-@contextlib.contextmanager
-def _alone(path: pathlib.Path):
-  """Holds a lock file; the system frees it even if the process is killed."""
-  with open(path, 'w') as file:
-    if fcntl:
-      fcntl.flock(file, fcntl.LOCK_EX)
-    yield

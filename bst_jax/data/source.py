@@ -7,8 +7,8 @@ from bst_jax.data import batches as batches_lib
 from bst_jax.data import forms, pipeline, splits
 from bst_jax.data import kinds as kinds_lib
 from bst_jax.data import options as options_lib
-from bst_jax.data import records as records_lib
 from bst_jax.data import vocabularies as vocabularies_lib
+from bst_jax.data.making import data_sets, preparing
 from bst_jax.elastic import check_name
 import grain
 
@@ -35,7 +35,7 @@ def load(config: Mapping, vocab_dir: str | os.PathLike | None = None,
   if batch is not None:
     config['batch'] = batch
   _check_options(config)
-  builder = records_lib.prepare(
+  builder = preparing.prepare(
       *(config.get(key, getattr(options_lib.Options, key))
         for key in ('name', 'data_dir', 'manual_dir', 'max_bad')),
       config.get('max_missing', 1.0),
@@ -52,11 +52,11 @@ def check(config: Mapping) -> splits.Opened:
   """
   config = dict(config)
   _check_options(config)
-  builder = records_lib.builder_of(*(
+  builder = data_sets.builder_of(*(
       config.get(key, getattr(options_lib.Options, key))
       for key in ('name', 'data_dir', 'manual_dir')))
   opened = splits.opened(builder, config)
-  if records_lib.is_whole(builder):
+  if data_sets.is_whole(builder):
     splits.Splits(opened).check()
   return opened
 

@@ -1,0 +1,1 @@
+"""Making data sets: from a user's files to records on disk, once."""

@@ -1,0 +1,92 @@
+"""The data sets that there are: their names, builders and places on disk."""
+import importlib
+import os
+import pathlib
+
+from bst_jax.data import manual
+from bst_jax.elastic import by_name, check_name
+import tensorflow_datasets as tfds
+
+# Data set -> module and class of its builder. A name with a dot in it is a
+# module of a user's own, whose `Builder` is used.
+BUILDERS = {
+    'digit_scenes': ('bst_jax.data.builders.digit_scenes.builder',
+                     'DigitScenes'),
+    'vqa_v2': ('bst_jax.data.builders.vqa_v2.builder', 'VqaV2'),
+    'gqa': ('bst_jax.data.builders.gqa.builder', 'Gqa'),
+    'folder': ('bst_jax.data.builders.folder.builder', 'Folder'),
+    'fashion_mnist': ('bst_jax.data.builders.fashion_mnist.builder',
+                      'FashionMnist'),
+    'class_folders': ('bst_jax.data.builders.class_folders.builder',
+                      'ClassFolders'),
+    'kinetics': ('bst_jax.data.builders.kinetics.builder', 'Kinetics'),
+    'motion8': ('bst_jax.data.builders.motion8.builder', 'Motion8'),
+}
+# Data sets that TFDS has builders for, which need TensorFlow to make them.
+OF_TFDS = ('imagenet2012',)
+
+
+def data_dir(given: str = '') -> pathlib.Path:
+  """Home of all data sets: as given, else BST_JAX_DATA, else a cache."""
+  return pathlib.Path(
+      given or os.environ.get('BST_JAX_DATA')
+      or '~/.cache/bst_jax/datasets').expanduser().absolute()
+
+
+def names() -> list[str]:
+  """Names of all data sets, as 'digit_scenes/easy'."""
+  configs = {name: class_of(name).builder_configs for name in BUILDERS}
+  return [*(f'{name}/{config}' for name in BUILDERS for config in configs[name]),
+          *(name for name in BUILDERS if not configs[name]), *OF_TFDS]
+
+
+def builder_of(name: str, home: str = '',
+               manual_dir: str = '') -> tfds.core.DatasetBuilder:
+  """TFDS builder of a data set, on disk or not; the arguments of `prepare`."""
+  base, config = whole_name(name)
+  cls, home = class_of(base), data_dir(home)
+  place = home / base / config
+  if getattr(cls, 'BY_FOLDER', False):  # One data set a folder.
+    config = manual.config_of(cls.builder_configs[config], manual_dir)
+  try:
+    return cls(config=config or None, data_dir=os.fspath(home),
+               file_format='array_record')
+  except Exception as error:  # It reads what the folder says of itself.
+    raise ValueError(
+        f'The data set {name!r} was to be opened in {place}, but what is there '
+        f'cannot be read ({error}). Delete that folder; the data set is then '
+        'made anew.') from error
+
+
+def region_reader(name: str):
+  """The data set's own `image -> (features, boxes)`; None if it has none."""
+  return getattr(class_of(name.partition('/')[0]), 'read_regions', None)
+
+
+def whole_name(name: str) -> tuple[str, str]:
+  """Data set and config of a name; raises ValueError where there is none."""
+  base, _, config = name.partition('/')
+  configs = (class_of(base).builder_configs if '.' in base or base in BUILDERS
+             else {})
+  if configs and not config:
+    config = next(iter(configs))
+  if '.' not in base:
+    check_name(f'{base}/{config}' if config else base, names(), 'data set')
+  elif config:
+    check_name(config, configs, f'config of data set {base}')
+  return base, config
+
+
+def class_of(name: str):
+  """The builder class of a data set."""
+  if '.' in name:
+    return by_name(name, 'bst_jax.data.builders', 'data set', 'Builder').Builder
+  if name in OF_TFDS:
+    return tfds.builder_cls(name)
+  module, cls = BUILDERS[name]
+  return getattr(importlib.import_module(module), cls)
+
+
+def is_whole(builder) -> bool:
+  """Whether the builder's folder is all there: TFDS moves it into place."""
+  return pathlib.Path(builder.data_dir, 'dataset_info.json').exists()
