@@ -11,6 +11,7 @@ from bst_jax.store import checkpoint
 import chex
 import flax
 import jax
+import jax.experimental.multihost_utils
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -320,3 +321,17 @@ def test_the_first_checkpoints_are_gone_on_with(tmp_path):
     again, data = store.restore(abstract(state))
   assert_same(again, state)
   assert data == {'next_index': 3}
+
+
+def test_saving_never_asks_jax_for_its_preemption_service(tmp_path,
+                                                          monkeypatch):
+  """It is off in runs of several processes, and orbax 0.11 asks all the same."""
+  def off(step):
+    raise RuntimeError('Preemption sync manager has not been initialized.')
+  monkeypatch.setattr(
+      jax.experimental.multihost_utils, 'reached_preemption_sync_point', off)
+  state = make_state()
+  with checkpoint.Store(tmp_path, save_every=1) as store:
+    store.save(1, state, {})
+  with checkpoint.Store(tmp_path) as store:
+    assert_same(store.restore(abstract(state))[0], state)

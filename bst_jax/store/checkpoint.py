@@ -79,6 +79,9 @@ class Store:
       steps.clean(self._folder)
     self._orbax = ocp.training.Checkpointer(
         self._folder, preservation_policy=policies.AnyPreservationPolicy(kept))
+    # `interrupt` stops runs, so jax's preemption service is off; orbax before
+    # 0.12 asks that service at every save, and fails where it is off.
+    self._orbax._manager.reached_preemption = lambda unused_step: False
 
   def __enter__(self) -> 'Store':
     return self

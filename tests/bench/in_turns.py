@@ -1,0 +1,85 @@
+"""One benchmark in two checkouts, in turns, line by line, in one run.
+
+  git worktree add ../before aa0a384
+  python tests/bench/in_turns.py --trees . ../before --rounds 8 -- \
+      tests/bench/sandwich.py --batch 16 --steps 8
+
+The command is a script that prints a line a round with its seconds first, as
+tests/bench/sandwich.py does. One of the two runs while the other is stopped, so
+that a slow minute of a shared machine meets both. The first line (compiling)
+is left out. Prints the seconds that each line tells, the processor seconds that
+it took, their ratios, the medians and the ranges.
+"""
+import argparse
+import os
+import re
+import signal
+import statistics
+import subprocess
+import sys
+
+SECONDS = re.compile(r'^\s*([\d.]+) s\b')
+
+
+def main():
+  parser = argparse.ArgumentParser(
+      description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+  parser.add_argument('--trees', nargs=2, required=True, metavar='FOLDER',
+                      help='two checkouts; the ratio is first / second')
+  parser.add_argument('--rounds', type=int, default=8)
+  parser.add_argument('command', nargs='+', help='script and its arguments')
+  args = parser.parse_args()
+
+  started = [_start(tree, args.command) for tree in args.trees]
+  try:
+    for process in started:  # Each compiles alone.
+      process.send_signal(signal.SIGCONT)
+      print(process.stdout.readline().rstrip(), flush=True)
+      process.send_signal(signal.SIGSTOP)
+    ratios = {'told': [], 'of the processor': []}
+    for _ in range(args.rounds):
+      rounds = [_round(process) for process in started]
+      for (what, each), first, second in zip(ratios.items(), *rounds):
+        each.append(first / second)
+        print(f'{first:8.3f} s {second:8.3f} s {what}, ratio {each[-1]:.3f}',
+              flush=True)
+  finally:
+    for process in started:
+      process.kill()
+  for what, each in ratios.items():
+    print(f'seconds {what}: median {statistics.median(each):.3f}, '
+          f'{min(each):.3f} to {max(each):.3f}')
+
+
+def _start(tree, command):
+  """The command in a checkout, stopped before its first line."""
+  process = subprocess.Popen(
+      [sys.executable, '-u', *command], cwd=tree, stdout=subprocess.PIPE,
+      text=True, env=os.environ | {'PYTHONPATH': os.path.abspath(tree)})
+  process.send_signal(signal.SIGSTOP)
+  return process
+
+
+def _round(process) -> tuple[float, float]:
+  """Seconds that the next round tells, and of the processor; then it stops."""
+  before = _processor_seconds(process)
+  process.send_signal(signal.SIGCONT)
+  while True:
+    line = process.stdout.readline()
+    if not line:
+      raise SystemExit(f'The command in {process.args} ended before its rounds.')
+    seconds = SECONDS.match(line)
+    if seconds:
+      process.send_signal(signal.SIGSTOP)
+      return float(seconds[1]), _processor_seconds(process) - before
+
+
+def _processor_seconds(process) -> float:
+  """Seconds that all threads of a process had a processor, on Linux."""
+  with open(f'/proc/{process.pid}/stat') as file:
+    fields = file.read().rpartition(')')[2].split()
+  return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+
+
+if __name__ == '__main__':
+  main()
