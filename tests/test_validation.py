@@ -19,6 +19,9 @@ WRONG = {
     'task': (lambda c: c.task.update(name='vqq'), "no task 'vqq'"),
     'model': (lambda c: c.model.update(dict(widht=8)), "'widht'"),
     'data': (lambda c: c.data.update(dict(batsh=8)), "'batsh'"),
+    'form': (lambda c: setattr(c, 'data', dict(
+        name='digit_scenes/tiny', form='pairs', inputs=('regions',))),
+             "config.data.form to 'questions'"),
     'data set': (lambda c: c.data.update(name='digit_scene/tiny'),
                  'digit_scenes'),
     'mesh': (lambda c: c.mesh.update(data=3), 'does not cover'),

@@ -8,6 +8,7 @@ import contextlib
 from typing import Any
 
 from bst_jax import elastic
+from bst_jax.data import forms
 from bst_jax.learn import sharding
 from bst_jax.learn.state import Method
 from bst_jax.run import experiment, program, teachers
@@ -40,6 +41,7 @@ def check(config: ml_collections.ConfigDict, name: str = 'config') -> None:
     opened = source.check(config.data)
     start, teacher = starts.of(config), teachers.of(config)
     exp = experiment.build(config, _sizes(config, opened))
+    _check_rows(exp.task, opened)
     made = program.make(exp, mesh, _EPOCH, _STEPS, teacher)
     check_streams(made.method, config)
     if config.get('teacher'):
@@ -77,6 +79,20 @@ def check_pretrained(method: Method, config: Mapping[str, Any],
         'there is none: set config.start to the workdir of a trained full '
         'model, config.teacher_from to that of any other, or '
         'config.method.teacher to inplace.')
+
+
+def _check_rows(task, opened):
+  """Raises where a task reads other rows than the data set's form has.
+
+  A form of a user's own may serve any task, if the pictures of a row agree.
+  """
+  own = opened.name in forms.known() and opened.name != task.form
+  if own or task.pictures != opened.form.pictures:
+    raise ValueError(
+        f'the task reads rows of the form {task.form!r}, with {task.pictures} '
+        f'pictures each, but those of config.data are {opened.name!r}, with '
+        f'{opened.form.pictures}. Set config.data.form to {task.form!r}, or '
+        'config.task to a task of such rows.')
 
 
 def _check_no_start(start):
