@@ -50,7 +50,7 @@ def get_config(arg=''):
   config = common.base()
   config.data = dict(
       name='digit_scenes/easy', form='pairs', train='train', eval='test',
-      watch='val', batch=64, inputs=('regions',), max_tokens=20,
+      watch='val', batch=64, inputs=('regions',), max_tokens=24,
       blank_regions=True, words_of=WORDS_OF, seed=config.get_ref('seed'),
       limit=0, data_dir='')
   config.task = dict(name='pair')

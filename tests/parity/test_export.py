@@ -8,8 +8,10 @@ from bst_jax.report import latency, portable
 from bst_jax.run import experiment
 from configs import bst_mcan_gqa, bst_mcan_vqa
 import jax
+import models
 import numpy as np
 import pytest
+import test_chosen
 
 pytest.importorskip('jax2onnx', reason='pip install bst_jax[export]')
 
@@ -78,3 +80,13 @@ def test_sampled_tokens_are_exported():
     want = np.asarray(run({'image': images[:count]}))
     got = session({'image': images[:count]})
     assert np.abs(got - want).max() < 1e-4 * np.abs(want).max()
+
+
+def test_what_a_choice_leaves_runs_in_onnx_runtime(tmp_path):
+  """Heads, hidden units, adapters and layers that differ, and tokens."""
+  parent = experiment.build(test_chosen.config_of(), test_chosen.SIZES)
+  choice = test_chosen.choice_of(parent)
+  params = parent.cut(models.random_params(parent.shapes), choice)
+  card = export.export(experiment.chosen(parent, choice), params, '1x1',
+                       ['onnx'], tmp_path / 'out')
+  assert card['files']['model.onnx']['difference'] < 1e-5
