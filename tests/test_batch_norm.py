@@ -99,8 +99,9 @@ SPACE = elastic.Space(models.QUARTERS)
 
 
 def build(backbone):
-  sizes = SMALL if backbone == 'cvt' else dict(
-      batch_stats='batch', num_layers=1)
+  sizes = SMALL if backbone == 'cvt' else dict(batch_stats='batch')
+  if backbone == 'clip_vil':
+    sizes['num_layers'] = 1
   return models.build(backbone, **sizes)
 
 
@@ -112,7 +113,7 @@ def training(backbone, tx, micro=1, **method):
                    'label': jnp.arange(4), 'mask': jnp.ones(4, bool)}
   made = methods.create(
       dict(name='plain') | method, model=model, task=tasks.create(
-          {'name': 'classes' if backbone == 'cvt' else 'answers'}),
+          {'name': 'answers' if backbone == 'clip_vil' else 'classes'}),
       tx=tx, axes=axes, micro_batches=micro, space=SPACE)
   return made, batch, made.init(jax.random.key(0), params)
 
@@ -121,7 +122,7 @@ def is_stats(path):
   return '/stats/' in path
 
 
-@pytest.mark.parametrize('name', ['cvt', 'clip_vil'])
+@pytest.mark.parametrize('name', ['cvt', 'ps_vit', 'clip_vil'])
 def test_a_step_moves_statistics_and_the_optimiser_has_none(name):
   tx = optax.adamw(1e-3, weight_decay=0.5)
   made, batch, state = training(name, tx)
