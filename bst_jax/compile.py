@@ -4,8 +4,9 @@ import sys
 
 from absl import flags
 from bst_jax.host import cli, config_flag
+from bst_jax.run import arguments
 
-_CONFIG = config_flag.define()
+_CONFIG = config_flag.define(known=arguments.of)
 _TOPOLOGY = flags.DEFINE_string(
     'topology', None, 'The slice, as v5e:2x2, v5e:16x16, v5p:4x4x4, v6e:16x16, '
     'or GPUs of a machine, as h100:8.',

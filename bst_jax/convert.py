@@ -6,14 +6,14 @@ from absl import flags, logging
 from bst_jax import elastic
 from bst_jax.host import cli, config_flag
 from bst_jax.interop import core, files
-from bst_jax.run import experiment
+from bst_jax.run import arguments, experiment
 from bst_jax.run import start as starts
 from bst_jax.store import checkpoint
 from bst_jax.store import workdir as workdirs
 import jax
 import numpy as np
 
-_CONFIG = config_flag.define()
+_CONFIG = config_flag.define(known=arguments.of)
 _WORKDIR = cli.define_workdir()
 _TABLE = flags.DEFINE_string(
     'table', None, 'Checkpoint family: a file of bst_jax/interop, or '

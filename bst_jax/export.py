@@ -10,7 +10,7 @@ from bst_jax import elastic, scores
 from bst_jax.data import kinds
 from bst_jax.host import cli, config_flag, files
 from bst_jax.report import latency, portable, scoring
-from bst_jax.run import experiment
+from bst_jax.run import arguments, experiment
 from bst_jax.store import checkpoint
 import jax
 import numpy as np
@@ -20,7 +20,7 @@ NAMES = {'stablehlo': 'model.stablehlo', 'onnx': 'model.onnx',
          'int8': 'model.int8.onnx'}
 TOLERANCE = 1e-4  # of the greatest logit, between a file and the JAX model
 
-_CONFIG = config_flag.define()
+_CONFIG = config_flag.define(known=arguments.of)
 _WORKDIR = cli.define_workdir()
 _SUBMODEL = flags.DEFINE_string(
     'submodel', '1x1', 'The submodel, as 1/2x1/3.', allow_override=True)

@@ -7,14 +7,14 @@ from absl import flags
 from bst_jax import elastic
 from bst_jax.host import cli, config_flag
 from bst_jax.report import costs, latency, portable, scoring
-from bst_jax.run import experiment
+from bst_jax.run import arguments, experiment
 from bst_jax.scores import tokens as token_counts
 from bst_jax.store import checkpoint
 from bst_jax.store import workdir as workdirs
 import jax
 import numpy as np
 
-_CONFIG = config_flag.define()
+_CONFIG = config_flag.define(known=arguments.of)
 _WORKDIR = cli.define_workdir()
 _SUBMODEL = flags.DEFINE_string(
     'submodel', 'all', 'Submodels as 1/2x1/3, comma-separated, or all.', allow_override=True)

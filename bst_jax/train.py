@@ -5,12 +5,12 @@ from absl import flags, logging
 from bst_jax.host import cli, config_flag
 from bst_jax.learn.state import TrainState
 from bst_jax.report import watching
-from bst_jax.run import profiling, start, training
+from bst_jax.run import arguments, profiling, start, training
 from bst_jax.run.training import Stopped
 import jax
 import ml_collections
 
-_CONFIG = config_flag.define()
+_CONFIG = config_flag.define(known=arguments.of)
 _WORKDIR = cli.define_workdir()
 _FROM = flags.DEFINE_string(
     'from', None, 'Workdir to train on from, in place of --config: its config, '

@@ -63,12 +63,9 @@ def check(config: Mapping) -> splits.Opened:
 
 def _check_options(config):
   """Raises where no form that could be meant has an option."""
-  known = [forms.create(name, ('video',)).options
-           for name in forms.known(config.get('form', 'auto'))]
+  known = forms.arguments() | forms.arguments(config.get('form', 'auto'))
   for key in config:
-    check_name(key, {name for options in known
-                     for name in options_lib.names(options)},
-               'option of config.data')
+    check_name(key, known, 'option of config.data')
 
 
 class Data:

@@ -207,8 +207,10 @@ def _fail(message: str, code: int, show_traceback: bool = False) -> int:
 
 def _parse(argv: list[str]) -> None:
   """Parses `argv` into FLAGS; raises UsageError with advice."""
-  argv = config_flag.resolve(argv)
+  whole = config_flag.resolve(argv)
+  argv, unlisted = config_flag.split(whole)
   given = config_flag.given_in(argv)
+  asked, sys.argv = sys.argv, argv  # ml_collections looks there for overrides.
   try:
     rest = FLAGS(argv)[1:]
   except flags.UnrecognizedFlagError as error:
@@ -230,6 +232,8 @@ def _parse(argv: list[str]) -> None:
     if isinstance(error, flags.Error):
       raise UsageError(_tidy(error)) from error
     raise
+  finally:
+    sys.argv = asked
   if rest:
     hint = ' Flags begin with --.' if '=' in rest[0] else ''
     raise UsageError(f'This command takes flags only, not {rest[0]!r}.{hint}')
@@ -237,6 +241,7 @@ def _parse(argv: list[str]) -> None:
     FLAGS.verbosity = logging.INFO
   logging.use_absl_handler()
   logging.get_absl_handler().setFormatter(_ShortFormatter(0))
+  config_flag.complete(whole, unlisted)
 
 
 def _tidy(error: Exception) -> str:

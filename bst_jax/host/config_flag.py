@@ -7,18 +7,21 @@ import importlib
 import importlib.machinery
 import importlib.util
 import os
-import re
 import sys
 import types
 from typing import Any
 
 from absl import flags
+from bst_jax.host import overrides
 import ml_collections
 from ml_collections import config_flags
-from ml_collections.config_flags import config_path
+from ml_collections.config_flags import config_path, tuple_parser
 
 FLAGS = flags.FLAGS
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+# What `define` was given: the options that there are.
+_KNOWN = []
 
 # The config file that stands for the config.json of a workdir.
 _OF_WORKDIR = os.path.join(_PACKAGE, 'store', 'config_of.py')
@@ -28,16 +31,23 @@ class UsageError(ValueError):
   """A command line that cannot be carried out."""
 
 
-def define(default: str | None = None) -> flags.FlagHolder:
+def define(default: str | None = None,
+           known: overrides.Known | None = None) -> flags.FlagHolder:
   """Defines --config, whose value is a locked ConfigDict.
 
     --config=configs/x.py:tiny --config.optimizer.lr=1e-3
 
   Two commands in one process (as in tests) share the flag.
+
+  Args:
+    default: the config where none is given.
+    known: tells the options that a config need not list to override them;
+      None: it lists all.
   """
+  if known is not None:
+    _KNOWN[:] = [known]
   if 'config' not in FLAGS:
-    for kind in (list, type(None)):
-      config_flags.register_flag_parser_for_type(kind, _LiteralParser(kind))
+    register_parsers()
     config_flags.DEFINE_config_file(
         'config', default,
         'A config file, optionally with an argument, as in '
@@ -46,8 +56,23 @@ def define(default: str | None = None) -> flags.FlagHolder:
   return flags.FlagHolder(FLAGS, FLAGS['config'])
 
 
+def register_parsers() -> None:
+  """Tells ml_collections how --config.KEY=VALUE reads lists, and None."""
+  for kind, parser in ((list, _LiteralParser(list)), (tuple, _TupleParser()),
+                       (type(None), _LiteralParser(type(None)))):
+    config_flags.register_flag_parser_for_type(kind, parser)
+
+
+class _TupleParser(tuple_parser.TupleParser):
+  """Parser of config keys that are tuples: 1/2,1 as well as literals."""
+
+  def parse(self, argument: Any) -> Any:
+    return super().parse(
+        overrides.tuple_of(argument) if isinstance(argument, str) else argument)
+
+
 class _LiteralParser(flags.ArgumentParser):
-  """Parser of Python literals for config keys that are lists, or None so far.
+  """Parser of config keys that are lists, or None so far.
 
   ml_collections has parsers for the other types.
   """
@@ -58,13 +83,12 @@ class _LiteralParser(flags.ArgumentParser):
   def parse(self, argument: Any) -> Any:
     if not isinstance(argument, str):
       return argument
+    if self._kind is list:
+      return list(overrides.tuple_of(argument))
     try:
-      value = ast.literal_eval(argument)
+      return ast.literal_eval(argument)
     except (SyntaxError, ValueError):
-      value = argument
-    if self._kind is list and not isinstance(value, (list, tuple)):
-      raise ValueError(f'{argument!r} is not a list')
-    return list(value) if self._kind is list else value
+      return argument
 
 
 def given_in(argv: list[str]) -> str | None:
@@ -103,6 +127,65 @@ def resolve(argv: list[str]) -> list[str]:
              f'--config={given}': f'--config={found}{colon}{argument}'}
   changed[f'-config={given}'] = changed[f'--config={given}']
   return [changed.get(arg, arg) for arg in argv]
+
+
+def split(argv: list[str]) -> tuple[list[str], list[overrides.Override]]:
+  """The command line without overrides of keys that the config lacks, and those.
+
+  `complete` puts them into the config once the rest is parsed. Where no options
+  are known, or no config is given, none is taken out.
+
+  Args:
+    argv: from `resolve`.
+  """
+  given = given_in(argv)
+  if given is None or not _KNOWN or not overrides.given_in(argv):
+    return argv, []
+  return overrides.split(argv, _load_config(given))
+
+
+def complete(argv: list[str], unlisted: list[overrides.Override]) -> None:
+  """Adds the options that were taken out of the command line to the config.
+
+  Those of a schedule, say, that another takes the place of are dropped.
+
+  Args:
+    argv: from `resolve`.
+    unlisted: from `split`.
+
+  Raises:
+    UsageError: there is no such option, or its value is of another type.
+  """
+  given = given_in(argv)
+  if given is None or not overrides.given_in(argv) or not _KNOWN:
+    return
+  config, file = FLAGS['config'].value, _load_config(given)
+  try:
+    unknown = overrides.complete(config, unlisted, *_KNOWN)
+    overrides.drop_options_of_others(
+        config, file, [o.key for o, _ in overrides.given_in(argv)], *_KNOWN)
+  except ValueError as error:
+    raise UsageError(str(error)) from error
+  if unknown is not None:
+    raise _no_key(unknown.key, config)
+
+
+def _no_key(key: str, config: ml_collections.ConfigDict) -> UsageError:
+  """That there is no such key, and which could be meant."""
+  keys = _dotted(config)
+  *parents, section, _ = ('', *key.split('.'))
+  whole = config
+  for parent in filter(None, parents):
+    whole = whole.get(parent) if isinstance(
+        whole, ml_collections.ConfigDict) else None
+  if _KNOWN and section and whole and section in whole:
+    prefix = key.rpartition('.')[0]
+    options = [f'{prefix}.{name}' for name in _KNOWN[0](whole, section) or ()]
+    keys += [name for name in options if name not in keys]
+  return UsageError(
+      f'--config.{key}: the config has no key {key!r}.'
+      + (did_you_mean(_close_keys(key, keys), '--config.')
+         or f' Its keys: {", ".join(sorted(config))}.'))
 
 
 def shipped() -> str:
@@ -200,20 +283,11 @@ def _make_importable(path: str) -> None:
 def check_overrides(argv: list[str], given: str, error: Exception) -> None:
   """Raises UsageError if one of the --config.KEY=VALUE caused `error`."""
   config = _load_config(given)
-  keys = _dotted(config)
-  for arg in argv[1:]:
-    match = re.match(r'--?(?:no)?config\.([^=]+)(?:=(.*))?$', arg, re.DOTALL)
-    if not match:
-      continue
-    key, text = match.groups()
-    try:
-      kind = config_path.get_type(key, config)
-      value = config_path.get_value(key, config)
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError):
-      raise UsageError(
-          f'--config.{key}: the config has no key {key!r}.'
-          + (did_you_mean(_close_keys(key, keys), '--config.')
-             or f' Its keys: {", ".join(sorted(config))}.')) from error
+  for (key, text, _), _ in overrides.given_in(argv):
+    if not overrides.is_key(config, key):
+      raise _no_key(key, config) from error
+    kind = config_path.get_type(key, config)
+    value = config_path.get_value(key, config)
     if isinstance(error, flags.IllegalFlagValueError) and (
         f'config.{key}=' in str(error)):
       if isinstance(value, ml_collections.ConfigDict):

@@ -137,22 +137,28 @@ OPTIMIZERS = {'adam': optax.adam, 'adamw': optax.adamw, 'sgd': sgd}
 _OWN = ('frozen', 'lr', 'lr_scale', 'name', 'schedule')
 
 
+def arguments(name: str) -> dict[str, inspect.Parameter]:
+  """Options of an optimiser itself, its rate apart, by name."""
+  elastic.check_name(name, OPTIMIZERS, 'optimiser')
+  takes = inspect.signature(OPTIMIZERS[name]).parameters
+  return {key: one for key, one in takes.items()
+          if key not in ('learning_rate', 'mask')}
+
+
 def _create(whole, own, schedule, epoch, total):
   """The optimiser of a part whose options are `own`."""
   options = own if 'name' in own else whole | own
   name = options['name']
-  elastic.check_name(name, OPTIMIZERS, 'optimiser')
-  takes = inspect.signature(OPTIMIZERS[name]).parameters.keys()
-  known = takes - {'learning_rate', 'mask'}
+  known = arguments(name).keys()
   for option in options:
     elastic.check_name(
-        option, known.union(_OWN if option in own else ('lr', 'name')),
+        option, known | set(_OWN if option in own else ('lr', 'name')),
         f'option of optimiser {name}')
   rate = schedules.create(
       own.get('schedule', schedule),
       own.get('lr', whole['lr']) * own.get('lr_scale', 1.0), epoch, total)
   given = {key: options[key] for key in known & options.keys()}
-  if 'mask' in takes:
+  if 'mask' in inspect.signature(OPTIMIZERS[name]).parameters:
     # Always: an optimiser may decay by itself, as optax.adamw does.
     given['mask'] = _decays
   return OPTIMIZERS[name](rate, **given)

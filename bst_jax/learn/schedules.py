@@ -1,5 +1,6 @@
 """Learning rates by step, from configs."""
 from collections.abc import Mapping
+import inspect
 from typing import Any
 
 from bst_jax import elastic
@@ -24,6 +25,14 @@ def create(config: Mapping[str, Any], lr: float, epoch: float,
     return SCHEDULES[name](lr, epoch, total, **options)
   except TypeError as error:
     raise ValueError(f'config.schedule: {error}.') from None
+
+
+def arguments(name: str) -> dict[str, inspect.Parameter]:
+  """Options of a schedule, which `config.schedule` may give, by name."""
+  elastic.check_name(name, SCHEDULES, 'schedule')
+  takes = inspect.signature(SCHEDULES[name]).parameters
+  return {key: one for key, one in takes.items()
+          if key not in ('lr', 'epoch', 'total')}
 
 
 def quarters(lr, epoch, total, *, warmup_epochs, decay_epochs=(), decay=0.2):

@@ -3,6 +3,7 @@
 A name with a dot in it, as `my_package.my_method`, is a module of a user's own.
 """
 from collections.abc import Mapping
+import inspect
 from typing import Any
 
 from bst_jax.elastic import by_name, check_name
@@ -24,14 +25,19 @@ def create(config: Mapping[str, Any], teacher_model: Any = None,
   options = dict(config)
   name = options.pop('name')
   make = by_name(name, __name__, 'method', 'make').make
-  known = dict(make.__kwdefaults__ or {})  # Keyword-only, with a default.
-  taught = 'teacher_model' in known
-  known.pop('teacher_model', None)
   for option in options:
-    check_name(option, known, f'option of method {name}')
+    check_name(option, arguments(name), f'option of method {name}')
   if teacher_model is not None:
-    if not taught:
+    if 'teacher_model' not in (make.__kwdefaults__ or {}):
       raise ValueError(f'config.teacher_from names a teacher, but nobody '
                        f'teaches in method {name}; leave it out.')
     parts['teacher_model'] = teacher_model
   return make(**parts, **options)
+
+
+def arguments(name: str) -> dict[str, inspect.Parameter]:
+  """Options of a method, which `config.method` may give, by name."""
+  make = by_name(name, __name__, 'method', 'make').make
+  return {key: one for key, one in inspect.signature(make).parameters.items()
+          if key in (make.__kwdefaults__ or {})  # Keyword-only, with a default.
+          and key != 'teacher_model'}

@@ -3,7 +3,7 @@
 A name with a dot in it, as `my_package.my_model`, is a module of a user's own.
 """
 from collections.abc import Mapping
-import dataclasses
+import inspect
 from typing import Any
 
 from bst_jax.elastic import by_name, check_name
@@ -34,12 +34,19 @@ def create(config: Mapping[str, Any],
   options = {k: tuple(v) if isinstance(v, list) else v
              for k, v in config.items()}
   name = options.pop('name')
-  model = by_name(name, __name__, 'model', 'Model').Model
-  known = {f.name for f in dataclasses.fields(model)} - {'parent', 'name'}
+  known = arguments(name)
   for option in options:
     check_name(option, known, f'argument of model {name}')
+  model = by_name(name, __name__, 'model', 'Model').Model
   return model(**{k: v for k, v in sizes.items() if k in known}
                | _computed(compute or {}, known, name) | options)
+
+
+def arguments(name: str) -> dict[str, inspect.Parameter]:
+  """Arguments of a model, which `config.model` may give, by name."""
+  model = by_name(name, __name__, 'model', 'Model').Model
+  return {key: one for key, one in inspect.signature(model).parameters.items()
+          if key not in ('parent', 'name')}
 
 
 def _computed(compute, known, name):

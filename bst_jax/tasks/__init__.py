@@ -99,6 +99,14 @@ def create(config: Mapping[str, Any]) -> Task:
       measure=scores.create(measure, task.outputs[0]))
 
 
+def arguments(name: str) -> dict[str, inspect.Parameter]:
+  """Options of a task, which `config.task` may give, by name."""
+  make = by_name(NAMED.get(name, {'name': name})['name'], __name__, 'task',
+                 'make', leave=('losses',), also=NAMED).make
+  return dict(inspect.signature(make).parameters) | {
+      'measure': inspect.Parameter('measure', inspect.Parameter.KEYWORD_ONLY)}
+
+
 def hard(task: Task, outputs: Arrays, batch: Arrays,
          key: jax.Array | None = None) -> jax.Array:
   """float[], the loss of outputs from the labels of a batch.

@@ -7,6 +7,7 @@ statements that compare it with another one. Each file has a function
 `my_package.my_form`, is a module of a user's own.
 """
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+import inspect
 from typing import Any, NamedTuple, Protocol
 
 from bst_jax.data.facts import Facts
@@ -150,6 +151,19 @@ def check(name: str) -> None:
   """Raises where `config.data.form` names no form."""
   if name != 'auto':
     by_name(name, __name__, 'form', 'form')
+
+
+def arguments(name: str = 'auto') -> dict[str, inspect.Parameter]:
+  """Options of a form, which `config.data` may give, by name.
+
+  Args:
+    name: of the form; 'auto': those of all forms that could be meant.
+  """
+  options = {}
+  for form in known() if name == 'auto' else [name]:
+    # Of videos there are more.
+    options |= inspect.signature(create(form, ('video',)).options).parameters
+  return options
 
 
 def create(name: str, features: Collection[str] = ()) -> Form:
