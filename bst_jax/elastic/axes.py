@@ -34,6 +34,7 @@ AXES = {
     'window': 'taps of a convolution',
     'answers': 'classes of the answer head',
     'side': 'left and right picture of a statement about both',
+    'summary': 'the class token, and the mean of the patches',
 }
 # The names that a width narrows. Heads narrow by whole heads, so that
 # `head_dim` and with it the scale of the attention scores never change.

@@ -1,16 +1,23 @@
-"""Activations whose backward pass keeps their input alone.
+"""Activations by name, most of whose backward passes keep their input alone.
 
-Of the exact GELU and of x sigmoid(1.702 x) the usual rule keeps up to four
-arrays of the size of a feed-forward layer's hidden units.
+Of the GELU in its forms and of x sigmoid(1.702 x) the usual rule keeps up to
+four arrays of the size of a feed-forward layer's hidden units.
 """
 import functools
 
+from flax import linen as nn
 import jax
 
 gelu = jax.checkpoint(functools.partial(jax.nn.gelu, approximate=False))
+gelu_tanh = jax.checkpoint(functools.partial(jax.nn.gelu, approximate=True))
 
 
 @jax.checkpoint
 def quick_gelu(x: jax.Array) -> jax.Array:
   """x sigmoid(1.702 x), of CLIP and of the official CvT."""
   return x * jax.nn.sigmoid(1.702 * x)
+
+
+# The exact GELU, its approximation by tanh, and others.
+ACTIVATIONS = {'gelu': gelu, 'gelu_tanh': gelu_tanh, 'quick_gelu': quick_gelu,
+               'relu': nn.relu, 'silu': nn.silu}

@@ -1,7 +1,9 @@
 """Sequences of tokens with padding: masks and masked softmax."""
+from bst_jax.elastic import check_name
 from bst_jax.layers.linear import wide
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 # Finite, so that a row without any valid key attends evenly and stays finite.
 FILL = -1e9
@@ -58,27 +60,62 @@ def gather_tokens(x: jax.Array, index: jax.Array) -> jax.Array:
   return jnp.take_along_axis(x, index, axis=1)
 
 
+# How the places of a grid come to another size, as torch names them:
+# interpolate(mode='bilinear'), (mode='bicubic') and (mode='bicubic',
+# antialias=True), all with align_corners=False.
+RESIZES = ('bilinear', 'bicubic', 'bicubic_antialias')
+
+
 def resize_positions(table: jax.Array, lead: int, old: tuple[int, int],
-                     new: tuple[int, int]) -> jax.Array:
-  """Places of a grid of another size, bilinear with half-pixel centres.
+                     new: tuple[int, int], how: str = 'bilinear'
+                     ) -> jax.Array:
+  """Places of a grid of another size, with half-pixel centres.
 
   Args:
     table: float[lead + h * w, d], the places of `lead` tokens, which stay as
       they are, and of the cells of a grid, row by row.
     lead: tokens in front of the grid.
     old, new: height and width of the grid.
+    how: of `RESIZES`. The two cubic ones differ in their kernels too: -0.75 is
+      the parameter of the plain one, -0.5 that of the other, as in torch.
 
-  Reference: DeiT's fine-tuning at a higher resolution.
+  Reference: DeiT's fine-tuning at a higher resolution. transformers resizes
+    by `bicubic`, DINOv2 with registers and timm by `bicubic_antialias`.
   """
+  check_name(how, RESIZES, 'way to resize places')
   cells = table.shape[0] - lead
   if old[0] * old[1] != cells:
     raise ValueError(f'{cells} places are no grid of {old[0]} x {old[1]}; give '
                      'the sides of the grid that they are of.')
   size = table.shape[1]
-  grid = jax.image.resize(
-      table[lead:].reshape(*old, size), (*new, size), 'bilinear',
-      antialias=False)
+  grid = table[lead:].reshape(*old, size)
+  if how == 'bicubic':
+    down, across = map(_cubic, old, new)
+    grid = jnp.einsum('ih,jw,hwd->ijd', down, across, grid,
+                      precision=jax.lax.Precision.HIGHEST)
+  else:
+    method = 'bilinear' if how == 'bilinear' else 'cubic'
+    grid = jax.image.resize(grid, (*new, size), method,
+                            antialias=how == 'bicubic_antialias')
   return jnp.concatenate([table[:lead], grid.reshape(-1, size)])
+
+
+def _cubic(old, new):
+  """float32[new, old], the weights of Keys' cubic convolution, a = -0.75.
+
+  Cells beyond the border count as the cell at it.
+  """
+  a = -0.75
+  centres = (np.arange(new) + 0.5) * (old / new) - 0.5
+  first = np.floor(centres).astype(int)
+  weights = np.zeros((new, old))
+  for tap in range(-1, 3):
+    x = np.abs(centres - first - tap)
+    near = ((a + 2) * x - (a + 3)) * x * x + 1
+    far = a * (((x - 5) * x + 8) * x - 4)
+    cell = np.clip(first + tap, 0, old - 1)
+    np.add.at(weights, (np.arange(new), cell), np.where(x <= 1, near, far))
+  return weights.astype(np.float32)
 
 
 def nonzero_rows(features: jax.Array) -> jax.Array:

@@ -8,7 +8,7 @@ from bst_jax.layers.ats import Selection
 from bst_jax.layers.attention import Attention
 from bst_jax.layers.blocks import FeedForward, SkipAdapter
 from bst_jax.layers.dropout import Dropout
-from bst_jax.layers.linear import Dense
+from bst_jax.layers.linear import Dense, named
 from bst_jax.layers.sampler import Ats, Stage
 from bst_jax.layers.tokens import gather_tokens
 from flax import linen as nn
@@ -146,6 +146,11 @@ class Layer(nn.Module):
       them on an axis of their own. None for pictures.
     mix: changes keys and values: called with float[B, N, h, K] and the tokens.
     qkv_bias, head_dim: see `Attention`.
+    layer_scale: what a gain of every channel of both branches starts from;
+      None for no such gains.
+
+  Reference: for the gains, Touvron et al., "Going deeper with Image
+    Transformers", ICCV 2021 (LayerScale).
   """
 
   embed: Axis
@@ -166,6 +171,7 @@ class Layer(nn.Module):
   mix: Callable | None = None
   qkv_bias: bool = True
   head_dim: Size | None = None
+  layer_scale: float | None = None
 
   @nn.compact
   def __call__(self, tokens: Tokens, *, sub: Submodel = FULL,
@@ -178,10 +184,11 @@ class Layer(nn.Module):
         Dropout(self.dropout)(z, seed), seed)
 
     z, tokens = self._attend(tokens, part, run)
-    x = tokens.x + drop(z)
+    x = tokens.x + drop(self._scaled('layer_scale1', z))
     h = self.norm(self.embed, name='norm2')(x, sub=sub)
     z = FeedForward(self.embed, self.mlp, self.embed, self.activation,
                     self.dropout, **part, name='ffn')(h, **run)
+    z = self._scaled('layer_scale2', z)
     return tokens._replace(x=self._rest(x + drop(z), tokens))
 
   def _attend(self, tokens, part, run):
@@ -195,6 +202,14 @@ class Layer(nn.Module):
       seen['mix'] = functools.partial(self.mix, tokens=tokens)
     return attend(self, attention, h, tokens, self.stage, self.soft,
                   self.frames, **seen, **run)
+
+  def _scaled(self, name, z):
+    """A branch by its gains, where it has any."""
+    if self.layer_scale is None:
+      return z
+    gain = self.param(name, named(
+        nn.initializers.constant(self.layer_scale), self.embed))
+    return z * gain[:z.shape[-1]].astype(z.dtype)
 
   def _sampled(self, tokens, picked):
     """The tokens that live, and a word about them."""

@@ -23,6 +23,7 @@ import jax.numpy as jnp
 
 _INIT = dict(kernel_init=nn.initializers.truncated_normal(0.02),
              bias_init=nn.initializers.zeros)
+# Those that published models have.
 ACTIVATIONS = {'quick_gelu': quick_gelu, 'gelu': gelu}
 
 

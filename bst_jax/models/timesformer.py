@@ -14,7 +14,7 @@ from typing import Any
 
 from bst_jax.elastic import Axis, check_name, FULL, Size, Submodel
 from bst_jax.layers import linear, pixels, vit
-from bst_jax.layers.activations import gelu
+from bst_jax.layers.activations import ACTIVATIONS
 from bst_jax.layers.attention import Attention
 from bst_jax.layers.backbone import Backbone
 from bst_jax.layers.blocks import FeedForward
@@ -65,6 +65,8 @@ class Model(Backbone):
     depth_dropout: chance to skip a branch in the last layer; it grows from
       zero in the first.
     remat: recompute layers in the backward pass, to save memory.
+    activation: of `ACTIVATIONS`, between the layers of a feed-forward part.
+    qkv_bias: whether queries, keys and values have biases.
 
   Every sampling layer sows `count` and `overflow` int32[B] and `token_ids`
   int32[B, n], the site of each token or -1, as `intermediates`.
@@ -91,8 +93,11 @@ class Model(Backbone):
   dtype: Any = jnp.float32
   remat: bool = False
   head_dim: Size | None = None
+  activation: str = 'gelu'
+  qkv_bias: bool = True
 
   def __post_init__(self):
+    check_name(self.activation, ACTIVATIONS, 'activation')
     if self.share != 'clip':
       raise ValueError(
           f'model timesformer cannot share a selection by {self.share!r}: time '
@@ -141,7 +146,8 @@ class Model(Backbone):
     norm = functools.partial(linear.LayerNorm, eps=self.eps)
     layer = functools.partial(
         Layer, embed, Axis('heads', self.heads), Axis('mlp', self.mlp), norm,
-        gelu, head_dim=self.head_dim, dropout=self.dropout, dtype=self.dtype,
+        ACTIVATIONS[self.activation], qkv_bias=self.qkv_bias,
+        head_dim=self.head_dim, dropout=self.dropout, dtype=self.dtype,
         policy_eps=self.ats.policy_eps, soft=self.ats.grad != 'hard',
         fill=self.ats.fill, bias_init=_zeros,
         kernel_init=nn.initializers.truncated_normal(self.init_std))
@@ -195,7 +201,8 @@ class Layer(vit.Layer):
                 bias_init=self.bias_init)
     run = dict(sub=sub, seed=seed)
     attend = functools.partial(
-        Attention, self.embed, self.heads, head_dim=self.head_dim, **part)
+        Attention, self.embed, self.heads, qkv_bias=self.qkv_bias,
+        head_dim=self.head_dim, **part)
     norm = lambda name, x: self.norm(self.embed, name=name)(x, sub=sub)
     drop = lambda z: Dropout(self.dropout)(z, seed)
     skip = lambda z: Dropout(self.depth_dropout, whole=True)(z, seed)

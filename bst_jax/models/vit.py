@@ -12,7 +12,7 @@ from typing import Any
 
 from bst_jax.elastic import Axis, check_name, FULL, Size, Submodel
 from bst_jax.layers import linear, pixels
-from bst_jax.layers.activations import gelu
+from bst_jax.layers.activations import ACTIVATIONS
 from bst_jax.layers.backbone import Backbone
 from bst_jax.layers.dropout import Dropout, seed_of
 from bst_jax.layers.linear import Dense, named, wide
@@ -32,6 +32,9 @@ import jax.numpy as jnp
 
 _INIT = dict(kernel_init=nn.initializers.truncated_normal(0.02),
              bias_init=nn.initializers.zeros)
+HEAD_READS = ('class', 'class_mean')
+# The class token, and the mean of the patches.
+_SUMMARY = Axis('summary', 2)
 
 
 class Model(Backbone):
@@ -51,6 +54,14 @@ class Model(Backbone):
     adapter: hidden units of what may run instead of a layer; 0 for no such.
     skip: paths of the layers that are skipped, as 'encoder/layer_1'; None: all
       layers have adapters, and `flags` decides, see `candidates`.
+    activation: of `ACTIVATIONS`, between the layers of a feed-forward part.
+    qkv_bias: whether queries, keys and values have biases.
+    layer_scale: what a gain of every channel of both branches of a layer
+      starts from; None for no such gains, see `layers.vit.Layer`.
+    registers: tokens behind those of the class that have no place and stand
+      for no patch.
+    head_reads: what the head reads: the `class` token, or `class_mean`, that
+      and the mean of the patches that live, side by side.
     distilled: a second token, of distillation, behind the class token.
     distilled_head: it has a head of its own, and the logits are the mean of
       both; without it only the class token is read.
@@ -90,6 +101,20 @@ class Model(Backbone):
   head_dim: Size | None = None
   adapter: Size = 0
   skip: tuple[str, ...] | None = ()
+  activation: str = 'gelu'
+  qkv_bias: bool = True
+  layer_scale: float | None = None
+  registers: int = 0
+  head_reads: str = 'class'
+
+  def __post_init__(self):
+    check_name(self.activation, ACTIVATIONS, 'activation')
+    check_name(self.head_reads, HEAD_READS, 'input of a head')
+    if self.distilled and self.head_reads != 'class':
+      raise ValueError(
+          f'head_reads is {self.head_reads!r}, but a distilled model reads its '
+          "two tokens alone; leave it 'class', or set distilled to False.")
+    super().__post_init__()
 
   @property
   def sides(self) -> tuple[int, int]:
@@ -107,9 +132,14 @@ class Model(Backbone):
     return math.prod(self.token_grid)
 
   @property
+  def class_tokens(self) -> int:
+    """Tokens in front that have a place: of the class and of distillation."""
+    return 2 if self.distilled else 1
+
+  @property
   def lead(self) -> int:
     """Tokens in front of the patches."""
-    return 2 if self.distilled else 1
+    return self.class_tokens + self.registers
 
   @nn.compact
   def __call__(self, batch: dict[str, jax.Array], *, sub: Submodel = FULL,
@@ -136,8 +166,9 @@ class Model(Backbone):
     norm = functools.partial(linear.LayerNorm, eps=self.eps)
     layer = functools.partial(
         Layer, embed, Axis('heads', self.heads), Axis('mlp', self.mlp), norm,
-        gelu, head_dim=self.head_dim, dropout=self.dropout, dtype=self.dtype,
-        policy_eps=self.ats.policy_eps, soft=self.ats.grad != 'hard',
+        ACTIVATIONS[self.activation], head_dim=self.head_dim,
+        qkv_bias=self.qkv_bias, layer_scale=self.layer_scale,
+        dropout=self.dropout, dtype=self.dtype, policy_eps=self.ats.policy_eps, soft=self.ats.grad != 'hard',
         fill=self.ats.fill, **_INIT)
     order = self.stacks['encoder']
     layers = sub.layers(order)
@@ -156,15 +187,24 @@ class Model(Backbone):
             tokens, sub=sub, seed=seed, part=part, flags=flags)
     if part.stop < self.num_layers:
       return tokens
-    x = tokens.x
-    x = norm(embed, name='norm')(x[:, :self.lead], sub=sub)  # [B, lead, d]
+    return {'classes': wide(self._logits(tokens, embed, norm, sub))}
+
+  def _logits(self, tokens, embed, norm, sub):
+    """float[B, A] of the tokens that the last layer leaves."""
     answers = (Axis('answers', self.num_answers),)
-    head = lambda name, x: Dense((embed,), answers, **_INIT, dtype=self.dtype,
-                                 name=name)(x, sub=sub)
+    head = lambda name, x, *inp: Dense(
+        (*inp, embed), answers, **_INIT, dtype=self.dtype, name=name)(
+            x, sub=sub)
+    if self.head_reads == 'class_mean':
+      x = norm(embed, name='norm')(tokens.x, sub=sub)       # [B, N, d]
+      mean = _mean(x[:, self.lead:], tokens, self.lead)
+      return head('head', jnp.stack([x[:, 0], mean], 1), _SUMMARY)
+    x = norm(embed, name='norm')(
+        tokens.x[:, :self.class_tokens], sub=sub)           # [B, 1 or 2, d]
     logits = head('head', x[:, 0])
     if self.distilled and self.distilled_head:
       logits = (logits + head('distilled_head', x[:, 1])) / 2
-    return {'classes': wide(logits)}                        # [B, A]
+    return logits
 
   def _tokens(self, image, embed, sub, seed):
     """Class tokens and patches with their places."""
@@ -173,12 +213,27 @@ class Model(Backbone):
         image.astype(self.dtype), sub=sub)                  # [B, n, d]
     batch, slots, size = x.shape
     normal = _INIT['kernel_init']
-    names = ('class_token', 'distillation_token')[:self.lead]
+    names = ('class_token', 'distillation_token')[:self.class_tokens]
     front = jnp.stack([
         self.param(name, named(normal, embed))[:size] for name in names])
     places = self.param('positions', named(
-        normal, Axis('position', self.lead + slots), embed))[:, :size]
+        normal, Axis('position', len(names) + slots), embed))[:, :size]
+    if self.registers:
+      registers = self.param('register_tokens', named(
+          normal, Axis('position', self.registers), embed))[:, :size]
+      front = jnp.concatenate([front + places[:len(names)], registers])
+      x += places[len(names):].astype(x.dtype)
     front = jnp.broadcast_to(front, (batch, *front.shape)).astype(x.dtype)
-    x = jnp.concatenate([front, x], 1) + places.astype(x.dtype)
+    x = jnp.concatenate([front, x], 1)
+    if not self.registers:
+      x += places.astype(x.dtype)
     x = Dropout(self.dropout)(x, seed)
     return Tokens.start(x, self.lead, self.ats)
+
+
+def _mean(patches, tokens, lead):
+  """float[B, d], the mean of the patches float[B, n, d] that live."""
+  if tokens.valid is None:
+    return patches.mean(1)
+  alive = tokens.valid[:, lead:, None].astype(patches.dtype)
+  return (patches * alive).sum(1) / jnp.maximum(alive.sum(1), 1)

@@ -13,7 +13,7 @@ from typing import Any
 
 from bst_jax.elastic import Axis
 from bst_jax.layers import linear
-from bst_jax.layers.activations import gelu
+from bst_jax.layers.activations import ACTIVATIONS
 from bst_jax.layers.ats import ats_select
 from bst_jax.layers.linear import Dense
 from bst_jax.layers.sampler import Ats, significance
@@ -59,6 +59,10 @@ def make(model: Any, buffers: Sequence[int]) -> Callable:
   if model.skip != ():
     raise ValueError('a ragged run needs a model whose layers all run; this one '
                      'has adapters, see its skip.')
+  if model.head_reads != 'class':
+    raise ValueError(
+        'a ragged run hands on the tokens in front alone, and the head of this '
+        f'model reads {model.head_reads!r}; run it in its capacities.')
   if not runs(ats):
     raise ValueError(
         'a ragged run needs a model that samples tokens with hard selection, '
@@ -122,6 +126,7 @@ class _Layer:
 
   def __init__(self, model, params):
     self._params = params
+    self._activation = ACTIVATIONS[model.activation]
     embed = Axis('embed', model.width)
     # Of this layer: others may have other sizes.
     split = params['attention']['query']['kernel'].shape[1:]
@@ -129,7 +134,8 @@ class _Layer:
     mlp = Axis('mlp', params['ffn']['fc1']['kernel'].shape[1])
     dense = functools.partial(Dense, dtype=model.dtype)
     self._modules = {
-        **{f'attention/{name}': dense((embed,), heads)
+        **{f'attention/{name}': dense(
+            (embed,), heads, use_bias=model.qkv_bias)
            for name in ('query', 'key', 'value')},
         'attention/out': dense(heads, (embed,)),
         'ffn/fc1': dense((embed,), (mlp,)),
@@ -156,9 +162,16 @@ class _Layer:
     probs = _attend(q, k, rows.there, x.dtype)
     z = jnp.einsum('bhnm,bhmk->bhnk', probs, v.swapaxes(1, 2))
     z = z.swapaxes(1, 2)[new.image, new.slot]               # [T, h, K]
-    x = x + self._apply('attention/out', z)                 # [T, d]
+    z = self._apply('attention/out', z)                     # [T, d]
+    x = x + self._scaled('layer_scale1', z)
     z = self._apply('ffn/fc1', self._apply('norm2', x))
-    return x + self._apply('ffn/fc2', gelu(z)), new
+    z = self._apply('ffn/fc2', self._activation(z))
+    return x + self._scaled('layer_scale2', z), new
+
+  def _scaled(self, name, z):
+    """A branch by its gains, where it has any."""
+    gain = self._params.get(name)
+    return z if gain is None else z * gain.astype(z.dtype)
 
   def _pick(self, h, k, v, rows, stage, length):
     """Rows of the tokens that live, and where they stood: int32[length]."""

@@ -66,7 +66,7 @@ def make(model: vit.Model, params: Any, batch: int, means: Sequence[float],
     runs['sorted'] = lambda images: np.concatenate([
         sort({'image': part})['classes']
         for part in _parts(images, _TOGETHER * batch)])
-  if ragged.runs(ats):
+  if ragged.runs(ats) and model.head_reads == 'class':
     runs['ragged'] = _Ragged(model, params, batch, ragged.lengths(
         means, batch, model.lead, margin))
   return runs
