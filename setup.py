@@ -11,7 +11,7 @@ _VERSION = re.search(r"^__version__ = '(.+)'$",
                      re.MULTILINE)[1]
 
 _PLOT = ['matplotlib>=3.8']
-_PARITY = ['torch>=2.4', 'transformers>=5']
+_PARITY = ['torch>=2.5', 'transformers>=5']
 _GQA = ['h5py>=3.10']
 _VIDEO = ['av>=14']
 _TEST = ['pytest>=8', 'pytest-xdist>=3.8', 'ruff>=0.8', 'tensorboard>=2.17',

@@ -1,11 +1,17 @@
 """Turns foreign checkpoints into workdirs, and workdirs into foreign files."""
+from collections.abc import Callable
+import inspect
 import pathlib
 import shutil
+from typing import NamedTuple
 
 from absl import flags, logging
 from bst_jax import elastic
 from bst_jax.host import cli, config_flag
-from bst_jax.interop import core, files
+from bst_jax.interop import core, files, folders
+from bst_jax.interop.folders import configs, families
+from bst_jax.interop.folders import source as source_lib
+from bst_jax.layers.tokens import RESIZES
 from bst_jax.run import arguments, experiment
 from bst_jax.run import start as starts
 from bst_jax.store import checkpoint
@@ -17,9 +23,21 @@ _CONFIG = config_flag.define(known=arguments.of)
 _WORKDIR = cli.define_workdir()
 _TABLE = flags.DEFINE_string(
     'table', None, 'Checkpoint family: a file of bst_jax/interop, or '
-    'my_package.my_table.', allow_override=True)
+    'my_package.my_table; with --checkpoint the one that knows the names of its '
+    'tensors if left out.', allow_override=True)
 _CHECKPOINT = flags.DEFINE_string(
-    'checkpoint', None, 'Foreign file to read: .safetensors, .pkl, .pth, ….', allow_override=True)
+    'checkpoint', None, 'What to read: a folder of transformers or timm, '
+    'hf:ORGANISATION/NAME of the Hugging Face hub, or a file: .safetensors, '
+    '.pkl, .pth, ….', allow_override=True)
+_KEY = flags.DEFINE_string(
+    'key', None, 'The entry of a training checkpoint that has the weights, as '
+    'state_dict_ema.', allow_override=True)
+_RESIZE = flags.DEFINE_enum(
+    'resize', None, RESIZES, 'How places of patches are brought to another '
+    "size of pictures; the family's own way if left out.", allow_override=True)
+_ALLOW_NONFINITE = flags.DEFINE_bool(
+    'allow_nonfinite', False, 'Convert weights that hold NaN or infinity as '
+    'they are.', allow_override=True)
 _VOCAB = flags.DEFINE_string(
     'vocab', None, 'Folder with the words.json, answers.json and types.json '
     'that the checkpoint was trained with; without it the workdir can neither '
@@ -32,14 +50,18 @@ _OUTPUT = flags.DEFINE_string(
 DESCRIPTION = """Converts checkpoints, strictly: every tensor on either side is
 accounted for, or the command says which is not.
 
-With --checkpoint and --config it writes a new workdir; with --output it writes
+With --checkpoint it writes a new workdir. Of a standard folder of transformers
+or timm nothing else need be said: its files name the model, its sizes, how
+pictures are prepared and the classes, or the command says what there is no
+model for. Other checkpoints need --config and --table. With --output it writes
 the workdir's parameters as a file of the named family. A family that fills a
 part of the model (bert, clip_visual, …) leaves the rest at random or, with
 --config.start, as another workdir has it; what that is, is listed.
 
 The table glove reads word vectors as text, also .gz and .zip, for the words of
 config.data; train with --config.start=WORKDIR and the same config.data."""
-EXAMPLES = """python -m bst_jax.convert --config configs/bst_mcan_vqa.py --table mcan_bst --checkpoint epoch14.pkl --workdir runs/teacher
+EXAMPLES = """python -m bst_jax.convert --checkpoint hf:google/vit-base-patch16-224 --workdir runs/vit
+python -m bst_jax.convert --config configs/bst_mcan_vqa.py --table mcan_bst --checkpoint epoch14.pkl --workdir runs/teacher
 python -m bst_jax.convert --workdir runs/teacher --table mcan_bst --output teacher.safetensors
 python -m bst_jax.convert --config configs/mcan_vqa.py --table glove --checkpoint glove.840B.300d.zip --workdir runs/glove"""
 
@@ -50,34 +72,117 @@ def table(name: str):
   A dotted name is a module of the user's own.
   """
   return elastic.by_name(name, 'bst_jax.interop', 'checkpoint table', 'TABLE',
-                         leave=('core', 'files'))
+                         leave=families.OTHERS)
 
 
-def read(config, family: str, path: str | pathlib.Path,
-         workdir: str | pathlib.Path, vocab: str | None = None) -> int:
-  """Writes a workdir from a foreign checkpoint; returns its parameter count."""
+def read(config, family: str | None, path: str | pathlib.Path,
+         workdir: str | pathlib.Path, vocab: str | None = None,
+         key: str | None = None, resize: str | None = None,
+         allow_nonfinite: bool = False) -> int:
+  """Writes a workdir from a foreign checkpoint.
+
+  Args:
+    config: of the workdir; None where files beside the weights describe all.
+      What they say of the model holds even so.
+    family: a table; None for the one that knows the tensors' names.
+    path: a file, a folder, or hf:ORGANISATION/NAME.
+    workdir: is made; it must be empty or not there.
+    vocab: folder of the vocabularies that the checkpoint was trained with.
+    key: see `files.load`.
+    resize: how places of another grid are resized, of `tokens.RESIZES`; None
+      for the family's own way.
+    allow_nonfinite: take NaN and infinity as they are.
+
+  Returns:
+    Its number of parameters.
+  """
   workdir = pathlib.Path(workdir)
   if workdir.exists() and any(workdir.iterdir()):
     raise ValueError(f'{workdir} is not empty, and nothing is overwritten; '
                      'choose a new --workdir.')
-  rows = table(family)
-  partial = getattr(rows, 'PARTIAL', False)
-  renames = getattr(rows, 'RENAMES', ())
-  by_words = hasattr(rows, 'load')
-  words, sizes, data = (_words(config, vocab) if by_words else
-                        (None, _sizes(config, partial), None))
-  if vocab and not by_words:
+  if family is not None and hasattr(table(family), 'load'):
+    return _read_words(config, family, path, workdir, vocab)
+  if config is None and family is not None:
+    table(family)  # A misspelt name fails before anything is read.
+  source = source_lib.find(path)
+  tensors = source.load(key)
+  described = folders.describe(source, tensors)
+  config = configs.configured(config, described, source)
+  family = family or families.known(tensors, source.weights)
+  rows = _rows(table(family), tensors, described, family)
+  sizes = _sizes(config, rows.PARTIAL and not rows.headless)
+  if vocab:
     _check_vocab(vocab, sizes)
   exp = experiment.build(config, sizes)
-  tensors = (rows.load(path, words, exp.shapes) if by_words else
-             files.load(path))
-  if hasattr(rows, 'ADAPT'):
-    tensors = rows.ADAPT(core.rename(tensors, renames), exp.shapes)
-  target = (starts.params(starts.of(config), exp, config.seed) if partial
-            else exp.shapes)
-  params = core.read(rows.TABLE, tensors, target,
-                     getattr(rows, 'IGNORED', ()), renames, partial)
-  rest = core.unsourced(rows.TABLE, exp.shapes)
+  target = (starts.params(starts.of(config), exp, config.seed)
+            if rows.PARTIAL else exp.shapes)
+  tensors = core.named(rows.TABLE, tensors, exp.shapes, rows.RENAMES)
+  if rows.ADAPT:
+    resize = resize or (described.resize if described else None)
+    able = 'resize' in inspect.signature(rows.ADAPT).parameters
+    tensors = rows.ADAPT(tensors, exp.shapes,
+                         **({'resize': resize} if resize and able else {}))
+  try:
+    params = core.read(rows.TABLE, tensors, target, rows.IGNORED, rows.RENAMES,
+                       rows.PARTIAL, allow_nonfinite)
+  except core.Misfit as error:
+    raise ValueError(
+        f'{error}{families.better(tensors, family, described)}') from error
+  labels = described.labels if described else ()
+  _write(workdir, exp, config, params, rows.TABLE, family, vocab, labels)
+  return elastic.size(params)
+
+
+class _Rows(NamedTuple):
+  """A table with what it leaves out, see `core`; `headless`: without a head."""
+
+  TABLE: core.Table
+  IGNORED: tuple[str, ...]
+  RENAMES: tuple[tuple[str, str], ...]
+  ADAPT: Callable | None
+  PARTIAL: bool
+  headless: bool = False
+
+
+def _rows(module, tensors, described, family):
+  """The rows of a table; without a head where the checkpoint has none."""
+  rows = _Rows(module.TABLE, tuple(getattr(module, 'IGNORED', ())),
+               tuple(getattr(module, 'RENAMES', ())),
+               getattr(module, 'ADAPT', None),
+               getattr(module, 'PARTIAL', False))
+  if described is None or rows.PARTIAL or callable(rows.TABLE):
+    return rows
+  heads = [row for row in rows.TABLE if str(row[1]).startswith('head/')]
+  # Wrappers put a prefix before all names.
+  if any(name.endswith(row[0]) for row in heads for name in tensors):
+    return rows
+  logging.warning(
+      'The checkpoint has no head that tells classes apart: the head of %d '
+      'classes is random. Train on with --config.start of the workdir.',
+      described.sizes['num_answers'])
+  return rows._replace(
+      TABLE=tuple(row for row in rows.TABLE if row not in heads), PARTIAL=True,
+      headless=True)
+
+
+def _read_words(config, family, path, workdir, vocab):
+  """`read` of a family that is looked up by the words of the data."""
+  rows = table(family)
+  words, sizes, data = _words(config, vocab)
+  exp = experiment.build(config, sizes)
+  tensors = rows.load(path, words, exp.shapes)
+  target = starts.params(starts.of(config), exp, config.seed)
+  params = core.read(rows.TABLE, tensors, target, partial=True)
+  _write(workdir, exp, config, params, rows.TABLE, family, vocab, (), data)
+  return elastic.size(params)
+
+
+def _write(workdir, exp, config, params, rows, family, vocab, labels,
+           data=None):
+  """Writes a workdir of parameters, vocabularies and what is still random."""
+  from bst_jax.data import vocabularies
+
+  rest = core.unsourced(rows, exp.shapes)
   if rest:
     logging.info(
         '%d parameter arrays have no source in the checkpoint and keep what '
@@ -87,12 +192,13 @@ def read(config, family: str, path: str | pathlib.Path,
     shutil.copytree(vocab, workdir / experiment.VOCAB)
   elif data is not None:
     data.save_vocab(workdir / experiment.VOCAB)
+  elif labels and not rest:
+    vocabularies.Vocabularies(answers=labels).save(workdir / experiment.VOCAB)
   checkpoint.save_params(workdir, params)
   if rest:
     workdirs.write_json(workdir, experiment.PART, {
         'table': family, 'missing': sorted({p.split('/')[0] for p in rest})})
   experiment.save(workdir, config, exp.sizes)
-  return elastic.size(params)
 
 
 def _sizes(config, partial=False):
@@ -148,16 +254,16 @@ def write(workdir: str | pathlib.Path, family: str,
 def main() -> None:
   """The command."""
   cli.start()
-  family, workdir = cli.required(_TABLE), cli.required(_WORKDIR)
+  workdir = cli.required(_WORKDIR)
   if (_CHECKPOINT.value is None) == (_OUTPUT.value is None):
     raise cli.UsageError('give either --checkpoint (to read) or --output (to '
                          'write).')
   if _OUTPUT.value:
-    count = write(workdir, family, _OUTPUT.value)
+    count = write(workdir, cli.required(_TABLE), _OUTPUT.value)
     print(f'{_OUTPUT.value}: {count} tensors')
   else:
-    size = read(cli.required(_CONFIG), family, _CHECKPOINT.value, workdir,
-                _VOCAB.value)
+    size = read(_CONFIG.value, _TABLE.value, _CHECKPOINT.value, workdir,
+                _VOCAB.value, _KEY.value, _RESIZE.value, _ALLOW_NONFINITE.value)
     print(f'{workdir}: {size:,} parameters')
 
 

@@ -5,23 +5,26 @@ engine is strict both ways: every tensor on either side must be accounted for.
 Each op has an inverse, so a table that reads a family also writes it.
 
 A table file holds
-  TABLE    the rows.
+  TABLE    the rows; or a function that makes them from the paths of our
+           parameters, and all that there may be from None.
 and, where it needs them,
   IGNORED  regular expressions of foreign names that may be left over; they are
            not written back.
   RENAMES  pairs (regular expression, replacement), applied in turn to every
            foreign name: old spellings and prefixes.
   ADAPT    (foreign tensors, shapes of ours) -> the tensors
-           that a model of our sizes reads.
+           that a model of our sizes reads; with a third argument `resize`,
+           one of `tokens.RESIZES`, where it resizes places.
   PARTIAL  whether it fills only a part of our model: the rest keeps the
            parameters that it starts from; False if left out.
   load     (path, words, our parameters or shapes) -> foreign tensors by name,
            where the foreign file is looked up by the words of the data.
 """
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 import re
 from typing import Any, NamedTuple
 
+from absl import logging
 from bst_jax.elastic import flatten
 import numpy as np
 
@@ -71,6 +74,7 @@ def lone(axes: int) -> Op:
 
 
 Row = tuple[str, str | tuple[str, ...], Op]
+Table = Sequence[Row] | Callable[[Collection[str] | None], Sequence[Row]]
 
 
 def linear_rows(foreign: str, ours: str, op: Op = LINEAR) -> tuple[Row, ...]:
@@ -95,9 +99,10 @@ def conv_norm_rows(foreign: tuple[str, str],
           (f'{norm}.running_var', f'{scale}/stats/var', COPY))
 
 
-def rows_for(table: Sequence[Row], paths: Sequence[str]) -> list[Row]:
+def rows_for(table: Table, paths: Sequence[str]) -> list[Row]:
   """The rows whose targets exist among `paths`, with `{i}` filled in."""
   known, rows = set(paths), []
+  table = table(known) if callable(table) else table
   for foreign, ours, op in table:
     ours = (ours,) if isinstance(ours, str) else tuple(ours)
     pattern = re.escape(ours[0]).replace(r'\{i\}', r'(?P<i>\d+)')
@@ -124,16 +129,45 @@ def rename(foreign: Mapping[str, np.ndarray],
   return {new: foreign[name] for new, name in old.items()}
 
 
-def unsourced(table: Sequence[Row], target: Any) -> list[str]:
+def named(table: Table, foreign: Mapping[str, np.ndarray],
+          target: Any, renames: Sequence[tuple[str, str]] = ()
+          ) -> dict[str, np.ndarray]:
+  """The tensors under the names that a table knows, without a wrapper's prefix.
+
+  Training frameworks put `module.`, `_orig_mod.`, `model.` and others before
+  all names. Such a prefix goes where no tensor is known with it and some are
+  without.
+
+  Args:
+    table, foreign, target, renames: see `read`.
+  """
+  wanted = {name for name, _, _ in rows_for(table, list(flatten(target)))}
+  plain = rename(foreign, renames)
+  if not foreign or wanted & plain.keys():
+    return plain
+  first, prefix = next(iter(foreign)), ''
+  for part in first.split('.')[:-1]:
+    prefix += f'{part}.'
+    if not all(name.startswith(prefix) for name in foreign):
+      break
+    short = rename({name.removeprefix(prefix): value
+                    for name, value in foreign.items()}, renames)
+    if wanted & short.keys():
+      logging.info('All names begin with %s, which is left out.', prefix)
+      return short
+  return plain
+
+
+def unsourced(table: Table, target: Any) -> list[str]:
   """Paths of our parameters that no row of a table fills."""
   paths = list(flatten(target))
   covered = {path for _, ours, _ in rows_for(table, paths) for path in ours}
   return sorted(set(paths) - covered)
 
 
-def read(table: Sequence[Row], foreign: Mapping[str, np.ndarray], target: Any,
+def read(table: Table, foreign: Mapping[str, np.ndarray], target: Any,
          ignored: Sequence[str] = (), renames: Sequence[tuple[str, str]] = (),
-         partial: bool = False) -> Any:
+         partial: bool = False, allow_nonfinite: bool = False) -> Any:
   """Parameters in our tree from the tensors of a foreign checkpoint.
 
   Args:
@@ -144,14 +178,16 @@ def read(table: Sequence[Row], foreign: Mapping[str, np.ndarray], target: Any,
     renames: pairs (regular expression, replacement) for foreign names.
     partial: keep the arrays of `target` where the table has no row, which
       `unsourced` lists; every row still wants its tensor.
+    allow_nonfinite: take NaN and infinity as they are.
 
   Returns:
     A nested dict of float32 arrays with the shapes of `target`.
 
   Raises:
-    ValueError: lists missing, unexpected and misshapen tensors, all at once.
+    Misfit: lists missing, unexpected and misshapen tensors, all at once.
+    ValueError: a tensor holds NaN or infinity.
   """
-  foreign = rename(foreign, renames)
+  foreign = named(table, foreign, target, renames)
   shapes = {path: tuple(leaf.shape) for path, leaf in flatten(target).items()}
   rows = rows_for(table, list(shapes))
   missing, misshapen, result = [], [], {}
@@ -176,19 +212,39 @@ def read(table: Sequence[Row], foreign: Mapping[str, np.ndarray], target: Any,
       'missing': missing, 'unexpected': unexpected, 'misshapen': misshapen,
       'without a row in the table': [] if partial else rest}
   if any(problems.values()):
-    raise ValueError(
+    raise Misfit(
         'the checkpoint does not fit the model: ' + '; '.join(
             f'{len(found)} {what} ({", ".join(found[:5])}'
             f'{", …" if len(found) > 5 else ""})'
             for what, found in problems.items() if found)
         + '. Check the sizes in config.model and the table that was named.')
+  if not allow_nonfinite:
+    _check_finite({name: foreign[name] for name in used})
   if partial:
     ours = flatten(target)
     result |= {path: np.asarray(ours[path], np.float32) for path in rest}
   return unflatten(result)
 
 
-def write(table: Sequence[Row], params: Any) -> dict[str, np.ndarray]:
+class Misfit(ValueError):
+  """A checkpoint that is not of the table, or not of the model's sizes."""
+
+
+def _check_finite(foreign):
+  """Raises where a tensor holds a number that is none."""
+  bad = {name: int(np.sum(~np.isfinite(x))) for name, x in foreign.items()
+         if np.issubdtype(x.dtype, np.floating)}
+  bad = {name: count for name, count in bad.items() if count}
+  if bad:
+    shown = ', '.join(f'{name} ({n:,})' for name, n in list(bad.items())[:5])
+    raise ValueError(
+        f'{len(bad)} of {len(foreign)} tensors of the checkpoint hold NaN or '
+        f'infinity: {shown}{", …" if len(bad) > 5 else ""}. A model of them '
+        'answers nonsense; fetch the checkpoint again or take an earlier one. '
+        'To convert it as it is, give --allow_nonfinite.')
+
+
+def write(table: Table, params: Any) -> dict[str, np.ndarray]:
   """The inverse of `read`: foreign tensors by name from our parameters."""
   flat = flatten(params)
   rows = rows_for(table, list(flat))

@@ -3,6 +3,8 @@
 Its batch statistics are parameters of ours; torch counts the batches that they
 were taken from, and nothing reads that.
 """
+from collections.abc import Callable, Collection
+
 from bst_jax.interop.core import (
   CONV,
   conv_norm_rows,
@@ -10,9 +12,11 @@ from bst_jax.interop.core import (
   linear_rows,
   lone,
   norm_rows,
+  Row,
 )
 
-STAGES = range(3)
+# The published ones have three.
+_MOST = 4
 # Parts of a layer: official, Hugging Face, ours.
 _NORMS = (('norm1', 'layernorm_before', 'norm1'),
           ('norm2', 'layernorm_after', 'norm2'))
@@ -37,10 +41,24 @@ def _convolved(layer, name, hf):
   return f'{place}.conv', f'{place}.bn'
 
 
-def rows(hf):
-  """All rows, by the official names or by Hugging Face's."""
-  table = ()
-  for s in STAGES:
+def table(hf: bool) -> Callable[[Collection[str] | None], tuple[Row, ...]]:
+  """The rows for a model's paths, by the official or Hugging Face's names.
+
+  The class's token is of the last stage, so that its name depends on how many
+  there are; without paths the rows are those of any.
+  """
+  def rows(paths=None):
+    if paths is None:
+      return tuple(row for last in range(_MOST) for row in _rows(last + 1, hf))
+    return _rows(sum(f'embed_{s}/proj/kernel' in paths for s in range(_MOST)),
+                 hf)
+  return rows
+
+
+def _rows(stages, hf):
+  """The rows of a model of so many stages."""
+  table, stage = (), ''
+  for s in range(stages):
     stage = f'cvt.encoder.stages.{s}' if hf else f'stage{s}'
     embed = (f'{stage}.embedding.convolution_embeddings' if hf else
              f'{stage}.patch_embed')
@@ -67,7 +85,7 @@ def rows(hf):
           *linear_rows('classifier' if hf else 'head', 'head'))
 
 
-TABLE = rows(hf=False)
+TABLE = table(hf=False)
 IGNORED = (r'.*\.num_batches_tracked',)
 RENAMES = ((r'^module\.', ''),)
 PARTIAL = False

@@ -3,9 +3,9 @@
 Its code has the exact GELU, where the official model, whose weights its
 published files hold, has QuickGELU.
 """
-from bst_jax.interop.cvt import rows
+from bst_jax.interop.cvt import table
 
-TABLE = rows(hf=True)
+TABLE = table(hf=True)
 IGNORED = (r'.*\.num_batches_tracked',)
 RENAMES = ()
 PARTIAL = False

@@ -17,6 +17,21 @@ _LINEAR = (
 _OUT = 'attention.o_proj', 'attention.output.dense'
 
 
+def linear_layer_rows(layer, old):
+  """The linear parts of a layer of this foreign name."""
+  table = linear_rows(f'{layer}.{_OUT[old]}', f'{_OURS}/attention/out',
+                      LINEAR_FROM_HEADS)
+  for *names, ours in _LINEAR:
+    table += linear_rows(f'{layer}.{names[old]}', f'{_OURS}/{ours}')
+  return table
+
+
+def headless(model):
+  """Renames of files of the encoder alone, which lack the prefix."""
+  return ((r'^(embeddings|encoder|layers|layernorm|pooler)\.',
+           rf'{model}.\1.'),)
+
+
 def rows(model, old=False):
   """All but the heads, under the prefix `vit` or `deit`."""
   layer = f'{model}.{"encoder.layer" if old else "layers"}.{{i}}'
@@ -25,12 +40,8 @@ def rows(model, old=False):
       f'{inner}cls_token', f'{inner}distillation_token',
       f'{inner}position_embeddings', f'{inner}patch_embeddings.projection',
       f'{model}.layernorm')
-  for *names, ours in _LINEAR:
-    table += linear_rows(f'{layer}.{names[old]}', f'{_OURS}/{ours}')
-  return (*table,
-          *linear_rows(f'{layer}.{_OUT[old]}', f'{_OURS}/attention/out',
-                       LINEAR_FROM_HEADS),
-          *norm_rows(f'{layer}.layernorm_before', f'{_OURS}/norm1'),
+  table += linear_layer_rows(layer, old)
+  return (*table, *norm_rows(f'{layer}.layernorm_before', f'{_OURS}/norm1'),
           *norm_rows(f'{layer}.layernorm_after', f'{_OURS}/norm2'))
 
 
@@ -42,6 +53,7 @@ def adapt(model):
 
 
 TABLE = (*rows('vit'), *linear_rows('classifier', 'head'))
-IGNORED = RENAMES = ()
+IGNORED = ()
+RENAMES = headless('vit')
 ADAPT = adapt('vit')
 PARTIAL = False

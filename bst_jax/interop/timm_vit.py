@@ -8,6 +8,7 @@ import math
 from absl import logging
 from bst_jax.interop.core import (
   CONV,
+  COPY,
   LINEAR,
   LINEAR_FROM_HEADS,
   linear_rows,
@@ -17,6 +18,8 @@ from bst_jax.interop.core import (
 )
 from bst_jax.layers.tokens import resize_positions
 import numpy as np
+
+_OURS = 'encoder/layer_{i}'
 
 
 def frame_rows(token, second, places, patches, norm):
@@ -28,41 +31,53 @@ def frame_rows(token, second, places, patches, norm):
           *norm_rows(norm, 'norm'))
 
 
+def scale_rows(first, second):
+  """LayerScale's gains of a layer, by their foreign names."""
+  return ((first, f'{_OURS}/layer_scale1', COPY),
+          (second, f'{_OURS}/layer_scale2', COPY))
+
+
 def adapter(places, kernel):
   """What brings old and smaller checkpoints to our sizes; see `core`.
 
   A flattened patch kernel is unfolded; the places of a square grid of another
-  size are resized to ours, if that is square too.
+  size are resized to ours, if that is square too. Where the tokens in front
+  have none, theirs are zero.
 
   Args:
     places, kernel: foreign names of the positions and of the patches' weights.
   """
-  def adapt(foreign, target):
+  def adapt(foreign, target, resize='bilinear'):
     new = dict(foreign)
     shape = target['patches']['proj']['kernel'].shape       # [p, p, 3, D]
     if kernel in new and new[kernel].ndim == 2:
       new[kernel] = new[kernel].reshape(
           -1, shape[2], *shape[:2])
     lead = 1 + ('distillation_token' in target)
+    if places in new and new[places].shape[1] == (
+        target['positions'].shape[0] - lead):
+      new[places] = np.pad(new[places], ((0, 0), (lead, 0), (0, 0)))
     have = new[places].shape[1] - lead if places in new else 0
     want = target['positions'].shape[0] - lead
     sides = tuple(math.isqrt(max(cells, 0)) for cells in (have, want))
     if have > 0 and have != want and (
         sides[0] ** 2, sides[1] ** 2) == (have, want):
-      logging.info('The places of %d x %d patches are resized to %d x %d.',
-                   *2 * sides[:1], *2 * sides[1:])
+      logging.info('The places of %d x %d patches are resized to %d x %d, %s.',
+                   *2 * sides[:1], *2 * sides[1:], resize)
       new[places] = np.asarray(resize_positions(
-          new[places][0], lead, 2 * sides[:1], 2 * sides[1:]))[None]
+          new[places][0], lead, 2 * sides[:1], 2 * sides[1:], resize))[None]
     return new
 
   return adapt
 
 
-_BLOCK, _OURS = 'blocks.{i}', 'encoder/layer_{i}'
+_BLOCK = 'blocks.{i}'
 _FUSED = lambda leaf: tuple(
     f'{_OURS}/attention/{name}/{leaf}' for name in ('query', 'key', 'value'))
 
 TABLE = (
+    *scale_rows(f'{_BLOCK}.ls1.gamma', f'{_BLOCK}.ls2.gamma'),
+    ('reg_token', 'register_tokens', lone(1)),
     *frame_rows('cls_token', 'dist_token', 'pos_embed', 'patch_embed.proj',
                 'norm'),
     *norm_rows(f'{_BLOCK}.norm1', f'{_OURS}/norm1'),

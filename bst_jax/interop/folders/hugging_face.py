@@ -1,0 +1,196 @@
+"""Models by the config.json of transformers."""
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from bst_jax.interop.folders import pictures as pictures_lib
+from bst_jax.interop.folders.description import Description, Keys, labels
+from bst_jax.layers import pixels
+import numpy as np
+
+_HALF = (0.5,) * 3
+# What a trained model computes does not depend on these.
+_HARMLESS = (
+    'model_type', 'architectures', 'auto_map', '_name_or_path', 'torch_dtype',
+    'dtype', 'transformers_version', 'initializer_range', 'layerscale_value',
+    'label2id', 'num_labels', 'problem_type', 'finetuning_task',
+    'hidden_dropout_prob', 'attention_probs_dropout_prob', 'drop_path_rate',
+    'drop_rate', 'attention_drop_rate', 'classifier_dropout', 'encoder_stride',
+    'pooler_output_size', 'pooler_act', 'out_features', 'out_indices',
+    '_out_features', '_out_indices', 'stage_names', 'apply_layernorm',
+    'reshape_hidden_states', 'use_mask_token', 'use_cache', 'return_dict',
+    'output_attentions', 'output_hidden_states', 'gradient_checkpointing',
+    'pad_token_id', 'layer_norm_elementwise_affine', '_attn_implementation',
+    '_attn_implementation_autoset', 'bos_token_id', 'eos_token_id',
+    'is_decoder', 'add_cross_attention', 'tie_word_embeddings')
+
+
+def describe(config: Mapping[str, Any], pictures: Mapping[str, Any] | None,
+             tensors: Mapping[str, np.ndarray], where: str) -> Description:
+  """What the files beside a checkpoint say of its model.
+
+  Args:
+    config: of config.json.
+    pictures: of preprocessor_config.json; None where there is none.
+    tensors: the weights, which tell the number of classes.
+    where: path of config.json.
+
+  Raises:
+    ValueError: a model that there is not here; the setting is named.
+  """
+  kind = config.get('model_type')
+  if kind not in _KINDS:
+    raise ValueError(
+        f'{where}: model_type is {kind!r}, of which there is no model here; '
+        f'there are {", ".join(sorted(_KINDS))}.')
+  keys = Keys(config, where, _HARMLESS)
+  found = _KINDS[kind](keys, pictures, tensors)
+  keys.tell_unread()
+  return found
+
+
+def _classes(tensors):
+  """Rows of the head; None where there is none."""
+  for name, value in tensors.items():
+    if name.endswith('classifier.weight'):
+      return value.shape[0]
+  return None
+
+
+def _transformer(keys, eps=1e-12, ratio=False):
+  """Sizes that all plain transformers name alike."""
+  width = keys.count('hidden_size', 768)
+  heads = keys.heads(width, keys.count('num_attention_heads', 12),
+                     'num_attention_heads')
+  mlp = int(width * keys.number('mlp_ratio', 4)) if ratio else keys.count(
+      'intermediate_size', 3072)
+  return dict(width=width, heads=heads, mlp=mlp,
+              num_layers=keys.count('num_hidden_layers', 12),
+              eps=keys.number('layer_norm_eps', eps),
+              activation=keys.activation())
+
+
+def _patched(keys, model, tensors, pictures, mean, std, patch=16,
+             resize='bicubic'):
+  """A description of a vision transformer of pictures."""
+  keys.only('num_channels', 3)
+  ready = pictures_lib.read(pictures, _folder(keys), mean, std)
+  size = keys.get('image_size', 224)
+  places = tuple(size) if isinstance(size, list) else (size, size)
+  sides = ready.size or places
+  names = labels(keys, _classes(tensors))
+  model = dict(name='vit', patch=keys.side('patch_size', patch),
+               qkv_bias=bool(keys.get('qkv_bias', True)), mean=ready.mean,
+               std=ready.std, ats=None) | model
+  return Description(
+      keys.where, model, dict(num_answers=len(names), image_size=_side(sides)),
+      names, ready.fit, resize)
+
+
+def _folder(keys):
+  return keys.where.rpartition('/')[0] or '.'
+
+
+def _side(sides):
+  """One number for a square."""
+  return sides[0] if sides[0] == sides[1] else tuple(sides)
+
+
+def _vit(keys, pictures, tensors):
+  return _patched(keys, _transformer(keys), tensors, pictures, _HALF, _HALF)
+
+
+def _deit(keys, pictures, tensors):
+  two = any(name.endswith('cls_classifier.weight') for name in tensors)
+  model = _transformer(keys) | dict(distilled=True, distilled_head=two)
+  return _patched(keys, model, tensors, pictures, pixels.MEAN, pixels.STD)
+
+
+def _dinov2(keys, pictures, tensors, registers=0, resize='bicubic'):
+  keys.only('use_swiglu_ffn', False)
+  model = _transformer(keys, 1e-6, ratio=True) | dict(
+      layer_scale=keys.number('layerscale_value', 1.0), registers=registers,
+      head_reads='class_mean')
+  return _patched(keys, model, tensors, pictures, pixels.MEAN, pixels.STD,
+                  patch=14, resize=resize)
+
+
+def _dinov2_with_registers(keys, pictures, tensors):
+  return _dinov2(keys, pictures, tensors, keys.count('num_register_tokens', 4),
+                 'bicubic_antialias')
+
+
+def _cvt(keys, pictures, tensors):
+  get = lambda key, default: tuple(keys.get(key, default))
+  width = get('embed_dim', (64, 192, 384))
+  stages = len(width)
+  every = lambda value: [value] * stages
+  keys.only('num_channels', 3)
+  for key, value in (('qkv_projection_method', 'dw_bn'), ('kernel_qkv', 3),
+                     ('padding_kv', 1), ('stride_kv', 2), ('padding_q', 1),
+                     ('stride_q', 1), ('qkv_bias', True)):
+    keys.only(key, every(value))
+  keys.only('cls_token', [*every(False)[1:], True])
+  heads = get('num_heads', (1, 3, 6))
+  # That the normalisations' eps is torch's own is in the code, whatever
+  # layer_norm_eps says.
+  keys.get('layer_norm_eps')
+  ready = pictures_lib.read(pictures, _folder(keys), pixels.MEAN, pixels.STD)
+  names = labels(keys, _classes(tensors))
+  model = dict(
+      name='cvt', width=width, num_layers=get('depth', (1, 2, 10)),
+      heads=tuple(map(lambda w, h: keys.heads(w, h, 'num_heads'), width,
+                      heads)),
+      mlp=tuple(int(w * ratio) for w, ratio in zip(
+          width, get('mlp_ratio', (4.0,) * stages))),
+      kernels=get('patch_sizes', (7, 3, 3)),
+      strides=get('patch_stride', (4, 2, 2)),
+      paddings=get('patch_padding', (2, 1, 1)), activation='gelu', eps=1e-5,
+      mean=ready.mean, std=ready.std, ats=None)
+  return Description(
+      keys.where, model, dict(num_answers=len(names), image_size=_side(
+          ready.size or (224, 224))), names, ready.fit)
+
+
+def _timesformer(keys, pictures, tensors):
+  keys.only('num_channels', 3)
+  keys.only('attention_type', 'divided_space_time')
+  ready = pictures_lib.read(pictures, _folder(keys), (0.45,) * 3, (0.225,) * 3)
+  side = keys.side('image_size', 224)
+  if ready.size not in (None, (side, side)):
+    raise ValueError(
+        f'{keys.where}: image_size is {side}, but the preprocessor makes '
+        f'frames of {ready.size[0]} x {ready.size[1]}, and places of frames are '
+        'not resized here. Make both the same.')
+  names = labels(keys, _classes(tensors))
+  model = _transformer(keys, 1e-6) | dict(
+      name='timesformer', patch=keys.side('patch_size', 16),
+      qkv_bias=bool(keys.get('qkv_bias', True)), mean=ready.mean,
+      std=ready.std, ats=None)
+  clip = (keys.count('num_frames', 8), side, side)
+  return Description(keys.where, model, dict(
+      num_answers=len(names), clip_size=clip), names, 'crop')
+
+
+def _bert(keys, pictures, tensors):
+  del pictures, tensors
+  why = 'as in all published ones'
+  keys.only('hidden_act', 'gelu', why=why)
+  keys.only('layer_norm_eps', 1e-12, why=why)
+  keys.only('position_embedding_type', 'absolute', why=why)
+  keys.only('type_vocab_size', 2, why=why)
+  keys.get('id2label')
+  width = keys.count('hidden_size', 768)
+  model = dict(
+      width=width, heads=keys.heads(width, keys.count(
+          'num_attention_heads', 12), 'num_attention_heads'),
+      mlp=keys.count('intermediate_size', 3072),
+      num_layers=keys.count('num_hidden_layers', 12),
+      max_positions=keys.count('max_position_embeddings', 512))
+  return Description(keys.where, model, dict(
+      vocab_size=keys.count('vocab_size', 30522)), part=True)
+
+
+_KINDS: dict[str, Callable] = {
+    'vit': _vit, 'deit': _deit, 'dinov2': _dinov2,
+    'dinov2_with_registers': _dinov2_with_registers, 'cvt': _cvt,
+    'timesformer': _timesformer, 'bert': _bert}

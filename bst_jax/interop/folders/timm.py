@@ -1,0 +1,111 @@
+"""Models by the config.json of timm."""
+from collections.abc import Mapping
+import re
+from typing import Any
+
+from bst_jax.interop.folders.description import Description, Keys
+from bst_jax.layers import pixels
+import numpy as np
+
+# Heads by the word in a network's name that tells its size.
+_HEADS = {'tiny': 3, 'small': 6, 'medium': 8, 'base': 12, 'large': 16,
+          'huge': 16, 'giant': 16, 'gigantic': 16}
+_HARMLESS = (
+    'num_features', 'pretrained_cfg', 'label_descriptions',
+    'pretrained_cfg_overlay', 'tags', 'hf_hub_id')
+_FAMILIES = ('vit', 'deit', 'deit3')
+
+
+def describe(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray],
+             where: str) -> Description:
+  """What timm's config.json, and the weights, say of a model.
+
+  Args:
+    config: with `architecture` and `pretrained_cfg`.
+    tensors: the weights, which tell most of the sizes.
+    where: path of config.json.
+
+  Raises:
+    ValueError: a network that is none of ours; the setting is named.
+  """
+  keys = Keys(config, where, _HARMLESS)
+  name = str(keys.get('architecture'))
+  if name.partition('_')[0] not in _FAMILIES or 'cls_token' not in tensors:
+    raise ValueError(
+        f'{where}: architecture is {name!r}, of which there is no model here; '
+        f'of timm there are {", ".join(_FAMILIES)} with a class token.')
+  keys.only('global_pool', 'token')
+  made = Keys(keys.get('model_args') or {}, f'{where}: model_args')
+  learned = Keys(config.get('pretrained_cfg') or config,
+                 f'{where}: pretrained_cfg')
+  _, channels, patch, _ = _shape(tensors, 'patch_embed.proj.weight', 4, where)
+  if channels != 3:
+    raise ValueError(f'{where}: the weights read {channels} channels, but the '
+                     'model reads red, green and blue.')
+  width = tensors['cls_token'].shape[-1]
+  side = learned.get('input_size', [3, 224, 224])[-1]
+  two = 'dist_token' in tensors
+  scales = 'blocks.0.ls1.gamma' in tensors
+  model = dict(
+      name='vit', patch=patch, width=width,
+      heads=made.heads(width, _heads(name, made), 'num_heads'),
+      mlp=_shape(tensors, 'blocks.0.mlp.fc1.weight', 2, where)[0],
+      num_layers=len({key.split('.')[1] for key in tensors
+                      if key.startswith('blocks.')}),
+      distilled=two, distilled_head='head_dist.weight' in tensors, eps=1e-6,
+      qkv_bias='blocks.0.attn.qkv.bias' in tensors,
+      layer_scale=1.0 if scales else None,
+      registers=tensors['reg_token'].shape[1] if 'reg_token' in tensors else 0,
+      activation='quick_gelu' if 'quickgelu' in name else made.activation(
+          'act_layer'),
+      mean=tuple(learned.get('mean', pixels.MEAN)),
+      std=tuple(learned.get('std', pixels.STD)), ats=None)
+  made.get('img_size'), made.get('dynamic_img_size'), made.get('init_values')
+  made.get('reg_tokens'), made.get('no_embed_class')
+  made.tell_unread()
+  labels = _labels(keys, learned, tensors)
+  keys.tell_unread()
+  whole = learned.get('crop_pct', 0.875) == 1.0
+  return Description(
+      where, model, dict(num_answers=len(labels), image_size=side), labels,
+      'stretch' if whole else 'crop', 'bicubic_antialias')
+
+
+def _heads(name, made):
+  """Heads that are told, or those of networks of this name."""
+  words = re.split('[_0-9]', name)
+  usual = next((n for word, n in _HEADS.items() if word in words), None)
+  heads = made.get('num_heads', usual)
+  if heads is None:
+    raise ValueError(
+        f'{made.where}: num_heads is not there, and the architecture {name!r} '
+        f'does not tell it as {", ".join(_HEADS)} do; write '
+        '"model_args": {"num_heads": 6} into the file.')
+  return heads
+
+
+def _shape(tensors, name, axes, where):
+  value = tensors.get(name)
+  if value is None or value.ndim != axes:
+    raise ValueError(f'{where} describes a vision transformer, but the weights '
+                     f'beside it have no {name} of {axes} axes. Are they of '
+                     'another model?')
+  return value.shape
+
+
+def _labels(keys, learned, tensors):
+  """Names of the classes; numbers where there are none."""
+  head = tensors.get('head.weight')
+  asked = keys.get('num_classes', learned.get('num_classes'))
+  count = len(head) if head is not None else asked or 2
+  if head is not None and asked not in (None, count):
+    raise ValueError(
+        f'{keys.where}: num_classes is {asked:,}, but the head of the weights '
+        f'has {count:,}. Put the config.json beside them that they came with.')
+  names = keys.get('label_names') or learned.get('label_names')
+  if not names:
+    return tuple(f'class {i}' for i in range(count))
+  if len(names) != count:
+    raise ValueError(f'{keys.where}: label_names has {len(names):,} names for '
+                     f'{count:,} classes. Fetch the file again.')
+  return tuple(map(str, names))

@@ -1,0 +1,361 @@
+"""Standard folders of transformers and timm: read right, or refused by name."""
+import json
+import pathlib
+
+from bst_jax import convert, elastic, predict
+from bst_jax import models as backbones
+from bst_jax.interop import core, files
+from bst_jax.interop.folders import families, hub, source
+from bst_jax.run import experiment
+from bst_jax.store import checkpoint
+from configs import ats_deit_s
+import models
+import numpy as np
+from PIL import Image
+import pytest
+
+VIT = dict(model_type='vit', architectures=['ViTForImageClassification'],
+           hidden_size=16, num_hidden_layers=2, num_attention_heads=4,
+           intermediate_size=32, image_size=16, patch_size=4, hidden_act='relu',
+           layer_norm_eps=1e-3, qkv_bias=False,
+           id2label={str(i): f'animal {i}' for i in range(7)})
+PICTURES = dict(image_mean=[0.4, 0.5, 0.6], image_std=[0.1, 0.2, 0.3],
+                size={'height': 16, 'width': 16}, resample=2)
+CVT = dict(
+    model_type='cvt', embed_dim=[16, 16], num_heads=[4, 2], depth=[1, 2],
+    mlp_ratio=[2.0, 2.0], patch_sizes=[5, 3], patch_stride=[4, 1],
+    patch_padding=[1, 1], qkv_bias=[True] * 2, cls_token=[False, True],
+    qkv_projection_method=['dw_bn'] * 2, kernel_qkv=[3, 3], padding_kv=[1, 1],
+    stride_kv=[2, 2], padding_q=[1, 1], stride_q=[1, 1], layer_norm_eps=1e-12)
+SIZES = dict(name='vit', num_answers=7, image_size=16, patch=4, width=16,
+             heads=4, mlp=32, num_layers=2)
+CVT_SIZES = dict(name='cvt', num_answers=7, image_size=16, width=(16, 16),
+                 heads=(4, 2), mlp=(32, 32), num_layers=(1, 2), kernels=(5, 3),
+                 strides=(4, 1), paddings=(1, 1))
+
+
+def write(folder, config, sizes=SIZES, table='hf_vit_4', pictures=PICTURES,
+          key='image', **changes):
+  """A folder of a random model; returns its parameters of ours."""
+  model = backbones.create(sizes | changes)
+  params, _ = models.prepare(model, models.batch_of(key))
+  folder = pathlib.Path(folder)
+  files.save(folder / 'model.safetensors',
+             core.write(convert.table(table).TABLE, params))
+  (folder / 'config.json').write_text(json.dumps(config))
+  if pictures:
+    (folder / 'preprocessor_config.json').write_text(json.dumps(pictures))
+  return params
+
+
+def vit(folder, pictures=PICTURES, table='hf_vit_4', **changes):
+  return write(folder, VIT | changes, table=table, pictures=pictures,
+               qkv_bias=(VIT | changes)['qkv_bias'])
+
+
+def read(folder, config=None, family=None, **options):
+  """The converted experiment and its parameters."""
+  workdir = pathlib.Path(folder, 'work')
+  convert.read(config, family, folder, workdir, **options)
+  exp = experiment.load(workdir)
+  return exp, checkpoint.load_params(workdir, exp.shapes)
+
+
+def same(got, want):
+  got, want = elastic.flatten(got), elastic.flatten(want)
+  assert got.keys() == want.keys()
+  for path, value in want.items():
+    np.testing.assert_array_equal(got[path], value, err_msg=path)
+
+
+def test_a_folder_says_all_that_a_model_is(tmp_path):
+  params = vit(tmp_path)
+  exp, got = read(tmp_path)
+  same(got, params)
+  model = exp.model
+  assert (model.eps, model.activation, model.qkv_bias) == (1e-3, 'relu', False)
+  assert (model.mean, model.std) == ((0.4, 0.5, 0.6), (0.1, 0.2, 0.3))
+  assert (model.heads, model.sides) == (4, (16, 16))
+  assert exp.config.data.image_fit == 'stretch'
+
+
+def test_a_converted_classifier_names_classes(tmp_path):
+  vit(tmp_path)
+  read(tmp_path)
+  Image.fromarray(np.arange(768, dtype=np.uint8).reshape(16, 16, 3)).save(
+      tmp_path / 'cat.png')
+  told, _ = predict.predict(
+      tmp_path / 'work', str(tmp_path / 'cat.png'), None, '1x1', 3)
+  assert all(name.startswith('animal ') for name, _ in told)
+
+
+@pytest.mark.parametrize('changes, mean, std', [
+    ({}, (0.4, 0.5, 0.6), (0.1, 0.2, 0.3)),
+    (dict(rescale_factor=1 / 127.5), (0.2, 0.25, 0.3), (0.05, 0.1, 0.15)),
+    (dict(do_normalize=False), (0, 0, 0), (1, 1, 1)),
+    (dict(do_rescale=False, do_normalize=False), (0, 0, 0),
+     (1 / 255, 1 / 255, 1 / 255))])
+def test_colours_at_any_scale(tmp_path, changes, mean, std):
+  vit(tmp_path, PICTURES | changes)
+  exp, _ = read(tmp_path)
+  np.testing.assert_allclose(exp.model.mean, mean)
+  np.testing.assert_allclose(exp.model.std, std)
+
+
+@pytest.mark.parametrize('changes, size, fit', [
+    (dict(size=16), 16, 'stretch'),
+    (dict(size={'shortest_edge': 20}, crop_size={'height': 16, 'width': 16}),
+     16, 'crop'),
+    (dict(size={'shortest_edge': 16}, crop_pct=0.875), 16, 'crop'),
+    (dict(size={'height': 24, 'width': 16}), (24, 16), 'stretch'),
+    (dict(do_resize=False), 16, 'stretch')])
+def test_sizes_in_all_forms(tmp_path, changes, size, fit):
+  write(tmp_path, CVT, CVT_SIZES, 'hf_cvt', PICTURES | changes)
+  (tmp_path / 'config.json').write_text(json.dumps(
+      CVT | dict(id2label=VIT['id2label'])))
+  if changes.get('do_resize') is False:
+    size = 224  # Nothing says it.
+  exp, _ = read(tmp_path)
+  assert exp.sizes['image_size'] == size or (
+      tuple(exp.sizes['image_size']) == size)
+  assert exp.config.data.image_fit == fit
+
+
+def test_two_stages_of_cvt(tmp_path):
+  params = write(tmp_path, CVT, CVT_SIZES, 'hf_cvt')
+  exp, got = read(tmp_path)
+  same(got, params)
+  assert 'cvt.encoder.stages.1.cls_token' in files.load(
+      tmp_path / 'model.safetensors')
+  # Of the code, which does not read layer_norm_eps; and no QuickGELU.
+  assert (exp.model.eps, exp.model.activation) == (1e-5, 'gelu')
+  assert exp.model.heads == (4, 2)
+
+
+@pytest.mark.parametrize('base, changes, message', [
+    (VIT, dict(hidden_act='mish'), "hidden_act is 'mish', but .* gelu_new"),
+    (VIT, dict(num_channels=1), 'num_channels is 1, but .* with 3'),
+    (VIT, dict(model_type='swin'), "model_type is 'swin'.* there are bert, cvt"),
+    (VIT, dict(patch_size=[4, 8]), r'patch_size is \[4, 8\], but .* squares'),
+    (VIT, dict(num_attention_heads=3), 'num_attention_heads is 3, .* the 16'),
+    (VIT, dict(hidden_size='wide'), "hidden_size is 'wide', .* whole number"),
+    (VIT, dict(id2label={'0': 'a', '2': 'b'}), 'does not name the classes 0 to'),
+    (VIT, dict(id2label={'0': 'a'}), 'names 1 classes, but .* has 7'),
+    (VIT, dict(intermediate_size=40), 'does not fit the model: .*misshapen.* '
+     'The sizes are those of .*config.json'),
+    (CVT, dict(stride_kv=[2, 1]), r'stride_kv is \[2, 1\], but .* \[2, 2\]'),
+    (CVT, dict(qkv_projection_method=['avg', 'avg']), 'qkv_projection_method'),
+    (CVT, dict(cls_token=[True, True]), r'cls_token is \[True, True\]'),
+    (CVT, dict(qkv_bias=[True, False]), 'qkv_bias')])
+def test_what_a_model_cannot_be_is_named(tmp_path, base, changes, message):
+  if base is VIT:
+    vit(tmp_path)
+  else:
+    write(tmp_path, CVT, CVT_SIZES, 'hf_cvt')
+  (tmp_path / 'config.json').write_text(json.dumps(base | changes))
+  with pytest.raises(ValueError, match=message):
+    read(tmp_path)
+  assert not (tmp_path / 'work').exists()
+
+
+@pytest.mark.parametrize('changes, message', [
+    (dict(image_mean=[0.5]), 'image_mean is .* three numbers'),
+    (dict(image_std=[0.5, 0, 0.5]), 'image_std .* nothing can be divided'),
+    (dict(do_flip_channel_order=True), 'do_flip_channel_order is True'),
+    (dict(size={'longest_edge': 16}), 'size is .* pictures of one size')])
+def test_pictures_that_cannot_be_are_named(tmp_path, changes, message):
+  vit(tmp_path, PICTURES | changes)
+  with pytest.raises(ValueError, match=message):
+    read(tmp_path)
+
+
+def test_neighbours_hold_where_a_config_and_a_table_are_given(tmp_path):
+  """They say what the model is; what it samples is the user's."""
+  vit(tmp_path)
+  config = ats_deit_s.get_config('small')
+  config.model.update(num_layers=4, ats=dict(config.model.ats, blocks=(1,),
+                                             capacity=(10,)))
+  config.data.sizes = {}
+  exp, _ = read(tmp_path, config, 'hf_vit_4')
+  assert (exp.model.eps, exp.model.num_layers) == (1e-3, 2)
+  assert exp.model.mean == (0.4, 0.5, 0.6)
+  assert exp.model.ats.blocks == (1,)
+  config.model.name = 'cvt'
+  with pytest.raises(ValueError, match="is 'cvt', but .* of 'vit'"):
+    convert.read(config, 'hf_vit_4', tmp_path, tmp_path / 'other')
+
+
+def test_a_wrong_table_names_the_right_one(tmp_path):
+  vit(tmp_path)
+  for wrong in ('hf_vit', 'timm_vit', 'hf_deit_4'):
+    with pytest.raises(ValueError, match='--table hf_vit_4.$'):
+      read(tmp_path, family=wrong)
+
+
+def test_a_file_of_one_folder_beside_a_workdir_of_ours(tmp_path):
+  """Our own config.json says nothing of foreign weights."""
+  vit(tmp_path)
+  (tmp_path / 'config.json').write_text('{"model": {"name": "vit"}}')
+  with pytest.raises(ValueError, match='nothing says which model.* --config'):
+    read(tmp_path)
+
+
+def test_no_preparation_of_pictures_is_told(tmp_path, caplog):
+  vit(tmp_path, pictures=None)
+  exp, _ = read(tmp_path)
+  assert 'No preprocessor_config.json is beside' in caplog.text
+  assert exp.model.mean == (0.5, 0.5, 0.5)
+
+
+def test_weights_in_several_files(tmp_path):
+  params = vit(tmp_path)
+  tensors = files.load(tmp_path / 'model.safetensors')
+  (tmp_path / 'model.safetensors').unlink()
+  names = sorted(tensors)
+  parts = {'model-1.safetensors': names[::2], 'model-2.safetensors': names[1::2]}
+  for part, some in parts.items():
+    files.save(tmp_path / part, {name: tensors[name] for name in some})
+  index = {'weight_map': {n: p for p, some in parts.items() for n in some}}
+  (tmp_path / 'model.safetensors.index.json').write_text(json.dumps(index))
+  _, got = read(tmp_path)
+  same(got, params)
+  (tmp_path / 'model-2.safetensors').unlink()
+  with pytest.raises(ValueError, match='holds 1 of the 2 files .*model-2'):
+    source.find(tmp_path).load()
+  index['weight_map'][names[0]] = '../model-1.safetensors'
+  (tmp_path / 'model.safetensors.index.json').write_text(json.dumps(index))
+  with pytest.raises(ValueError, match='which is not of its folder'):
+    source.find(tmp_path).load()
+
+
+def test_a_folder_without_weights_says_what_it_has(tmp_path):
+  (tmp_path / 'config.json').write_text(json.dumps(VIT))
+  with pytest.raises(ValueError, match='no file of weights'):
+    read(tmp_path)
+  for name in ('a.safetensors', 'b.bin'):
+    (tmp_path / name).touch()
+  with pytest.raises(ValueError, match='several files .* a.safetensors, b.bin'):
+    read(tmp_path)
+  (tmp_path / 'config.json').write_text('{')
+  with pytest.raises(ValueError, match='config.json is no readable JSON'):
+    convert.read(None, None, tmp_path / 'a.safetensors', tmp_path / 'work')
+
+
+def test_an_encoder_without_a_head(tmp_path):
+  """As DINOv2 and ViT are published: the head is random, and said to be."""
+  params = vit(tmp_path)
+  tensors = {name.removeprefix('vit.'): value for name, value in files.load(
+      tmp_path / 'model.safetensors').items() if 'classifier' not in name}
+  files.save(tmp_path / 'model.safetensors', tensors)
+  exp, got = read(tmp_path)
+  assert json.loads((tmp_path / 'work' / 'part.json').read_text()) == {
+      'table': 'hf_vit_4', 'missing': ['head']}
+  assert not (tmp_path / 'work' / 'vocab' / 'answers.json').exists()
+  got.pop('head'), params.pop('head')
+  same(got, params)
+
+
+def test_not_a_number(tmp_path):
+  vit(tmp_path)
+  tensors = files.load(tmp_path / 'model.safetensors')
+  for name in ('vit.layernorm.weight', 'classifier.bias'):
+    tensors[name] = tensors[name].copy()
+    tensors[name][0] = np.nan if 'norm' in name else -np.inf
+  files.save(tmp_path / 'model.safetensors', tensors)
+  with pytest.raises(ValueError, match='2 of .* vit.layernorm.weight .1.') as e:
+    read(tmp_path)
+  assert 'classifier.bias' in str(e.value)
+  _, got = read(tmp_path, allow_nonfinite=True)
+  assert np.isnan(got['norm']['scale'][0])
+
+
+# --- timm ---------------------------------------------------------------------
+
+TIMM = dict(architecture='vit_tiny_patch4_16', num_classes=7,
+            model_args=dict(num_heads=2),
+            pretrained_cfg=dict(mean=[0.5, 0.4, 0.3], std=[0.3, 0.2, 0.1],
+                                input_size=[3, 16, 16], crop_pct=0.9,
+                                label_names=[f'plant {i}' for i in range(7)]))
+
+
+def timm(folder, changes, **fields):
+  return write(folder, TIMM | changes, table='timm_vit', pictures=None,
+               **dict(heads=2) | fields)
+
+
+@pytest.mark.parametrize('fields', [
+    {}, dict(layer_scale=1.0, registers=2), dict(qkv_bias=False),
+    dict(distilled=True)], ids=str)
+def test_a_folder_of_timm(tmp_path, fields):
+  params = timm(tmp_path, {}, **fields)
+  exp, got = read(tmp_path)
+  same(got, params)
+  assert (exp.model.heads, exp.model.mean) == (2, (0.5, 0.4, 0.3))
+  assert all(getattr(exp.model, key) == value for key, value in fields.items())
+  assert json.loads((tmp_path / 'work/vocab/answers.json').read_text())[3] == (
+      'plant 3')
+
+
+@pytest.mark.parametrize('changes, message', [
+    (dict(architecture='resnet50'), "architecture is 'resnet50'"),
+    (dict(architecture='vit_odd_patch4', model_args={}), 'num_heads is not there'),
+    (dict(global_pool='avg'), "global_pool is 'avg', .* 'token'"),
+    (dict(num_classes=9), 'num_classes is 9, but .* has 7'),
+    (dict(model_args=dict(num_heads=2, act_layer='mish')), "act_layer is 'mish'")
+])
+def test_what_timm_has_and_we_do_not(tmp_path, changes, message):
+  timm(tmp_path, changes)
+  with pytest.raises(ValueError, match=message):
+    read(tmp_path)
+
+
+def test_places_without_one_for_the_class(tmp_path):
+  """Of DeiT III: the class token has no place, which is one of zeros."""
+  params = timm(tmp_path, {})
+  tensors = files.load(tmp_path / 'model.safetensors')
+  tensors['pos_embed'] = tensors['pos_embed'][:, 1:]
+  files.save(tmp_path / 'model.safetensors', tensors)
+  _, got = read(tmp_path)
+  np.testing.assert_array_equal(got['positions'][0], 0)
+  np.testing.assert_array_equal(got['positions'][1:], params['positions'][1:])
+
+
+# --- tables and the hub ---------------------------------------------------------
+
+@pytest.mark.parametrize('table, model, changes', [
+    ('hf_vit', 'vit', {}), ('hf_vit_4', 'vit', {}), ('timm_vit', 'vit_ats', {}),
+    ('hf_deit', 'vit_ats', {}), ('hf_deit_4', 'vit_ats', {}),
+    ('hf_deit_single_4', 'vit_ats', dict(distilled_head=False)),
+    ('hf_dinov2', 'vit', dict(layer_scale=1.0, head_reads='class_mean')),
+    ('hf_cvt', 'cvt', {}), ('cvt', 'cvt', {}), ('ps_vit', 'ps_vit', {}),
+    ('hf_timesformer', 'timesformer', {}), ('timesformer', 'timesformer', {}),
+    ('xvit', 'xvit', {}), ('uniter', 'uniter', {}), ('clip_vil', 'clip_vil', {}),
+    ('mcan_bst', 'mcan_vqa', {})])
+def test_names_tell_their_table(table, model, changes):
+  _, _, params, _ = models.build(model, **changes)
+  names = core.write(convert.table(table).TABLE, params)
+  assert families.fitting(names)[0] == table
+  assert not families.fitting([*names, 'surplus.weight'])
+
+
+def test_the_hub(tmp_path, monkeypatch):
+  import huggingface_hub
+  params, asked = vit(tmp_path), []
+
+  def fetch(name, revision, allow_patterns):
+    asked.append((name, revision, allow_patterns[-1]))
+    if len(asked) > 2:
+      raise OSError('no route\nto host')
+    return str(tmp_path)
+
+  monkeypatch.setattr(huggingface_hub, 'snapshot_download', fetch)
+  convert.read(None, None, 'hf:someone/some-vit@v2', tmp_path / 'work')
+  exp = experiment.load(tmp_path / 'work')
+  same(checkpoint.load_params(tmp_path / 'work', exp.shapes), params)
+  assert asked[0][:2] == ('someone/some-vit', 'v2')
+  (tmp_path / 'model.safetensors').unlink()
+  with pytest.raises(ValueError, match='cannot be fetched .no route to host.'):
+    hub.fetch('hf:someone/some-vit')
+  assert asked[-1][2] == '*.bin.index.json'
+  with pytest.raises(ValueError, match='is no name of a checkpoint'):
+    hub.fetch('hf:some one/vit')
