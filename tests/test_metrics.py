@@ -156,6 +156,23 @@ def test_check_same_lists_what_differs(tmp_path):
   assert 'betas' not in str(error.value)
 
 
+def test_data_may_have_moved_and_steps_be_more(tmp_path):
+  """Neither says what is learnt from one example; both are told."""
+  def config(**data):
+    made = make_config(seed=0)
+    made.unlock()
+    made.steps, made.data = 20, dict(manual_dir='/b', seed=0, threads=4)
+    made.data.update(data)
+    return made
+  made = config(manual_dir='/a', threads=1)
+  made.steps = 10
+  workdirs.write_config(tmp_path, made)
+  assert workdirs.check_same(tmp_path, config()) == [
+      'data.manual_dir: "/a" there, "/b" now', 'steps: 10 there, 20 now']
+  with pytest.raises(ValueError, match='data.seed: 0 there, 1 now'):
+    workdirs.check_same(tmp_path, config(seed=1))
+
+
 def test_no_config_says_what_is_there_and_where_else(tmp_path):
   workdirs.write_config(tmp_path / 'runs' / 'mcan_a', make_config())
   with pytest.raises(ValueError, match='does not exist.*runs/mcan_a'):

@@ -3,13 +3,15 @@ import dataclasses
 import pathlib
 from typing import Any
 
+from absl import logging
 from bst_jax.elastic import Choice
 from bst_jax.host import processes
-from bst_jax.learn import sharding
+from bst_jax.learn import schedules, sharding
 from bst_jax.run import experiment, profiling, program, teachers, validation
 from bst_jax.run import start as starts
 from bst_jax.run.experiment import Experiment
 from bst_jax.run.program import Program
+from bst_jax.store import steps
 from bst_jax.store import workdir as workdirs
 import jax
 import ml_collections
@@ -95,7 +97,11 @@ def _job(config, workdir, student=None, profile_steps=None) -> Job:
   """
   choice, config = experiment.choice_of(config), experiment.chosen(config)
   with processes.together():
-    workdirs.check_same(workdir, config)
+    differs = workdirs.check_same(workdir, config)
+    if differs:
+      logging.warning(
+          'Training goes on in %s with other settings, and as if its data were '
+          'the same: %s.', workdir, '; '.join(differs))
     mesh = sharding.make_mesh(config.mesh)
     same = student and _plain(student.config.data) == _plain(config.data)
     data = student.data if same else experiment.load_data(config, workdir)
@@ -110,8 +116,26 @@ def _job(config, workdir, student=None, profile_steps=None) -> Job:
   validation.check_pretrained(made.method, config, start)
   if teacher is not None:
     teachers.check(config, teacher, exp, data)
+  _tell_of_more_steps(workdir, config, data, total, made)
   return Job(config, workdir, exp, data, mesh, made, total, start, choice,
              teacher, profiling.Trace(profile_steps, workdir, total))
+
+
+def _tell_of_more_steps(workdir, config, data, total, made):
+  """Warns where the steps of a workdir change: its schedule does, too."""
+  if not (workdir / workdirs.CONFIG).exists():
+    return
+  before = workdirs.read_config(workdir)
+  done = max(steps.steps(steps.folder(workdir)), default=0)
+  if not done or all(before.get(key) == config.get(key)
+                     for key in ('steps', 'epochs')):
+    return
+  first = schedules.create(config.schedule, config.optimizer.lr, data.epoch,
+                           experiment.total_steps(before, data))
+  logging.warning(
+      'The training of %s goes on to step %d, and its schedule is that of so '
+      'many steps: behind step %d the learning rate is %.3g, where it was '
+      '%.3g.', workdir, total, done, made.rate(done), first(done))
 
 
 def _plain(config):

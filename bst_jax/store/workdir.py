@@ -15,7 +15,11 @@ CHOICE = 'choice.json'
 # Keys that change what is printed, kept or measured, or where it is computed,
 # never what is learnt.
 _HARMLESS = ('log_every', 'save_every', 'eval_every', 'keep', 'keep_every',
-             'profile', 'rules')
+             'profile', 'rules', 'data.cache', 'data.threads')
+# Where the same data lie now, and how long training goes on: these may differ
+# too, and are told.
+_TOLD = ('data.data_dir', 'data.manual_dir', 'teacher.data.data_dir',
+         'teacher.data.manual_dir', 'steps', 'epochs')
 
 
 def write_config(workdir: str | os.PathLike,
@@ -38,26 +42,33 @@ def read_config(workdir: str | os.PathLike) -> ml_collections.ConfigDict:
 
 
 def check_same(workdir: str | os.PathLike,
-               config: ml_collections.ConfigDict) -> None:
+               config: ml_collections.ConfigDict) -> list[str]:
   """Raises ValueError if the workdir was made by a config that differs.
 
   Keys that only say how often to log, save, evaluate or profile, or which
   devices hold what, may differ, and a key that is None may as well be absent.
-  A workdir without a config.json passes.
+  So may the place of the data and the number of steps. A workdir without a
+  config.json passes.
+
+  Returns:
+    What differs in the place of the data or the number of steps, to be told.
   """
   if not (pathlib.Path(workdir) / CONFIG).exists():
-    return
+    return []
   old, new = _flat(read_json(workdir, CONFIG)), flat(config)
   none = lambda key: old.get(key) is None and new.get(key) is None
-  lines = [f'  {key}: {_text(old, key)} there, {_text(new, key)} now'
-           for key in sorted(old.keys() | new.keys())
-           if not (_is_harmless(key) or none(key))
-           and _text(old, key) != _text(new, key)]
+  differ = {key: f'{key}: {_text(old, key)} there, {_text(new, key)} now'
+            for key in sorted(old.keys() | new.keys())
+            if not (_is_harmless(key) or none(key))
+            and _text(old, key) != _text(new, key)}
+  told = [differ.pop(key) for key in _TOLD if key in differ]
+  lines = [f'  {line}' for line in differ.values()]
   if lines:
     raise ValueError(
         f'Training was to go on in {workdir}, but its {CONFIG} is of another '
         'config:\n' + '\n'.join(lines)
         + '\nUse a new --workdir, or give these keys their values there.')
+  return told
 
 
 def check_writable(workdir: str | os.PathLike) -> None:
