@@ -1,7 +1,7 @@
 """Files of region features that users bring, and what is bad of them."""
 from absl import logging
 from bst_jax.data import forms, text, vocabularies
-from bst_jax.data.builders import regions
+from bst_jax.data.builders import region_files, regions
 from bst_jax.data.builders.problems import Problems
 from bst_jax.data.forms import questions
 import made_up
@@ -99,7 +99,7 @@ def test_bad_features_are_listed(tmp_path, changed, message):
 
 def test_features_that_unpack_to_too_much_are_refused(tmp_path, monkeypatch):
   made_up.npz(tmp_path / '1.npz')
-  monkeypatch.setattr(regions, '_MOST_BYTES', 100)
+  monkeypatch.setattr(region_files, '_MOST_BYTES', 100)
   with pytest.raises(ValueError, match='it unpacks to'):
     list(regions.read(tmp_path, ['1'], Problems()))
 

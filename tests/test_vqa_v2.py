@@ -133,7 +133,8 @@ def test_vqa_v2(tmp_path, vg):
   assert sorted(r for r in rows if r >= 0) == [0, 1, 2, 3]
   at = rows.index(2)
   features, boxes, width, height = made_up.region_arrays(11, 4, SIZE)
-  np.testing.assert_array_equal(batch['regions'][at, :4], features)
+  np.testing.assert_array_equal(batch['regions'][at, :4],
+                                features.astype(np.float16))
   assert not batch['regions'][at, 4].any()
   np.testing.assert_allclose(batch['boxes'][at, :4],
                              boxes / [width, height, width, height], atol=1e-6)

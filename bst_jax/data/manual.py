@@ -30,7 +30,7 @@ def check_source(builder, manual_dir: str):
   source = (builder.info.metadata or {}).get('source')
   path = os.path.expanduser(manual_dir)
   if source and manual_dir and os.path.isdir(path) and (
-      found.fingerprint(path) != source):
+      not found.is_fingerprint(source, path)):
     raise ValueError(
         f'{builder.info.full_name} was made from files of {manual_dir}, but '
         f'those are not the same any more. Delete {builder.data_dir}; the data '

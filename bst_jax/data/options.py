@@ -27,6 +27,8 @@ class Options:
   data_dir: str = ''  # Home of data sets; '': BST_JAX_DATA or a cache.
   manual_dir: str = ''  # Files of yours that the data set is made from.
   max_bad: int = 0  # Bad records that may be left out while it is made.
+  # Of region features that are made: 'float16', 'float32'; '': the data set's.
+  store_dtype: str = ''
   seed: int = 0  # Of the order of training, and of all that it draws.
   limit: int = 0  # If positive, pictures of a split at most.
   cache: Any = 'auto'  # Decoded in memory: True, False or, if small, 'auto'.

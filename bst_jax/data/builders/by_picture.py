@@ -3,8 +3,9 @@
 A record is a picture: its id, its raw file or its region features, and all
 questions about it.
 """
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 import dataclasses
+import functools
 import itertools
 import json
 import os
@@ -15,8 +16,13 @@ from bst_jax.data.builders import pictures, regions
 from bst_jax.data.builders.asked import Question
 from bst_jax.data.builders.found import beside, checksums, Found
 from bst_jax.data.builders.problems import Problems
+from bst_jax.data.making import plan
+from bst_jax.elastic import check_name
+from etils import epath
 import numpy as np
 import tensorflow_datasets as tfds
+
+_MORE_BYTES = 64  # of a record or question, beside its contents
 
 
 @dataclasses.dataclass
@@ -42,6 +48,7 @@ class ByPicture(tfds.core.GeneratorBasedBuilder):
   Attributes:
     most_bad: how many bad records may be left out.
     source: hash of the files that it is made from.
+    store_dtype: of region features that are made, of `regions.DTYPES`.
   """
 
   RULE = 'vqa'
@@ -49,8 +56,17 @@ class ByPicture(tfds.core.GeneratorBasedBuilder):
   # Split name -> splits that it stands for.
   ALIASES: dict[str, tuple[str, ...]] = {}
   CITATION = ''
+  COMPRESSED = False  # Pictures are, and features hardly can be.
   most_bad = 0
   source = ''
+  store_dtype = 'float16'
+
+  def __init__(self, *, store_dtype: str = '', **kwargs):
+    """`store_dtype` is of regions that are made; '' for the usual one."""
+    if store_dtype:
+      check_name(store_dtype, regions.DTYPES, 'config.data.store_dtype')
+      self.store_dtype = store_dtype
+    super().__init__(**kwargs)
 
   def _info(self) -> tfds.core.DatasetInfo:
     f = tfds.features
@@ -67,13 +83,22 @@ class ByPicture(tfds.core.GeneratorBasedBuilder):
       parts['image'] = f.Image(shape=(None, None, 3), encoding_format='jpeg')
     else:
       # Raw bytes are read many times quicker than lists of numbers.
-      for name in ('regions', 'boxes'):
-        parts[name] = f.Tensor(shape=(None, None), dtype=np.float32,
+      for name, dtype in (('regions', self.stored_as), ('boxes', 'float32')):
+        parts[name] = f.Tensor(shape=(None, None), dtype=np.dtype(dtype).type,
                                encoding='bytes')
     return tfds.core.DatasetInfo(
         builder=self, description=self.__doc__, features=f.FeaturesDict(parts),
         citation=self.CITATION, metadata=tfds.core.MetadataDict(),
         disable_shuffling=True)  # Training shuffles; files are written once.
+
+  @functools.cached_property
+  def stored_as(self) -> str:
+    """Number type of regions on disk; `store_dtype` where there are none."""
+    path = epath.Path(self.data_dir) / 'features.json'
+    if not path.exists():
+      return self.store_dtype
+    parts = json.loads(path.read_text())['featuresDict']['features']
+    return parts['regions']['tensor']['dtype']
 
   def splits(self, folder: pathlib.Path, problems: Problems
              ) -> dict[str, dict[str, list[Question]]]:
@@ -103,26 +128,52 @@ class ByPicture(tfds.core.GeneratorBasedBuilder):
                  folder, '\n'.join(f'{d}  {n}' for n, d in files.items()))
     facts.update(
         rule=self.RULE, source=self.source, files=files, pictures={},
-        left_out={}, most_regions=0,
+        left_out={}, most_regions=0, **self._kept(),
         num_regions=self.builder_config.num_regions,
         types=sorted({*self.TYPES, *(
             q.type for asked in splits.values() for of in asked.values()
             for q in of)}))
-    return {split: self._generate_examples(folder, split, asked, problems)
+    return {split: self._plan(folder, split, asked, problems)
             for split, asked in splits.items()}
 
-  def _generate_examples(self, folder, split, asked, problems):
+  def _generate_examples(self, *args):
+    raise NotImplementedError  # Splits are plans themselves.
+
+  def _kept(self) -> dict[str, dict[str, str]]:
+    """What the metadata say of how features are kept."""
+    if self.builder_config.content == 'image':
+      return {}
+    logging.info('%s: regions are kept as %s; config.data.store_dtype is '
+                 'another way.', self.name, self.stored_as)
+    return {'kept': {'regions': self.stored_as, 'boxes': 'float32'}}
+
+  def _plan(self, folder, split, asked, problems):
+    finish = functools.partial(self._finish, split, asked, problems)
+    if self.builder_config.content == 'image':
+      there = Found(self.pictures_of(folder, split), pictures.SUFFIXES)
+      there = pictures.places(there, asked, problems)
+      sizes, read = [os.path.getsize(path) for _, path in there], _with_image
+    else:
+      there = regions.places(self.features_of(folder, split), asked, problems)
+      size = self.builder_config.feature_size
+      size, share = regions.first_usable(there, size) or (size, 0)
+      share *= np.dtype(self.stored_as).itemsize / 4
+      sizes = [int(share * place.size) for place in there]
+      read = functools.partial(_with_regions, size, self.stored_as)
+    items = [(place, asked[place[0]]) for place in there]
+    sizes = [size + _MORE_BYTES + sum(map(_bytes_of, questions))
+             for size, (_, questions) in zip(sizes, items)]
+    return plan.Plan(items, sizes, read, finish, problems)
+
+  def _finish(self, split, asked, problems, notes):
+    """Writes a split's questions beside it, and what is known of all."""
     facts, kept = self.info.metadata, []
     with open(beside(self.data_dir, split), 'w', encoding='utf-8') as words:
-      for i, (picture, arrays) in enumerate(
-          self._content(folder, split, asked, problems)):
+      for picture, count in notes:
         kept.append(picture)
-        if 'boxes' in arrays:
-          facts['most_regions'] = max(facts['most_regions'],
-                                      len(arrays['boxes']))
+        facts['most_regions'] = max(facts['most_regions'], count)
         questions = [q.record() for q in asked[picture]]
         words.write(json.dumps(questions, ensure_ascii=False) + '\n')
-        yield i, {'image_id': picture, **arrays, 'questions': questions}
     if not kept:
       raise ValueError(f'Split {split} of {self.name} was to be made, but none '
                        f'of its {len(asked)} pictures can be used:\n{problems}')
@@ -133,14 +184,25 @@ class ByPicture(tfds.core.GeneratorBasedBuilder):
     if problems.counts:
       logging.warning('%s: bad records are left out:\n%s', self.name, problems)
 
-  def _content(self, folder, split, asked,
-               problems) -> Iterator[tuple[str, dict]]:
-    """(picture, arrays or bytes) of the pictures that can be used."""
-    if self.builder_config.content == 'image':
-      there = Found(self.pictures_of(folder, split), pictures.SUFFIXES)
-      return pictures.read(there, asked, problems)
-    return regions.read(self.features_of(folder, split), asked, problems,
-                        self.builder_config.feature_size)
+
+def _with_image(item):
+  (picture, path), questions = item
+  return {'image_id': picture, 'image': pictures.load(path),
+          'questions': [q.record() for q in questions]}, (picture, 0)
+
+
+def _with_regions(size, dtype, item):
+  place, questions = item
+  arrays = regions.load(place, size, dtype)
+  return {'image_id': place.picture, **arrays,
+          'questions': [q.record() for q in questions]}, (
+              place.picture, len(arrays['boxes']))
+
+
+def _bytes_of(question: Question) -> int:
+  """About what a question takes in a record."""
+  return len(question.id) + len(question.question) + len(question.answer) + sum(
+      map(len, question.answers)) + _MORE_BYTES
 
 
 def without(asked: dict[str, list[Question]],

@@ -5,6 +5,9 @@ import os
 import pathlib
 import re
 
+_MOST_ASKED = 20_000  # files that are asked for their sizes and times
+_SAMPLED = 'sampled '
+
 
 class Found:
   """Files below folders, by picture id.
@@ -90,12 +93,38 @@ def checksums(folder: str | os.PathLike,
   return found
 
 
-def fingerprint(folder: str | os.PathLike) -> str:
-  """A hash that changes when files below the folder come, go or change."""
-  sha = hashlib.sha256()
-  for path in files(folder):
-    about = os.stat(path)
-    line = (f'{pathlib.Path(path).relative_to(folder)}\t{about.st_size}\t'
-            f'{int(about.st_mtime)}\n')
-    sha.update(line.encode('utf-8', 'surrogateescape'))
-  return sha.hexdigest()
+def fingerprint(folder: str | os.PathLike, sampled: bool | None = None) -> str:
+  """A hash that changes when files below the folder come, go or change.
+
+  Of many files all names count, but sizes and times of some only, as asking
+  for those of a million takes minutes: such a hash begins with 'sampled'.
+
+  Args:
+    folder: with the files.
+    sampled: whether to do so; None: where they are more than 20,000.
+  """
+  return _fingerprint(folder, files(folder), sampled)
+
+
+def fingerprints(folder: str | os.PathLike) -> tuple[str, str]:
+  """The hash that opening compares, and one of sizes and times of all files."""
+  paths = files(folder)
+  return _fingerprint(folder, paths, None), _fingerprint(folder, paths, False)
+
+
+def _fingerprint(folder, paths, sampled):
+  sampled = len(paths) > _MOST_ASKED if sampled is None else sampled
+  step = -(-len(paths) // _MOST_ASKED) if sampled else 1
+  sha, start = hashlib.sha256(), len(os.path.join(os.fspath(folder), ''))
+  for number, path in enumerate(paths):
+    line = f'{path[start:]}\t'
+    if number % step == 0:
+      about = os.stat(path)
+      line += f'{about.st_size}\t{int(about.st_mtime)}'
+    sha.update(f'{line}\n'.encode('utf-8', 'surrogateescape'))
+  return f'{_SAMPLED}{sha.hexdigest()}' if sampled else sha.hexdigest()
+
+
+def is_fingerprint(value: str, folder: str | os.PathLike) -> bool:
+  """Whether the files below a folder are those that gave the hash."""
+  return value == fingerprint(folder, value.startswith(_SAMPLED))

@@ -1,7 +1,19 @@
 """Records that cannot be used: counted, listed, and no more than allowed."""
 import collections
+from collections.abc import Mapping
 
 _LISTED = 100  # of each kind
+
+
+class Unusable(ValueError):
+  """What is wrong with a record that is left out; `kind` as `Problems.add`."""
+
+  def __init__(self, kind: str, what: str):
+    super().__init__(kind, what)  # Both, so that it can be sent.
+    self.kind = kind
+
+  def __str__(self) -> str:
+    return self.args[1]
 
 
 class Problems:
@@ -30,11 +42,25 @@ class Problems:
     self.counts[kind] += 1
     if len(self.listed[kind]) < _LISTED:
       self.listed[kind].append(what)
+    self._check()
+
+  def _check(self):
     if self.counts.total() > self.most:
       raise ValueError(
           f'The data set was to be made with at most {self.most} bad records '
           f'left out, but there are more:\n{self}\nMend them, or set '
           'config.data.max_bad to how many may be left out.')
+
+  def merge(self, report: Mapping[str, Mapping]) -> None:
+    """Adds what others noted, as their `report` gives it.
+
+    Raises:
+      ValueError: together it is too much; all noted so far are named.
+    """
+    for kind, noted in report.items():
+      self.counts[kind] += noted['count']
+      self.listed[kind] += noted['first'][:_LISTED - len(self.listed[kind])]
+    self._check()
 
   def report(self) -> dict:
     """What a data set's metadata hold of it."""

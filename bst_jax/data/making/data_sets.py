@@ -1,10 +1,10 @@
 """The data sets that there are: their names, builders and places on disk."""
 import importlib
 import os
-import pathlib
 
 from bst_jax.data import manual
 from bst_jax.elastic import by_name, check_name
+from etils import epath
 import tensorflow_datasets as tfds
 
 # Data set -> module and class of its builder. A name with a dot in it is a
@@ -26,11 +26,16 @@ BUILDERS = {
 OF_TFDS = ('imagenet2012',)
 
 
-def data_dir(given: str = '') -> pathlib.Path:
+def data_dir(given: str = '') -> epath.Path:
   """Home of all data sets: as given, else BST_JAX_DATA, else a cache."""
-  return pathlib.Path(
-      given or os.environ.get('BST_JAX_DATA')
-      or '~/.cache/bst_jax/datasets').expanduser().absolute()
+  path = epath.Path(given or os.environ.get('BST_JAX_DATA')
+                    or '~/.cache/bst_jax/datasets').expanduser()
+  return path if is_remote(path) else path.absolute()
+
+
+def is_remote(path: str | os.PathLike) -> bool:
+  """Whether a path is the address of a bucket, as gs://mine/data."""
+  return '://' in os.fspath(path)
 
 
 def names() -> list[str]:
@@ -40,17 +45,27 @@ def names() -> list[str]:
           *(name for name in BUILDERS if not configs[name]), *OF_TFDS]
 
 
-def builder_of(name: str, home: str = '',
-               manual_dir: str = '') -> tfds.core.DatasetBuilder:
-  """TFDS builder of a data set, on disk or not; the arguments of `prepare`."""
+def builder_of(name: str, home: str = '', manual_dir: str = '',
+               store_dtype: str = '') -> tfds.core.DatasetBuilder:
+  """TFDS builder of a data set, on disk or not.
+
+  Args:
+    name: as of `preparing.prepare`, as are `home` and `manual_dir`.
+    home: folder of all data sets.
+    manual_dir: of what files it is made, where that tells data sets apart.
+    store_dtype: of region features where they are made: 'float16' or
+      'float32'; '' is the data set's own. One on disk is read as it is.
+  """
   base, config = whole_name(name)
   cls, home = class_of(base), data_dir(home)
   place = home / base / config
   if getattr(cls, 'BY_FOLDER', False):  # One data set a folder.
     config = manual.config_of(cls.builder_configs[config], manual_dir)
+  more = dict(store_dtype=store_dtype) if (
+      store_dtype and hasattr(cls, 'store_dtype')) else {}
   try:
     return cls(config=config or None, data_dir=os.fspath(home),
-               file_format='array_record')
+               file_format='array_record', **more)
   except Exception as error:  # It reads what the folder says of itself.
     raise ValueError(
         f'The data set {name!r} was to be opened in {place}, but what is there '
@@ -89,4 +104,4 @@ def class_of(name: str):
 
 def is_whole(builder) -> bool:
   """Whether the builder's folder is all there: TFDS moves it into place."""
-  return pathlib.Path(builder.data_dir, 'dataset_info.json').exists()
+  return epath.Path(builder.data_dir, 'dataset_info.json').exists()

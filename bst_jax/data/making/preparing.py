@@ -8,7 +8,7 @@ import shutil
 from absl import logging
 from bst_jax.data import manual
 from bst_jax.data.builders import found
-from bst_jax.data.making import data_sets
+from bst_jax.data.making import data_sets, maker, mending
 import tensorflow_datasets as tfds
 
 try:
@@ -20,11 +20,13 @@ except ImportError:  # Not a POSIX system: two processes are not kept apart.
 def prepare(name: str, home: str = '', manual_dir: str = '',
             max_bad: int = 0, max_missing: float = 1.0,
             check: Callable[[tfds.core.DatasetBuilder], object] | None = None,
+            *, store_dtype: str = '', processes: int = 0, shard_bytes: int = 0,
             ) -> tfds.core.DatasetBuilder:
   """TFDS builder of a data set that is on disk; makes it if it is not.
 
   Two processes may ask for the same set at the same time: one makes it, the
-  other waits. What a killed process left behind is removed and made anew.
+  other waits. One that is killed loses the shards that it was at; the next one
+  makes the rest. Shards of a whole set that are missing are made again.
 
   Args:
     name: such as 'digit_scenes/easy'; 'vqa_v2' alone is its first config.
@@ -34,18 +36,24 @@ def prepare(name: str, home: str = '', manual_dir: str = '',
     max_bad: how many bad records may be left out while it is made.
     max_missing: share of a split's videos whose files may be missing.
     check: raises what is wrong with the data set before it is made.
+    store_dtype: of region features that are made; see `data_sets.builder_of`.
+    processes: as of `maker.make`.
+    shard_bytes: as of `maker.make`.
   """
   base, config = data_sets.whole_name(name)
-  cls = data_sets.class_of(base)
-  build = lambda: data_sets.builder_of(name, home, manual_dir)
+  build = lambda: data_sets.builder_of(name, home, manual_dir, store_dtype)
   builder = build()
   if check:
     check(builder)
+  usual = getattr(type(builder), 'DEFAULT_MANUAL_DIR', '')
   if data_sets.is_whole(builder):
     manual.check_source(builder, manual_dir)
-    return builder
-  usual = getattr(cls, 'DEFAULT_MANUAL_DIR', '')
-  if not manual_dir and os.path.isdir(usual):
+    if not (files := mending.broken(builder.data_dir)):
+      return builder
+    if not manual_dir and os.path.isdir(usual):
+      manual_dir = usual
+    mending.check(builder, files, manual_dir)
+  elif not manual_dir and os.path.isdir(usual):
     manual_dir = usual
   if base in data_sets.OF_TFDS:
     raise ValueError(
@@ -55,30 +63,42 @@ def prepare(name: str, home: str = '', manual_dir: str = '',
         f'--data_dir={data_sets.data_dir(home)} --manual_dir=DIR. Or read '
         'the unpacked pictures as config.data.name=class_folders.')
   made_as = getattr(builder.builder_config, 'name', '')
-  data_sets.data_dir(home).mkdir(parents=True, exist_ok=True)
-  with _alone(data_sets.data_dir(home) / f'.{base}_{made_as}.lock'):
-    folder = pathlib.Path(builder.data_dir)
-    if not data_sets.is_whole(builder):
-      for rest in folder.parent.glob('incomplete.*'):
-        shutil.rmtree(rest, ignore_errors=True)
-      if folder.exists():  # A folder without its last file is of no use.
-        shutil.rmtree(folder)
-      download = tfds.download.DownloadConfig(
-          compute_stats=tfds.download.ComputeStatsMode.SKIP)
-      if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
-        manual.check_there(builder, manual_dir)
-        download.manual_dir = os.path.abspath(os.path.expanduser(manual_dir))
-        builder.most_bad, builder.most_missing = max_bad, max_missing
-        builder.source = found.fingerprint(download.manual_dir)
-      logging.info('Making %s in %s', f'{base}/{config}'.rstrip('/'), folder)
-      builder.download_and_prepare(download_config=download)
+  lock = data_sets.data_dir(home) / f'.{base}_{made_as}.lock'
+  lock.parent.mkdir(parents=True, exist_ok=True)
+  with _alone(lock, builder.data_dir):
+    if data_sets.is_whole(builder):
+      if mending.broken(builder.data_dir):
+        mending.mend(builder, manual_dir)
+    else:
+      logging.info('Making %s in %s', f'{base}/{config}'.rstrip('/'),
+                   builder.data_dir)
+      _make(builder, manual_dir, max_bad, max_missing, processes, shard_bytes)
   return build()
 
 
+def _make(builder, manual_dir, max_bad, max_missing, processes, shard_bytes):
+  """Makes a data set; it is known that nobody else does."""
+  folder, source = pathlib.Path(builder.data_dir), ''
+  for rest in folder.parent.glob('incomplete.*'):  # Of TFDS's own writer.
+    shutil.rmtree(rest, ignore_errors=True)
+  if folder.exists():  # A folder without its last file is of no use.
+    shutil.rmtree(folder)
+  if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
+    manual.check_there(builder, manual_dir)
+    manual_dir = os.path.abspath(os.path.expanduser(manual_dir))
+    builder.most_bad, builder.most_missing = max_bad, max_missing
+    builder.source, source = found.fingerprints(manual_dir)
+  maker.make(builder, manual_dir, source, processes, shard_bytes)
+
+
 @contextlib.contextmanager
-def _alone(path: pathlib.Path):
+def _alone(path: pathlib.Path, folder: str):
   """Holds a lock file; the system frees it even if the process is killed."""
   with open(path, 'w') as file:
     if fcntl:
-      fcntl.flock(file, fcntl.LOCK_EX)
+      try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      except BlockingIOError:
+        logging.info('Another process makes %s: waiting for it.', folder)
+        fcntl.flock(file, fcntl.LOCK_EX)
     yield

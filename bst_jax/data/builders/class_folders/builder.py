@@ -1,10 +1,15 @@
 """Folders of pictures, one a class, as a TFDS data set."""
+import functools
 import os
 import pathlib
 
 from absl import logging
 from bst_jax.data.builders import found, pictures, problems
+from bst_jax.data.making import plan
+import numpy as np
 import tensorflow_datasets as tfds
+
+_MORE_BYTES = 128  # of a record, beside the picture
 
 
 class ClassFolders(tfds.core.GeneratorBasedBuilder):
@@ -12,6 +17,7 @@ class ClassFolders(tfds.core.GeneratorBasedBuilder):
 
   VERSION = tfds.core.Version('1.0.0')
   BY_FOLDER = True
+  COMPRESSED = False  # Pictures are.
   BUILDER_CONFIGS = [tfds.core.BuilderConfig(
       name='images', description='Pictures in SPLIT/CLASS/NAME.jpg.')]
   MANUAL_DOWNLOAD_INSTRUCTIONS = """
@@ -36,32 +42,42 @@ class ClassFolders(tfds.core.GeneratorBasedBuilder):
     self.info.features['label'].names = _classes(folder)
     self.info.metadata['source'] = self.source
     noted = problems.Problems(self.most_bad)
-    return {path.name: self._records(path, noted) for path in _folders(folder)}
+    return {path.name: self._plan(path, noted) for path in _folders(folder)}
 
   def _generate_examples(self, *args):
-    raise NotImplementedError  # Splits are generators themselves.
+    raise NotImplementedError  # Splits are plans themselves.
 
-  def _records(self, folder, noted):
-    usable = 0
-    for path in found.files(folder):
-      if not path.lower().endswith(pictures.SUFFIXES):
-        continue
-      name = pathlib.Path(path).relative_to(folder)
-      try:
-        data = pictures.checked(pathlib.Path(path).read_bytes(), path)
-      except (OSError, ValueError) as error:
-        noted.add('unreadable picture', str(error))
-        continue
-      usable += 1
-      yield str(name), {'image': data, 'label': name.parts[0],
-                        'file_name': name.as_posix()}
-    if not usable:
+  def _plan(self, folder, noted):
+    """A split's pictures, mixed: those that come first are of all classes."""
+    start = len(os.path.join(folder, ''))
+    names = [path[start:] for path in found.files(folder)
+             if path.lower().endswith(pictures.SUFFIXES)]
+    classes = {c: i for i, c in enumerate(self.info.features['label'].names)}
+    items = []
+    for i in plan.by_hash(names, folder.name):
+      parts = pathlib.PurePath(names[i]).parts
+      items.append((os.fspath(folder), names[i], classes.get(parts[0], parts[0])))
+    sizes = [os.path.getsize(os.path.join(folder, name)) + _MORE_BYTES
+             for _, name, _ in items]
+    return plan.Plan(items, sizes, _read, functools.partial(
+        self._finish, folder, noted), noted)
+
+  def _finish(self, folder, noted, labels):
+    labels = np.fromiter(labels, np.int64)
+    if not len(labels):
       raise ValueError(
           f'{folder} was to be a split, but there is no picture in it that can '
           f'be read: CLASS/NAME{", ".join(pictures.SUFFIXES)}.\n{noted}')
+    np.save(found.column(self.data_dir, folder.name, 'label'), labels)
     self.info.metadata['left_out'] = noted.report()
     if noted.counts:
       logging.warning('%s: pictures are left out:\n%s', folder, noted)
+
+
+def _read(item):
+  folder, name, label = item
+  return {'image': pictures.load(os.path.join(folder, name)), 'label': label,
+          'file_name': pathlib.PurePath(name).as_posix()}, label
 
 
 def _folders(folder):

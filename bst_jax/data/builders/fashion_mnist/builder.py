@@ -17,6 +17,7 @@ class FashionMnist(tfds.core.GeneratorBasedBuilder):
   """
 
   VERSION = tfds.core.Version('1.0.0')
+  COMPRESSED = False  # Pictures are.
   DEFAULT_MANUAL_DIR = files.DEBIAN
   MANUAL_DOWNLOAD_INSTRUCTIONS = files.INSTRUCTIONS
 

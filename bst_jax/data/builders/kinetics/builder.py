@@ -1,8 +1,6 @@
 """Kinetics-400 and -600 as TFDS data sets, from clips that the user has."""
-import collections
-from collections.abc import Callable, Iterable, Iterator
-from concurrent import futures
 import dataclasses
+import functools
 import os
 import pathlib
 
@@ -10,10 +8,12 @@ from absl import logging
 from bst_jax.data import video
 from bst_jax.data.builders import found, problems
 from bst_jax.data.builders.kinetics import annotations
+from bst_jax.data.making import plan
 import numpy as np
 import tensorflow_datasets as tfds
 
 _LISTED = 100  # missing clips of a split
+_MORE_BYTES = 256  # of a record, beside the video
 
 
 @dataclasses.dataclass
@@ -48,6 +48,7 @@ class Kinetics(tfds.core.GeneratorBasedBuilder):
   to their times, are anywhere below it, as train/LABEL/ID_000010_000020.mp4 or
   train/ID_000010_000020.mp4, also .webm, .mkv or .avi.
   """
+  COMPRESSED = False  # Videos are.
   most_bad, most_missing, source = 0, 1.0, ''
 
   def _info(self):
@@ -83,11 +84,11 @@ class Kinetics(tfds.core.GeneratorBasedBuilder):
           f'{", ".join(splits)} is there, as {first.names[0]}.mp4. '
           f'{self.MANUAL_DOWNLOAD_INSTRUCTIONS}')
     noted = problems.Problems(self.most_bad)
-    return {split: self._records(split, clips, noted)
+    return {split: self._plan(split, clips, noted)
             for split, clips in there.items() if clips}
 
   def _generate_examples(self, *args):
-    raise NotImplementedError  # Splits are generators themselves.
+    raise NotImplementedError  # Splits are plans themselves.
 
   def _classes(self, folder, splits):
     """Names of the classes, sorted, as models of Kinetics number them."""
@@ -125,47 +126,34 @@ class Kinetics(tfds.core.GeneratorBasedBuilder):
           f'{self.most_missing:g} of them. Fetch them, or raise it.')
     return there
 
-  def _records(self, split, clips, noted):
-    labels, frames = [], []
-    reads = _ahead(_read, [path for _, path in clips])
-    for (clip, _), read in zip(clips, reads):
-      try:
-        data, count = read()
-      except (OSError, ValueError) as error:
-        noted.add('unreadable clip', str(error))
-        continue
-      label = self.info.features['label'].str2int(clip.label) if (
-          clip.label) else -1
-      yield len(labels), {'video': data, 'frames': count, 'label': label,
-                          'clip': clip.names[0]}
-      labels.append(label)
-      frames.append(count)
-    if not labels:
+  def _plan(self, split, clips, noted):
+    number = self.info.features['label'].str2int
+    items = [(path, number(clip.label) if clip.label else -1, clip.names[0])
+             for clip, path in clips]
+    sizes = [os.path.getsize(path) + _MORE_BYTES for path, _, _ in items]
+    return plan.Plan(items, sizes, _read, functools.partial(
+        self._finish, split, len(clips), noted), noted)
+
+  def _finish(self, split, clips, noted, notes):
+    columns = np.array([*notes], np.int64).reshape(-1, 2)
+    if not len(columns):
       raise ValueError(f'Split {split} of {self.info.full_name} was to be made, '
-                       f'but none of its {len(clips)} clips can be read:\n'
+                       f'but none of its {clips} clips can be read:\n'
                        f'{noted}')
-    for name, column in (('label', labels), ('frames', frames)):
-      np.save(found.column(self.data_dir, split, name),
-              np.array(column, np.int64))
+    for name, column in zip(('label', 'frames'), columns.T):
+      np.save(found.column(self.data_dir, split, name), column)
     self.info.metadata['left_out'] = noted.report()
     if noted.counts:
       logging.warning('%s: clips are left out:\n%s', self.info.full_name, noted)
 
 
-def _read(path: str) -> tuple[bytes, int]:
-  """The bytes of a file that decodes, and its number of frames."""
-  data = pathlib.Path(path).read_bytes()
-  return data, video.check(data, path)
-
-
-def _ahead(function: Callable, items: Iterable) -> Iterator[Callable]:
-  """The function of each item, computed ahead by threads, to be called."""
-  threads = os.cpu_count() or 1
-  with futures.ThreadPoolExecutor(threads) as pool:
-    waiting = collections.deque()
-    for item in items:
-      waiting.append(pool.submit(function, item))
-      if len(waiting) > 2 * threads:
-        yield waiting.popleft().result
-    while waiting:
-      yield waiting.popleft().result
+def _read(item):
+  """The example of a clip whose first and last frames decode."""
+  path, label, clip = item
+  try:
+    data = pathlib.Path(path).read_bytes()
+    count = video.check(data, path)
+  except (OSError, ValueError) as error:
+    raise problems.Unusable('unreadable clip', str(error)) from error
+  return {'video': data, 'frames': count, 'label': label, 'clip': clip}, (
+      label, count)

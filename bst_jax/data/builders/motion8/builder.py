@@ -36,6 +36,7 @@ class Motion8(tfds.core.GeneratorBasedBuilder):
       Config(name='tiny', description='64 clips for training.',
              clips=(64, 16, 16)),
   ]
+  COMPRESSED = False  # Pictures are.
   DEFAULT_MANUAL_DIR = files.DEBIAN
   MANUAL_DOWNLOAD_INSTRUCTIONS = files.INSTRUCTIONS
 
