@@ -80,7 +80,7 @@ def cut(sizes: Sequence[int], limit: int) -> list[tuple[int, int]]:
   ends = np.cumsum(np.asarray(sizes, np.int64))
   if not len(ends):
     return []
-  limit = min(limit, max(ends[-1] // _SHARDS, _LEAST_BYTES))
+  limit = min(limit, max(-(-ends[-1] // _SHARDS), _LEAST_BYTES))
   number = -(-int(ends[-1]) // max(1, int(limit)))
   marks = ends[-1] * np.arange(1, number) / max(1, number)
   inner = np.searchsorted(ends, marks, 'left') + 1

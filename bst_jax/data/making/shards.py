@@ -61,11 +61,13 @@ class Encoder:
   compressed: bool
 
   def __call__(self, examples: Iterable[dict]) -> Iterator[bytes]:
-    """The serialized records of examples."""
+    """The serialized records of examples: the same bytes in any process."""
     serializer = example_serializer.ExampleSerializer(
         self.features.get_serialized_info())
     for example in examples:
-      yield serializer.serialize_example(self.features.encode_example(example))
+      # A message's parts have no order by themselves.
+      yield serializer.get_tf_example(self.features.encode_example(example)
+                                      ).SerializeToString(deterministic=True)
 
 
 @dataclasses.dataclass(frozen=True)
