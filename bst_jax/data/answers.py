@@ -81,60 +81,53 @@ class Rule(NamedTuple):
 
   Attributes:
     normal: an annotated answer -> the form that answer lists have.
-    scores: the answers of a question's annotators, and {normal form: the
-      answers of the list that are scored by it} -> {answer: (soft, official)}.
-      `soft` is to be trained on, `official` what the published scorer would
-      give.
+    said: an annotated answer -> what the published scorer compares of it.
+    agreed: the same where all annotators of a question wrote alike.
     compared: an answer of the list -> the form that is scored.
+    graded: scores count how many of ten annotators said so; else there is one.
   """
 
   normal: Callable[[str], str]
-  scores: Callable[[Sequence[str], Mapping[str, Sequence[str]]],
-                   dict[str, tuple[float, float]]]
+  said: Callable[[str], str]
+  agreed: Callable[[str], str]
   compared: Callable[[str], str]
+  graded: bool
+
+  def scores(self, said: Sequence[str], listed: Mapping[str, Sequence[str]],
+             ) -> dict[str, tuple[float, float]]:
+    """What answers score: {answer: (soft, official)}.
+
+    `soft` is to be trained on, `official` what the published scorer would give.
+
+    Args:
+      said: the answers of a question's annotators.
+      listed: {form: the answers of the list that are scored by it}.
+    """
+    form = self.said if len(set(said)) > 1 else self.agreed
+    normal, forms = [self.normal(a) for a in said], [form(a) for a in said]
+    soft, official = (
+        (text.soft_scores(normal), text.vqa_accuracies(forms)) if self.graded
+        else (dict.fromkeys(normal, 1.0), dict.fromkeys(forms, 1.0)))
+    found = {a: (score, 0.0) for a, score in soft.items()}
+    for form, score in official.items():
+      for answer in listed.get(form, ()):
+        found[answer] = (found.get(answer, (0.0,))[0], score)
+    return found
 
 
 def _same(answer: str) -> str:
   return answer
 
 
-def _scores(soft: Mapping[str, float], official: Mapping[str, float],
-            listed: Mapping[str, Sequence[str]]):
-  """Joins what is trained on and what is scored, by answers of the list."""
-  found = {a: (score, 0.0) for a, score in soft.items()}
-  for form, score in official.items():
-    for answer in listed.get(form, ()):
-      found[answer] = (found.get(answer, (0.0,))[0], score)
-  return found
-
-
-def _exact_scores(said, listed):
-  return _scores(text.soft_scores(said), text.vqa_accuracies(said), listed)
-
-
-def _vqa_scores(said, listed):
-  return _scores(text.soft_scores([normal(a) for a in said]),
-                 text.vqa_accuracies(as_annotated(said)), listed)
-
-
-def _gqa_scores(said, listed):
-  return _scores({normal(a): 1.0 for a in said}, {a: 1.0 for a in said}, listed)
-
-
-def _fixed_gqa_scores(said, listed):
-  forms = {normal(a): 1.0 for a in said}
-  return _scores(forms, forms, listed)
-
-
 RULES = {
     # Answers as they are, ten annotators.
-    'exact': Rule(_same, _exact_scores, _same),
-    'vqa': Rule(normal, _vqa_scores, as_predicted),
+    'exact': Rule(_same, _same, _same, _same, True),
+    'vqa': Rule(normal, without_punctuation, _same, as_predicted, True),
     # One annotator, compared as it was written: what normal forms lose can
     # never be right.
-    'gqa': Rule(normal, _gqa_scores, _same),
+    'gqa': Rule(normal, _same, _same, _same, False),
     # The same, compared in normal form.
-    'gqa_fixed': Rule(normal, _fixed_gqa_scores, _same),
+    'gqa_fixed': Rule(normal, normal, normal, _same, False),
 }
 
 

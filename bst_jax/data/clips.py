@@ -26,10 +26,7 @@ class Clips:
   Attributes:
     row: (T, H, W, 3), the shape of a clip.
     in_memory: the videos are decoded.
-    filled_by_keep: not so.
   """
-
-  filled_by_keep = False
 
   def __init__(self, records: Any, options: Any, size: tuple[int, int],
                strip: int = 0,

@@ -10,6 +10,7 @@ import pathlib
 from typing import Any, NamedTuple
 
 from bst_jax.data import image as image_lib
+from bst_jax.data import widen
 from bst_jax.data.frame import Frame
 import numpy as np
 
@@ -58,6 +59,8 @@ class Kind(NamedTuple):
       one of it; the frame is None where no picture is read.
     file: (a user's file or text, name of the data set) -> record.
     about: the card of an exported model -> what one is, for people.
+    into: as `decode`, with a place that it is written to; None where `decode`
+      alone is quick enough.
   """
 
   of: str
@@ -68,6 +71,8 @@ class Kind(NamedTuple):
   decode: Callable[[Record, Reading, Frame | None], np.ndarray]
   file: Callable[[str | os.PathLike, str], dict[str, Any]]
   about: Callable[[Mapping[str, Any]], str]
+  into: Callable[[Record, Reading, Frame | None, np.ndarray], None] | None = (
+      None)
 
 
 _FITS = {
@@ -105,16 +110,23 @@ def _tokens(record, reading, frame):
 
 
 def _filled(key):
-  """Rows of a record's matrix, as many as are asked for."""
-  def decode(record, reading, frame):
+  """Reads rows of a record's matrix, as many as are asked for."""
+  def rows(record, frame):
     if frame is not None and key == 'boxes':
-      record = {key: frame.boxes(record[key])}
-    rows = record[key][:reading.num_regions]
-    fill = -1 if reading.blank_regions and key == 'regions' else 0
-    array = np.full((reading.num_regions, rows.shape[1]), fill, np.float32)
-    array[:len(rows)] = rows
-    return array
-  return decode
+      return frame.boxes(record[key])
+    return record[key]
+
+  def into(record, reading, frame, out):
+    given = rows(record, frame)[:reading.num_regions]
+    widen.into(given, out[:len(given)])
+    out[len(given):] = (
+        -1 if reading.blank_regions and key == 'regions' else 0)
+
+  def decode(record, reading, frame):
+    out = np.empty((reading.num_regions, record[key].shape[1]), np.float32)
+    into(record, reading, frame, out)
+    return out
+  return dict(decode=decode, into=into)
 
 
 def _found(path, name):
@@ -192,14 +204,15 @@ KINDS = {
                                  regions.shape)),
         lambda sizes: np.ones((sizes['num_regions'], sizes['feature_size']),
                               np.float32),
-        _filled('regions'), _found, _about_regions),
+        file=_found, about=_about_regions, **_filled('regions')),
     'boxes': Kind(
         'picture', ('boxes',), 'num_regions',
         lambda boxes: {'num_regions': len(boxes)},
         lambda sizes: np.tile(np.float32([0, 0, 1, 1]),
                               (sizes['num_regions'], 1)),
-        _filled('boxes'), _found,
-        lambda card: 'x1 y1 x2 y2 of the regions, as shares of the picture'),
+        file=_found, about=lambda card: (
+            'x1 y1 x2 y2 of the regions, as shares of the picture'),
+        **_filled('boxes')),
     'image': Kind(
         'picture', ('image',), 'image_size',
         lambda image: image_sizes(image.shape[:2]),

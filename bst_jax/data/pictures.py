@@ -1,10 +1,13 @@
 """The pictures of a split by number, as models read them."""
+import collections
 from collections.abc import Iterator, Mapping
+import threading
 from typing import Any
 
 from bst_jax.data import augment as augment_lib
 from bst_jax.data import image as image_lib
 from bst_jax.data import kinds as kinds_lib
+from bst_jax.data import records as records_lib
 from bst_jax.data.frame import Frame
 import numpy as np
 
@@ -16,11 +19,13 @@ class Pictures:
   """What models read of each picture of a split, decoded once if that is little.
 
     pictures = Pictures(records, kinds, reading)
-    rows = [read(record) for record in pictures.keep()]
     batch = pictures(np.array([3, 5, -1]))
 
+  Those that are kept are all read when a batch first asks for one, or before,
+  where somebody goes over the records by `keep`.
+
   Attributes:
-    in_memory, filled_by_keep: they are decoded, once `keep` was gone over.
+    in_memory: they are kept decoded.
     rows: inputs of a picture in evaluation: one.
   """
 
@@ -50,8 +55,9 @@ class Pictures:
       if cache and self._whole:
         cache = kinds_lib.pixels(
             records[0], reading.name).shape == first['image'].shape
-    self.in_memory = self.filled_by_keep = bool(cache)
+    self.in_memory = bool(cache)
     self._arrays, self._kept = {}, []
+    self._complete, self._lock = False, threading.Lock()
 
   def __len__(self) -> int:
     return len(self._records)
@@ -66,17 +72,15 @@ class Pictures:
     Args:
       records: the same ones, as behind a progress bar.
     """
+    kept, arrays = [], {}
     for i, record in enumerate(self._records if records is None else records):
       if self.in_memory and self._whole:
-        self._kept.append({**record, 'image': kinds_lib.pixels(
+        kept.append({**record, 'image': kinds_lib.pixels(
             record, self._reading.name)})
       elif self.in_memory:
-        for key, array in self._decoded(record).items():
-          if not i:
-            self._arrays[key] = np.zeros((len(self._records), *array.shape),
-                                         array.dtype)
-          self._arrays[key][i] = array
+        self._put(arrays, i, record, len(self._records))
       yield record
+    self._kept, self._arrays, self._complete = kept, arrays, True
 
   def __call__(self, numbers: np.ndarray,
                draws: list[tuple[int, ...]] | None = None,
@@ -89,7 +93,9 @@ class Pictures:
       size: height and width of training pictures; None for the usual.
     """
     # The first picture stands in for padding, whose shapes it gives.
-    wanted = np.maximum(numbers, 0).tolist()
+    wanted, padding = np.maximum(numbers, 0).tolist(), (numbers < 0).all()
+    if self.in_memory and not padding:
+      self._keep_all()
     if self._whole and (draws is not None or size is not None):
       seeds = draws or [(0,)] * len(wanted)  # Of a batch that is an example.
       each = [self._drawn(i, seed, size) for i, seed in zip(wanted, seeds)]
@@ -97,23 +103,55 @@ class Pictures:
     elif self._arrays:
       found = {key: array[numbers] for key, array in self._arrays.items()}
     else:
-      once = {i: self._decoded(self._record(i)) for i in sorted(set(wanted))}
-      found = {key: np.stack([once[i][key] for i in wanted])
-               for key in once[wanted[0]]}
+      found, first = {}, {}
+      for place, number in enumerate(wanted):
+        if number not in first:
+          first[number] = place
+          self._put(found, place, self._record(number), len(wanted))
+          continue
+        for array in found.values():
+          array[place] = array[first[number]]
     if (numbers < 0).any():
       for array in found.values():
         array[numbers < 0] = 0
     return found
+
+  def _keep_all(self):
+    """Reads all pictures, once, whichever thread is first."""
+    if self._complete:
+      return
+    with self._lock:
+      if not self._complete:
+        collections.deque(
+            self.keep(records_lib.progress(self._records)), maxlen=0)
+
+  def _put(self, arrays, place, record, count):
+    """Writes what is read of a record into arrays of `count` of them."""
+    frame = None
+    if 'image' in self._kinds:
+      record, frame = self._framed(record)
+    for key, kind in self._kinds.items():
+      if key in arrays and kind.into:
+        kind.into(record, self._reading, frame, arrays[key][place])
+        continue
+      one = kind.decode(record, self._reading, frame)
+      if key not in arrays:
+        arrays[key] = np.zeros((count, *one.shape), one.dtype)
+      arrays[key][place] = one
+
+  def _framed(self, record):
+    """The record with its picture decoded, and the picture's place."""
+    own = kinds_lib.pixels(record, self._reading.name)
+    return {**record, 'image': own}, Frame(
+        own.shape[:2], image_lib.sides(self._reading.image_size),
+        self._reading.image_fit)
 
   def _record(self, number: int) -> Mapping[str, Any]:
     return self._kept[number] if self._kept else self._records[number]
 
   def _decoded(self, record, frame=None):
     if 'image' in self._kinds and frame is None:
-      own = kinds_lib.pixels(record, self._reading.name)
-      record = {**record, 'image': own}
-      frame = Frame(own.shape[:2], image_lib.sides(self._reading.image_size),
-                    self._reading.image_fit)
+      record, frame = self._framed(record)
     return {key: kind.decode(record, self._reading, frame)
             for key, kind in self._kinds.items()}
 

@@ -1,19 +1,22 @@
 """Record files of a data set, read at random."""
 import bisect
 from collections.abc import Iterator, Sequence
-import contextlib
 import itertools
-import json
 import os
+import time
 
+from absl import logging
+from bst_jax.data import asked, example, shards
+from bst_jax.data import kept as kept_lib
 from bst_jax.data.builders import found
+from bst_jax.data.making import mending
 from bst_jax.data.making.preparing import prepare as prepare
 from bst_jax.elastic import check_name
-from bst_jax.host import files
 import numpy as np
 import tensorflow_datasets as tfds
 import tqdm
 
+_SILENT = 10.0  # seconds
 
 def parts_of(builder: tfds.core.DatasetBuilder, split: str) -> list[str]:
   """The splits on disk that 'a+b' is, or a name that stands for several."""
@@ -53,21 +56,23 @@ class Records(Sequence):
       split: its name.
       parts: the features to read; pictures come as encoded bytes.
       limit: if positive, how many records at most.
+
+    Raises:
+      ValueError: a file is missing or cut short.
     """
     self.name = f'{builder.info.full_name} {split}'
     check_name(split, builder.info.splits, f'split of {builder.info.name}')
     info = builder.info.splits[split]
-    self._folder, self._split = builder.data_dir, split
-    self._files = list(zip(info.filenames, info.shard_lengths))
+    self._builder, self._folder, self._split = builder, os.fspath(
+        builder.data_dir), split
+    self._shards = shards.Shards(
+        [os.path.join(self._folder, name) for name in info.filenames],
+        info.shard_lengths)
+    self._mark = f'{info.filenames} {info.shard_lengths} {info.num_bytes}'
     self._length = min(info.num_examples, limit or info.num_examples)
-    # Only these are parsed: TFDS's own partial decoding needs TensorFlow.
-    self._features = tfds.features.FeaturesDict(
-        {k: builder.info.features[k] for k in parts})
-    self._raw = {k: tfds.decode.SkipDecoding() for k in parts
-                 if k in ('image', 'strip')}
-    with self._explained(0):
-      self._source = builder.as_data_source(
-          split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
+    self._parse = example.Reader(builder.info.features, parts)
+    for path, error in self._shards.check():
+      raise self._damaged(path, error) from error
 
   def __len__(self) -> int:
     return self._length
@@ -75,9 +80,19 @@ class Records(Sequence):
   def __getitem__(self, i: int) -> dict:
     if not 0 <= i < self._length:  # Also ends a `for` over the records.
       raise IndexError(f'Record {i} of {self._length} of {self.name}.')
-    with self._explained(i):
-      return self._features.deserialize_example_np(
-          self._source[i], decoders=self._raw)
+    try:
+      return self._parse(self._shards[i])
+    except Exception as error:
+      raise self._damaged(self._shards.path(i), error, i) from error
+
+  def __iter__(self) -> Iterator[dict]:
+    records = iter(self._shards)
+    for i in range(self._length):
+      try:
+        record = self._parse(next(records))
+      except Exception as error:
+        raise self._damaged(self._shards.path(i), error, i) from error
+      yield record
 
   @property
   def lengths(self) -> list[int]:
@@ -90,49 +105,38 @@ class Records(Sequence):
     All columns lie beside the records once they were asked for, as records of
     videos and photographs take minutes to go through.
     """
-    path = found.column(self._folder, self._split, name)
-    try:
-      kept = np.load(path)
-      if kept.shape == (sum(length for _, length in self._files),):
-        return kept[:self._length]
-    except (OSError, ValueError, EOFError):
-      pass  # Not there, or damaged: read anew.
-    values = np.array([record[name] for record in progress(self)], np.int64)
-    if self._length == sum(length for _, length in self._files):
-      with contextlib.suppress(OSError), files.beside(path) as place:
-        np.save(place, values)
-    return values
+    kept, total = kept_lib.Kept(self._folder, self._mark), len(self._shards)
+    file = os.path.basename(found.column(self._folder, self._split, name))
+    values = kept.array(file, total)
+    if values is None:
+      alone = Records(self._builder, self._split, [name])
+      logging.info('%s of %s is not known apart: all %.1f GB are read through, '
+                   'once.', name, self.name,
+                   self._builder.info.splits[self._split].num_bytes / 1e9)
+      values = np.fromiter((record[name] for record in progress(alone)),
+                           np.int64, total)
+      kept.save(file, values)
+    return values[:self._length]
 
-  def questions(self) -> list[list[dict]] | None:
+  def questions(self) -> asked.Questions | None:
     """Questions of each record where they also lie beside the records."""
-    path = found.beside(self._folder, self._split)
-    if not os.path.exists(path):
-      return None
-    try:
-      with open(path, encoding='utf-8') as file:
-        lines = [json.loads(x) for x in itertools.islice(file, self._length)]
-    except ValueError as error:
-      lines = error
-    if not isinstance(lines, list) or len(lines) < self._length:
-      raise ValueError(
-          f'{path} was to be read, but it is damaged or cut short. Delete the '
-          f'folder {self._folder}; the data set is then made anew.')
-    return lines
+    rows = asked.keep(self._folder, self._split, len(self._shards), self._mark)
+    if rows is None or self._length == len(self._shards):
+      return rows
+    return rows.first(self._length)
 
-  @contextlib.contextmanager
-  def _explained(self, i: int):
-    """Names the file in whatever a reader of record i raises."""
-    try:
-      yield
-    except Exception as error:
-      ends = itertools.accumulate(length for _, length in self._files)
-      file = next((name for (name, _), end in zip(self._files, ends)
-                   if i < end), '')
-      raise ValueError(
-          f'Record {i} of {self.name} was to be read from '
-          f'{os.path.join(self._folder, file)}, but the file is damaged or cut '
-          f'short ({error}). Delete the folder {self._folder}; the data set is '
-          'then made anew.') from error
+  def _damaged(self, path, error, i=None):
+    """The error that says which file cannot be read, and what would help."""
+    what = f'Record {i} of {self.name}' if i is not None else self.name
+    many = shards.advice(error)
+    if many:
+      return ValueError(f'{what} was to be read from {path}, but {many}')
+    why = ('is not there' if isinstance(error, FileNotFoundError) else
+           f'cannot be opened ({error.strerror})' if isinstance(error, OSError)
+           and error.strerror else f'is damaged or cut short ({error})')
+    return ValueError(
+        f'{what} was to be read from {path}, but the file {why}. '
+        + mending.remedy(self._folder, os.path.basename(path)))
 
 
 class Joined(Sequence):
@@ -153,6 +157,9 @@ class Joined(Sequence):
     which = bisect.bisect_right(self._ends, i)
     return self._splits[which][i - (self._ends[which - 1] if which else 0)]
 
+  def __iter__(self) -> Iterator[dict]:
+    return itertools.islice(itertools.chain(*self._splits), self._length)
+
   @property
   def lengths(self) -> list[int]:
     """As of `Records`; the last may be longer than what is left of it."""
@@ -163,15 +170,28 @@ class Joined(Sequence):
     return np.concatenate(
         [split.column(name) for split in self._splits])[:self._length]
 
-  def questions(self) -> list[list[dict]] | None:
+  def questions(self) -> asked.Questions | None:
     """As of `Records`; None unless all splits have them."""
     each = [split.questions() for split in self._splits]
-    if any(lines is None for lines in each):
+    if any(rows is None for rows in each):
       return None
-    return list(itertools.chain(*each))[:self._length]
+    return asked.joined(each).first(self._length)
 
 
 def progress(records: Records | Joined) -> Iterator[dict]:
-  """The records in order, behind a progress bar where it takes a while."""
-  return tqdm.tqdm(records, desc=f'reading {records.name}', leave=False,
-                   delay=2, disable=None)
+  """The records in order; says how far it is where that takes a while.
+
+  That is a bar in a terminal, and else a line of the log now and then.
+  """
+  bar = tqdm.tqdm(records, desc=f'reading {records.name}', leave=False,
+                  delay=2, disable=None)
+  if not bar.disable:
+    yield from bar
+    return
+  began = said = time.monotonic()
+  for i, record in enumerate(records, 1):
+    yield record
+    if not i % 256 and time.monotonic() - said > _SILENT:
+      said = time.monotonic()
+      logging.info('Reading %s: %d of %d, about %.0f s left', records.name, i,
+                   len(records), (said - began) / i * (len(records) - i))

@@ -1,5 +1,4 @@
 """Splits of a data set: their rows and their pictures, read when asked for."""
-import collections
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -82,18 +81,19 @@ class Splits:
       features = self._builder.info.features
       labels = form.labels(self.context) if form.labels else {}
       kinds = {kind: kinds_lib.KINDS[kind] for kind in self._kinds} | labels
-      parts = {part: None for part in form.parts} | {
-          part: None for kind in kinds.values() for part in kind.parts
-          if part in features}
-      records = records_lib.read(self._builder, name, [*parts], options.limit)
+      parts = dict.fromkeys(part for kind in kinds.values()
+                            for part in kind.parts if part in features)
+      read = lambda parts: records_lib.read(
+          self._builder, name, [*parts], options.limit)
+      records = read(parts)
       self._check_any(len(records), name)
-      pictures = self._pictures(records, kinds)
       rows = form.beside(records) if form.beside else None
-      seen = pictures.keep(records_lib.progress(records))
+      if rows is None:  # Both come of the same records.
+        records = read(dict.fromkeys(form.parts) | parts)
+      pictures = self._pictures(records, kinds)
       if rows is None:
-        rows = form.read(seen, records.lengths, self.context)
-      if pictures.filled_by_keep:
-        collections.deque(seen, maxlen=0)
+        rows = form.read(pictures.keep(records_lib.progress(records)),
+                         records.lengths, self.context)
       self._check_any(rows.start[-1], name)
       self._read[name] = Split(rows, pictures)
     return self._read[name]

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from absl import logging
-from bst_jax.data import text, word_pieces
+from bst_jax.data import coded, text, word_pieces
 import numpy as np
 
 
@@ -17,15 +17,14 @@ def encode(texts: Sequence[str], words: word_pieces.Words, length: int,
     length: T; longer texts are cut off.
     what: the texts are, for the log.
   """
-  different = {one: words.encode(one, length) for one in dict.fromkeys(texts)}
-  unknown = sum(bool(words.unknown(one)) for one in different)
-  long = sum(words.count(one) > length for one in different)
+  different, numbers = coded.different(texts)
+  ids, counts, unknown = words.encode_all(different, length)
+  unknown, long = int(unknown.sum()), int((counts > length).sum())
   if unknown or long:
     logging.info('Of %d different %s %d have words that training lacks, '
                  'and %d have more than %d words and are cut off.',
                  len(different), what, unknown, long, length)
-  return np.array([different[one] for one in texts], np.int32).reshape(
-      -1, length)
+  return ids[numbers]
 
 
 def vocabulary(context: Any) -> word_pieces.Words:
@@ -41,7 +40,7 @@ def vocabulary(context: Any) -> word_pieces.Words:
   split = options.words_from or options.train
   if options.words_of:
     return text.Vocabulary.build(context.texts(split, options.words_of))
-  return text.Vocabulary.build(context.rows(split).texts)
+  return text.Vocabulary.build(coded.different(context.rows(split).texts)[0])
 
 
 def blank(array: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -54,6 +54,20 @@ class WordPieces:
     ids = [self._cls, *ids[:length - 2], self._sep]
     return np.pad(np.asarray(ids, np.int32), (0, length - len(ids)))
 
+  def encode_all(self, texts: Sequence[str], length: int,
+                 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ids, counts and what has unknown words, as of `text.Vocabulary`."""
+    ids = np.zeros((len(texts), length), np.int32)
+    counts = np.zeros(len(texts), np.int64)
+    unknown = np.zeros(len(texts), bool)
+    each = self._split.encode_batch(list(texts), add_special_tokens=False)
+    for i, found in enumerate(each):
+      pieces = found.ids
+      counts[i], unknown[i] = len(pieces) + 2, self.unk in pieces
+      pieces = [self._cls, *pieces[:length - 2], self._sep]
+      ids[i, :len(pieces)] = pieces
+    return ids, counts, unknown
+
   def count(self, question: str) -> int:
     """Tokens of a question that is not cut off."""
     return len(self.pieces(question)) + 2

@@ -8,20 +8,19 @@ A batch has, for P pictures of Q questions each, B = P Q:
 """
 from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
-import itertools
 
 from bst_jax.data import answers as answers_lib
+from bst_jax.data import asked, scored, text, tokens
 from bst_jax.data import kinds as kinds_lib
 from bst_jax.data import options as options_lib
 from bst_jax.data import prior as prior_lib
-from bst_jax.data import text, tokens
+from bst_jax.data.asked import Questions
 from bst_jax.data.forms import Context, Form, Place
 from bst_jax.data.vocabularies import Vocabularies
 from bst_jax.elastic import check_name
 import numpy as np
 
 SCORINGS = ('official', 'fixed')
-_COLUMNS = ('question', 'type', 'answer', 'answers', 'question_id')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,29 +42,6 @@ class Options(options_lib.Texts):
     """Questions of a picture in a batch, in training and in evaluation."""
     return self.questions_per_picture, (
         self.eval_questions_per_picture or self.questions_per_picture)
-
-
-@dataclasses.dataclass
-class Questions:
-  """All questions of a split, those of a picture next to each other.
-
-  Attributes:
-    texts: the questions.
-    types: their types.
-    truths: the one answer that is held to be true.
-    answers: what the annotators, ten in VQA-v2, said; empty where nobody was
-      asked, as in a test split.
-    ids: their ids, '' where the data set has none.
-    start: int64[n + 1]; picture i has the questions start[i] to start[i+1]-1.
-  """
-
-  texts: list[str]
-  types: list[str]
-  truths: list[str]
-  answers: list[tuple[str, ...]]
-  ids: list[str]
-  start: np.ndarray
-  pictures = None
 
 
 @dataclasses.dataclass
@@ -105,33 +81,12 @@ def read(records: Iterable[Mapping], lengths: Sequence[int] = (),
          context: Context | None = None) -> Questions:
   """The questions of records."""
   del lengths, context
-  return _joined([_asked(record['questions']) for record in records])
+  return asked.of_records(records)
 
 
 def beside(records) -> Questions | None:
   """The same, of a file beside the records where there is one."""
-  lines = records.questions()
-  if lines is None:
-    return None
-  return _joined([[_row(*(q[k] for k in _COLUMNS)) for q in asked]
-                  for asked in lines])
-
-
-def _joined(asked: list[list[tuple]]) -> Questions:
-  columns = [list(c) for c in zip(*(q for one in asked for q in one))]
-  return Questions(*(columns or ([], [], [], [], [])),
-                   start=np.cumsum([0, *map(len, asked)]))
-
-
-def _asked(questions: Mapping) -> list[tuple]:
-  """The questions of a record as rows."""
-  columns = [[v.decode() for v in questions.get(k, ())] for k in _COLUMNS]
-  return [_row(*row) for row in itertools.zip_longest(*columns, fillvalue='')]
-
-
-def _row(question, kind, truth, said, name) -> tuple:
-  """(text, type, truth, answers, id): a line of `said` an annotator."""
-  return question, kind, truth, tuple(said.split('\n')) if said else (), name
+  return records.questions()
 
 
 # Numbers.
@@ -141,19 +96,18 @@ def vocabularies(context: Context) -> Vocabularies:
   """Words of the questions, their answers, the most frequent first, and types.
   """
   options, rule = context.options, context.rule
-  asked = context.rows(options.words_from or options.train)
+  words_from = context.rows(options.words_from or options.train)
   answered = context.rows(options.answers_from or options.train)
-  normal = answers_lib.rule(rule).normal
-  truths = [normal(truth) for truth, said in zip(
-      answered.truths, answered.answers) if said]
-  answers = text.rank_answers(truths, options.min_answers)
+  truths = scored.counted(answered.truths, answered.answered,
+                          answers_lib.rule(rule).normal)
+  answers = text.ranked(truths, options.min_answers)
   if truths and not answers:
     raise ValueError(
         'An answer list was to be made, but none of the answers is given '
         f'{options.min_answers} times. Lower config.data.min_answers.')
   return Vocabularies(
       tokens.vocabulary(context), answers,
-      tuple(sorted({*asked.types, *context.facts.types})))
+      tuple(sorted({*words_from.types.different, *context.facts.types})))
 
 
 def encode(questions: Questions, names: Vocabularies,
@@ -163,27 +117,23 @@ def encode(questions: Questions, names: Vocabularies,
   An answer that is not in the list cannot be trained or predicted and scores
   nothing.
   """
-  scorer = answers_lib.Scorer(context.rule, names.answers)
   type_ids = {t: i for i, t in enumerate(names.types)}
-  unknown = set(questions.types) - type_ids.keys()
+  unknown = set(questions.types.different) - type_ids.keys()
   if unknown:
     raise ValueError(
         f'Questions of type {sorted(unknown)} were to be read, but training '
         f'had only {sorted(type_ids)}. Use a split of the data set that the '
         'vocabulary was made from.')
-  scored = {said: scorer(said) for said in dict.fromkeys(questions.answers)}
-  widest = max(map(len, scored.values()), default=0) or 1
-  shape = (len(questions.texts), widest)
-  given = np.full(shape, len(names.answers), np.int32)
-  target, score = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-  for i, said in enumerate(questions.answers):
-    for j, row in enumerate(scored[said]):
-      given[i, j], target[i, j], score[i, j] = row
+  said, types = questions.answers, questions.types
+  given, target, score = (
+      of_each[said.numbers] for of_each in scored.scores(
+          said.different, context.rule, names.answers))
   return Numbers(
       start=questions.start,
       tokens=tokens.encode(questions.texts, names.words,
                            context.options.max_tokens),
-      type=np.array([type_ids[t] for t in questions.types], np.int32),
+      type=np.array([type_ids[t] for t in types.different],
+                    np.int32)[types.numbers],
       given=given, target=target, score=score, num_answers=len(names.answers))
 
 
@@ -224,7 +174,7 @@ def written(context: Context) -> dict[str, str]:
     return {}
   options = context.options
   return answers_lib.raw_forms(
-      context.rows(options.answers_from or options.train).truths)
+      context.rows(options.answers_from or options.train).truths.different)
 
 
 def form(features) -> Form:
@@ -236,6 +186,6 @@ def form(features) -> Form:
       kinds=lambda options, features: kinds_lib.of_inputs(options.inputs),
       names=('words', 'answers', 'types'), read=read, beside=beside,
       vocabularies=vocabularies, encode=encode, make=make, types=types,
-      lacks=lambda rows: '' if any(rows.answers) else 'it has no answers',
+      lacks=lambda rows: '' if rows.answered.any() else 'it has no answers',
       prior=prior, ids=lambda rows: rows.ids, written=written,
       known_by='picture')

@@ -34,9 +34,9 @@ def remedy(folder: str | os.PathLike, file: str) -> str:
   """What to do about a file of records that is damaged, as sentences."""
   if not file or not os.path.exists(os.path.join(folder, INDEX)):
     return f'Delete the folder {folder}; the data set is then made anew.'
-  return (f'Delete {os.path.join(folder, file)} alone and open the data set '
-          'again, with config.data.manual_dir if it is made from files of '
-          'yours: that file is then made anew, and nothing else.')
+  return (f'Delete that file alone, {os.path.join(folder, file)}, and open the '
+          'data set again, with config.data.manual_dir if it is made from files '
+          'of yours: it is then made anew, and nothing else.')
 
 
 def check(builder, files: list[str], manual_dir: str) -> None:

@@ -1,0 +1,170 @@
+"""The questions of a split in columns, and their file beside the records."""
+from collections.abc import Iterable, Mapping, Sequence
+import dataclasses
+import itertools
+import json
+import os
+from typing import Any
+
+from bst_jax.data import kept as kept_lib
+from bst_jax.data.builders import found
+from bst_jax.data.coded import Coded, Lists, Packed
+from etils import epath
+import numpy as np
+
+COLUMNS = ('question', 'type', 'answer', 'answers', 'question_id')
+_FIELDS = ('texts', 'types', 'truths', 'answers', 'ids')
+
+
+@dataclasses.dataclass
+class Questions:
+  """All questions of a split, those of a picture next to each other.
+
+  Attributes:
+    texts: the questions.
+    types: their types.
+    truths: the one answer that is held to be true.
+    answers: what the annotators, ten in VQA-v2, said; empty where nobody was
+      asked, as in a test split.
+    ids: their ids, '' where the data set has none.
+    start: int64[n + 1]; picture i has the questions start[i] to start[i+1]-1.
+  """
+
+  texts: Coded
+  types: Coded
+  truths: Coded
+  answers: Coded
+  ids: Coded
+  start: np.ndarray
+  pictures = None
+
+  @property
+  def answered(self) -> np.ndarray:
+    """bool[m], whether anybody was asked."""
+    lists = self.answers.different.numbers
+    return (lists >= 0).any(1)[self.answers.numbers]
+
+  def first(self, pictures: int) -> 'Questions':
+    """Those of the first pictures."""
+    start = self.start[:pictures + 1]
+    columns = {name: getattr(self, name).first(int(start[-1]))
+               for name in _FIELDS}
+    said = columns['answers'].different
+    if isinstance(said, list):  # A slice of them.
+      columns['answers'].different = Lists.of(said)
+    return Questions(**columns, start=start)
+
+
+def of(columns: Sequence[Iterable[str]], counts: Iterable[int]) -> Questions:
+  """Questions by the columns `COLUMNS`, and how many each picture has.
+
+  Annotators' answers are a line each.
+  """
+  coded = [Coded.of(column) for column in columns]
+  said = coded[_FIELDS.index('answers')]
+  said.different = Lists.of([tuple(one.split('\n')) if one else ()
+                             for one in said.different])
+  return Questions(*coded, start=np.cumsum([0, *counts], dtype=np.int64))
+
+
+def of_records(records: Iterable[Mapping[str, Any]]) -> Questions:
+  """The questions of records."""
+  columns, counts = [[] for _ in COLUMNS], []
+  for record in records:
+    asked = record['questions']
+    each = [[value.decode() for value in asked.get(name, ())]
+            for name in COLUMNS]
+    count = max(map(len, each))
+    for column, values in zip(columns, each):
+      column += values or [''] * count
+    counts.append(count)
+  return of(columns, counts)
+
+
+def joined(parts: Sequence[Questions]) -> Questions:
+  """The questions of several splits, one behind the other."""
+  if len(parts) == 1:
+    return parts[0]
+  columns = {name: Coded.joined([getattr(part, name) for part in parts])
+             for name in _FIELDS}
+  columns['answers'].different = Lists.of(columns['answers'].different)
+  counts = [np.diff(part.start) for part in parts]
+  return Questions(**columns, start=np.cumsum([0, *np.concatenate(counts)]))
+
+
+def keep(folder: str | os.PathLike, split: str, count: int,
+         mark: str = '') -> Questions | None:
+  """The questions that lie in a file beside a split's records, kept encoded.
+
+  Whoever makes records calls it when they are made; else the first opening of
+  the split takes the seconds that it takes.
+
+  Args:
+    folder: of the data set.
+    split: its name.
+    count: how many pictures it has.
+    mark: as of `kept.Kept`.
+
+  Returns:
+    The questions; None where there is no such file.
+
+  Raises:
+    ValueError: the file is damaged.
+  """
+  path = epath.Path(found.beside(folder, split))
+  if not path.exists():
+    return None
+  kept, size = kept_lib.Kept(folder, mark), path.stat().length
+  name = f'{split}.questions.npz'
+  try:
+    arrays = kept.arrays(name, size)
+    if arrays is not None and len(arrays['start']) == count + 1:
+      return _unpacked(arrays)
+  except kept_lib.DAMAGED:
+    pass  # Of an older version: made anew.
+  rows = _of_lines(path, count, folder)
+  kept.save(name, _packed(rows) | {'source': np.int64(size)})
+  return rows
+
+
+def _of_lines(path, count, folder):
+  """The questions of a file with a line of them a picture."""
+  columns, counts = [[] for _ in COLUMNS], []
+  try:
+    with path.open('r', encoding='utf-8') as file:
+      for line in itertools.islice(file, count):
+        asked = json.loads(line)
+        counts.append(len(asked))
+        for name, column in zip(COLUMNS, columns):
+          column += [question[name] for question in asked]
+  except (ValueError, KeyError, TypeError):
+    counts = []
+  if len(counts) < count:
+    raise ValueError(
+        f'{path} was to be read, but it is damaged or cut short. Delete the '
+        f'folder {folder}; the data set is then made anew.')
+  return of(columns, counts)
+
+
+def _packed(rows: Questions) -> dict[str, np.ndarray]:
+  """As arrays that an .npz file may hold."""
+  found = {'start': rows.start}
+  for name in _FIELDS:
+    column = getattr(rows, name)
+    texts = column.different
+    if name == 'answers':
+      found['lists'], texts = texts.numbers, texts.words
+    found[name] = column.numbers
+    for key, array in Packed.of(texts).arrays.items():
+      found[f'{name}_{key}'] = array
+  return found
+
+
+def _unpacked(arrays: Mapping[str, np.ndarray]) -> Questions:
+  """The inverse of `_packed`."""
+  columns = {name: Coded(Packed({
+      key: arrays[f'{name}_{key}'] for key in ('bytes', 'ends')}), arrays[name])
+             for name in _FIELDS}
+  columns['answers'].different = Lists(columns['answers'].different,
+                                       arrays['lists'])
+  return Questions(**columns, start=arrays['start'])
