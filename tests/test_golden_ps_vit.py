@@ -84,6 +84,77 @@ def test_what_layers_see_and_say():
   assert close(logits, arrays['logits'], 1e-5)
 
 
+def stem_of(image, foreign):
+  """The stem's map float[B, d, h, w] of float[B, 3, H, W], in plain numpy."""
+  p = {name: value.astype(np.float64) for name, value in foreign.items()}
+
+  def conv(x, name, stride=1):
+    kernel = p[f'{name}.weight']
+    side = kernel.shape[2] // 2
+    x = np.pad(x, ((0, 0), (0, 0), (side, side), (side, side)))
+    seen = np.lib.stride_tricks.sliding_window_view(
+        x, kernel.shape[2:], (2, 3))[:, :, ::stride, ::stride]
+    return np.einsum('bchwij,ocij->bohw', seen, kernel)
+
+  def norm(x, name):
+    mean, var, gain, shift = (
+        p[f'{name}.{leaf}'][:, None, None] for leaf in (
+            'running_mean', 'running_var', 'weight', 'bias'))
+    return (x - mean) / np.sqrt(var + 1e-5) * gain + shift
+
+  relu = lambda x: np.maximum(x, 0)
+  x = relu(norm(conv(image, 'stem.0', 2), 'stem.1'))
+  x = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))  # Nothing is below zero.
+  x = np.lib.stride_tricks.sliding_window_view(
+      x, (3, 3), (2, 3))[:, :, ::2, ::2].max((-1, -2))
+  for block in ('stem.4', 'stem.5'):
+    y = x
+    for i in (1, 2, 3):
+      y = norm(conv(y, f'{block}.conv{i}'), f'{block}.bn{i}')
+      y = relu(y) if i < 3 else y
+    x = norm(conv(x, f'{block}.downsample.0'), f'{block}.downsample.1')
+    x = relu(x + y)
+  return x
+
+
+def test_bottlenecks_have_a_width_of_their_own():
+  """The file has 8 of both; another width follows what gives its map."""
+  arrays, meta = golden_bert.read('ps_vit')
+  foreign = golden_bert.foreign_of(arrays)
+  image = arrays['in/image'][:2]
+  assert close(stem_of(image, foreign), arrays['stem'][:2], 1e-5)
+
+  rng = np.random.default_rng(0)
+  inside = 5  # Cut out of the file's, and so as varied as it is.
+  narrow = dict(foreign)
+  for name in foreign:
+    if name.startswith(('stem.4.conv', 'stem.5.conv', 'stem.4.bn', 'stem.5.bn')):
+      value = foreign[name]
+      keep = np.sort(rng.permutation(8)[:inside])
+      if value.ndim and not name.split('.')[2].endswith('3'):
+        value = value[keep]
+      if value.ndim == 4 and not name.split('.')[2].endswith('1'):
+        value = value[:, keep]
+      narrow[name] = value
+  want = stem_of(image, narrow)
+  assert not close(want, arrays['stem'][:2], 1e-2)
+  model = Model(
+      meta['classes'], meta['image'], meta['points'], meta['width'],
+      meta['heads'], int(meta['width'] * meta['mlp_ratio']), meta['iters'],
+      meta['depth'] - meta['iters'],
+      (meta['stem_width'], meta['stem_mid_width']), bottleneck=inside)
+  shapes = elastic.unbox(jax.eval_shape(
+      model.init, jax.random.key(0), {'image': last(image)})['params'])
+  params = core.read(ps_vit.TABLE, ps_vit.ADAPT(narrow, shapes), shapes,
+                     ps_vit.IGNORED, ps_vit.RENAMES)
+  with jax.default_matmul_precision('highest'):
+    _, kept = model.apply(
+        {'params': params}, {'image': last(image)}, mutable=['intermediates'],
+        capture_intermediates=lambda module, _: isinstance(module, Stem))
+  got = kept['intermediates']['stem']['__call__'][0]
+  assert close(got, last(want), 1e-5)
+
+
 def test_gradients():
   arrays, _, _, _, _, _, (grads, image) = ran()
   assert close(np.moveaxis(image, -1, 1), arrays['grad/image'], 5e-5)

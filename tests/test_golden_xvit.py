@@ -1,4 +1,6 @@
 """X-ViT against the released code: shift, features, logits, gradients."""
+from bst_jax import elastic
+from bst_jax.elastic import Submodel
 from bst_jax.interop import xvit as table
 from bst_jax.layers.temporal_shift import shift
 from bst_jax.models.xvit import Model
@@ -6,8 +8,10 @@ import golden_bert
 from golden_bert import close
 import jax
 import jax.numpy as jnp
+import models
 import numpy as np
 import pytest
+import scipy.special
 
 ARRAYS, META = golden_bert.read('xvit')
 
@@ -71,6 +75,66 @@ def test_features_and_logits(frames):
     logits, kept = golden_bert.outputs_of(model, params, batch, 'norm')
   assert close(kept['norm'], ARRAYS[f'frames{frames}/features'], 1e-5)
   assert close(logits, ARRAYS[f'frames{frames}/logits'], 1e-5)
+
+
+def temporal_head(features, heads):
+  """Logits float[B, A] of frames' features float[B, T, d], in plain numpy."""
+  p = {name.removeprefix('param/consensus.'): value.astype(np.float64)
+       for name, value in ARRAYS.items() if name.startswith('param/consensus.')}
+
+  def norm(x, name):
+    x = x - x.mean(-1, keepdims=True)
+    x = x / np.sqrt((x * x).mean(-1, keepdims=True) + META['head_norm_eps'])
+    return x * p[f'{name}.weight'] + p[f'{name}.bias']
+
+  def linear(x, name):
+    return x @ p[f'{name}.weight'].T + p.get(f'{name}.bias', 0)
+
+  gelu = lambda x: x * scipy.special.ndtr(x)
+  first = np.broadcast_to(p['cls_token'], (len(features), 1, META['width']))
+  x = np.concatenate([first, features], 1)
+  layer = 'temporal_encoder.0'
+  rows, tokens, width = x.shape
+  q, k, v = linear(norm(x, f'{layer}.norm1'), f'{layer}.attn.qkv').reshape(
+      rows, tokens, 3, heads, -1).transpose(2, 0, 3, 1, 4)
+  scores = scipy.special.softmax(
+      q @ k.swapaxes(-1, -2) / np.sqrt(width // heads), -1)
+  z = (scores @ v).swapaxes(1, 2).reshape(x.shape)
+  x = x + linear(z, f'{layer}.attn.proj')
+  z = gelu(linear(norm(x, f'{layer}.norm2'), f'{layer}.mlp.fc1'))
+  x = x + linear(z, f'{layer}.mlp.fc2')
+  z = gelu(linear(norm(x[:, 0], 'mlp_head.0'), 'mlp_head.1'))
+  return linear(z, 'mlp_head.4')
+
+
+@pytest.mark.parametrize('heads', [4, 2, 8])
+def test_the_head_over_frames_has_heads_of_its_own(heads):
+  """The file has 4 of both; other numbers follow what gives its logits."""
+  features = ARRAYS['frames8/features'].astype(np.float64)
+  assert close(temporal_head(features, 4), ARRAYS['frames8/logits'], 1e-5)
+  want = temporal_head(features, heads)
+  assert close(want, ARRAYS['frames8/logits'], 1e-2) == (heads == 4)
+  batch, model = clip_of('in/clip8'), model_of(8).clone(temporal_heads=heads)
+  params = golden_bert.params_of(model, batch, table, ARRAYS)
+  with jax.default_matmul_precision('highest'):
+    logits, _ = golden_bert.outputs_of(model, params, batch, 'norm')
+  assert close(logits, want, 1e-5)
+
+
+def test_submodels_keep_a_share_of_the_heads_over_frames():
+  model, batch, params, axes = models.build('xvit', temporal_heads=2)
+  assert model.heads.to_dict() == {'': 4, 'temporal/attention': 2}
+  assert model.clone() == model and model == model.clone(temporal_heads=2)
+  sub = Submodel('1/2', '1/2')
+  small = model.at(sub)
+  assert small.heads.to_dict() == {'': 2, 'temporal/attention': 1}
+  cut = elastic.Slices(axes, model.stacks).cut(params, sub)
+  np.testing.assert_allclose(models.run(small, cut, batch),
+                             models.run(model, params, batch, sub), atol=1e-5)
+  with pytest.raises(ValueError, match='1/4'):
+    model.at(Submodel('1/4', '1'))
+  with pytest.raises(ValueError, match='temporal_heads 3 do not share 16'):
+    model.clone(temporal_heads=3)
 
 
 def test_gradients():

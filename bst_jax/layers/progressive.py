@@ -54,10 +54,11 @@ class Stem(nn.Module):
   Only the outputs that have the name of `out` are narrowed by a submodel.
 
   Attributes:
-    hidden: channels of the convolution and inside of the bottlenecks.
+    hidden: channels of the convolution.
     between: channels between the bottlenecks; those of `out`, and no shortcut
       of the second, if None.
     batch_norm: makes the normalisation behind a convolution.
+    bottleneck: channels inside of the bottlenecks; `hidden` if None.
   """
 
   hidden: int
@@ -65,19 +66,21 @@ class Stem(nn.Module):
   out: Axis
   dtype: Any = jnp.float32
   batch_norm: Callable[..., nn.Module] = BatchNorm
+  bottleneck: int | None = None
 
   @nn.compact
   def __call__(self, image: jax.Array, *, sub: Submodel = FULL,
                train: bool = False) -> jax.Array:
     """float[B, H, W, 3] -> float[B, ~H / 4, ~W / 4, d]."""
     hidden = Axis('pixel', self.hidden)
+    inside = Axis('pixel', self.bottleneck or self.hidden)
     between = self.out if self.between is None else Axis('pixel', self.between)
     x = Conv(Axis('pixel', 3), hidden, self.dtype, 7, 2, 3, use_bias=False,
              name='conv')(image)
     x = nn.relu(self.batch_norm(hidden, name='norm')(x, train=train))
     x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
     for i, (inp, out) in enumerate(((hidden, between), (between, self.out))):
-      x = Bottleneck(inp, hidden, out, 1, self.dtype, self.batch_norm,
+      x = Bottleneck(inp, inside, out, 1, self.dtype, self.batch_norm,
                      name=f'block_{i}')(x, sub=sub, train=train)
     return x
 

@@ -61,6 +61,8 @@ class Model(Backbone):
     depth_dropout: chance to skip a branch in the last layer; it grows from
       zero in the first of all.
     remat: recompute layers in the backward pass, to save memory.
+    bottleneck: channels inside of the stem's bottlenecks; those of its first
+      convolution if None.
 
   Every layer that samples tokens sows `count` and `overflow` int32[B] and
   `token_ids` int32[B, n], the point of each token or -1, as `intermediates`.
@@ -88,6 +90,7 @@ class Model(Backbone):
   dtype: Any = jnp.float32
   remat: bool = False
   head_dim: Size | None = None
+  bottleneck: int | None = None
 
   def __post_init__(self):
     batch_norm.of(self.batch_stats)
@@ -161,7 +164,7 @@ class Model(Backbone):
     image = pixels.normalised(batch['image'], self.sides, self.mean, self.std)
     grid = progressive.Stem(
         *self.stem, embed, self.dtype, batch_norm.of(self.batch_stats),
-        name='stem')(
+        self.bottleneck, name='stem')(
             image.astype(self.dtype), sub=sub, train=train)  # [B, h, w, d]
     options = {f'layer_{i}': dict(
         layer=functools.partial(layer, depth_dropout=rate))

@@ -11,7 +11,7 @@ import functools
 import math
 from typing import Any
 
-from bst_jax.elastic import Axis, check_name, FULL, Size, Submodel
+from bst_jax.elastic import Axis, check_name, FULL, Size, Sizes, Submodel
 from bst_jax.layers import linear, pixels
 from bst_jax.layers.activations import gelu
 from bst_jax.layers.backbone import Backbone
@@ -35,6 +35,8 @@ import jax.numpy as jnp
 _INIT = dict(kernel_init=nn.initializers.truncated_normal(0.02),
              bias_init=nn.initializers.zeros)
 SHARES = ('group', 'frame')
+# The attention of the layer over the frames.
+_TEMPORAL = 'temporal/attention'
 
 
 class Model(Backbone):
@@ -74,6 +76,8 @@ class Model(Backbone):
     depth_dropout: chance of a frame to skip a branch in the last layer; it
       grows from zero in the first.
     remat: recompute layers in the backward pass, to save memory.
+    temporal_heads: of the layer over the frames; those of the transformer if
+      None. It becomes an exception of `heads`.
 
   Every sampling layer sows `count` and `overflow` int32[B, T] and `token_ids`
   int32[B, T, n], the patch of each token or -1, as `intermediates`.
@@ -104,8 +108,11 @@ class Model(Backbone):
   dtype: Any = jnp.float32
   remat: bool = False
   head_dim: Size | None = None
+  temporal_heads: int | None = None
 
   def __post_init__(self):
+    if self.temporal_heads is not None:
+      self._set_temporal_heads()
     check_name(self.share, SHARES, 'sharing of selections')
     if self.segment < 1 or self.frames % self.segment:
       raise ValueError(
@@ -116,6 +123,23 @@ class Model(Backbone):
       raise ValueError(f'shift {self.shift} would move more channels than '
                        'there are; choose 2 (all of them) or more.')
     super().__post_init__()
+
+  def _set_temporal_heads(self):
+    """Writes them into `heads`, whose exceptions submodels keep."""
+    size = Sizes.of(self.heads)
+    given = size.to_dict() if isinstance(size, Sizes) else {'': size}
+    if self.temporal_heads < 1 or self.width % self.temporal_heads:
+      raise ValueError(
+          f'temporal_heads {self.temporal_heads} do not share {self.width} '
+          'channels evenly; choose a divisor of the width.')
+    object.__setattr__(self, 'heads', Sizes.of(
+        given | {_TEMPORAL: self.temporal_heads}))
+    if self.head_dim is not None:
+      size = Sizes.of(self.head_dim)
+      given = size.to_dict() if isinstance(size, Sizes) else {'': size}
+      object.__setattr__(self, 'head_dim', Sizes.of(
+          given | {_TEMPORAL: self.width // self.temporal_heads}))
+    object.__setattr__(self, 'temporal_heads', None)
 
   @property
   def frames(self) -> int:
