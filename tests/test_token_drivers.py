@@ -77,6 +77,20 @@ def test_ragged(vit):
   same(logits['classes'], want)
 
 
+def test_ragged_runs_vits_of_other_forms():
+  """Gains of channels, register tokens, no biases, another activation."""
+  model, batch, params, _ = models.build(
+      'vit', layer_scale=0.1, registers=2, qkv_bias=False, activation='relu',
+      num_layers=3)
+  model = model.clone(ats=dict(blocks=(1, 2), capacity=(14, 12)))
+  want = np.asarray(model.apply({'params': params}, batch)['classes'])
+  logits, fit = ragged.make(model, (200, 200))(params, batch)
+  assert fit
+  same(logits['classes'], want)
+  with pytest.raises(ValueError, match="head of this model reads 'class_mean'"):
+    ragged.make(model.clone(head_reads='class_mean'), (200, 200))
+
+
 def test_ragged_cuts_what_the_capacities_cut(vit):
   model, params, batch, _, counts = vit
   tight = model.clone(ats=dataclasses.replace(

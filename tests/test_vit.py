@@ -191,3 +191,62 @@ def test_pictures_that_cannot_be():
   params = params | {'positions': params['positions'][:9]}
   assert models.run(wide, params, {'image': batch['image'][:, :8]}).shape == (
       4, 7)
+
+
+# --- gains of channels, registers, other activations ---------------------------
+
+OTHER = dict(layer_scale=0.1, registers=2, head_reads='class_mean',
+             qkv_bias=False, activation='relu', num_layers=2)
+
+
+@pytest.mark.parametrize('ats', [None, dict(
+    blocks=(0, 1), capacity=(12, None))], ids=['dense', 'sampled'])
+def test_submodels_of_other_vits_are_ordinary_models(ats):
+  model, batch, params, axes = models.build('vit', **OTHER)
+  model = model.clone(ats=ats)
+  layer = params['encoder']['layer_0']
+  assert layer['layer_scale1'].shape == layer['layer_scale2'].shape == (16,)
+  assert params['register_tokens'].shape == (2, 16)
+  assert params['positions'].shape == (17, 16)  # Registers have no place.
+  assert params['head']['kernel'].shape == (2, 16, 7)
+  assert 'bias' not in layer['attention']['query']
+  for sub in (Submodel('1/2', '1/2'), Submodel('1/4', '1')):
+    cut = elastic.Slices(axes, model.stacks).cut(params, sub)
+    want = models.run(model.at(sub), cut, batch)
+    np.testing.assert_allclose(models.run(model, params, batch, sub), want,
+                               atol=1e-5)
+    assert jax.tree.map(np.shape, cut) == jax.tree.map(np.shape, models.prepare(
+        model.at(sub), batch)[0])
+
+
+def test_each_of_them_is_read():
+  model, batch, params, _ = models.build('vit', **OTHER)
+  logits = models.run(model, params, batch)
+  for path in ('register_tokens', 'encoder/layer_0/layer_scale1',
+               'encoder/layer_1/layer_scale2'):
+    flat = elastic.flatten(params)
+    other = jax.tree.unflatten(jax.tree.structure(params), [
+        2 * leaf if name == path else leaf for name, leaf in flat.items()])
+    assert np.abs(models.run(model, other, batch) - logits).max() > 1e-4, path
+  gelu = models.run(model.clone(activation='gelu_tanh'), params, batch)
+  assert np.abs(gelu - logits).max() > 1e-4
+
+
+def test_the_mean_of_patches_is_of_those_that_live():
+  """Room for more than live changes nothing."""
+  model, batch, params, _ = models.build('vit', **OTHER)
+  narrow, said = outputs(model.clone(ats=dict(blocks=(0, 1))), params, batch)
+  most = tuple(int(said[f'layer_{i}']['count'].max()) for i in (0, 1))
+  assert most[1] < 16
+  other, _ = outputs(model.clone(ats=dict(blocks=(0, 1), capacity=most)),
+                     params, batch)
+  np.testing.assert_allclose(other, narrow, atol=1e-5)
+
+
+def test_heads_and_activations_that_cannot_be():
+  for changes, why in ((dict(activation='mish'), 'activation .mish.'),
+                       (dict(head_reads='mean'), "There are: class, class_mean"),
+                       (dict(head_reads='class_mean', distilled=True),
+                        'a distilled model reads its two tokens alone')):
+    with pytest.raises(ValueError, match=why):
+      Model(**SIZES | changes)

