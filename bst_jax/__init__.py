@@ -4,6 +4,7 @@ Train once, then run whichever part of the model a platform can afford.
 
 What is public is here, and is imported when it is first asked for:
 
+  load, list_models                        a trained network as an object; names
   Axis, Submodel, Space, Choice, FULL      names, and which part of a model runs
   cut, Slices                              the parameters of a part
   Experiment, load_config                  a config, and the parts it describes
@@ -32,6 +33,8 @@ _MEMBERS = {
     'Space': 'bst_jax.elastic',
     'Submodel': 'bst_jax.elastic',
     'Experiment': 'bst_jax.run.experiment',
+    'list_models': 'bst_jax.models',
+    'load': 'bst_jax.run.loaded',
     'load_config': 'bst_jax.host.config_flag',
 }
 __all__ = ['__version__', *_MODULES, *_MEMBERS]

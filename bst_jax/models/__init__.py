@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import inspect
 from typing import Any
 
-from bst_jax.elastic import by_name, check_name
+from bst_jax.elastic import by_name, check_name, own_names
 from flax import linen as nn
 import jax.numpy as jnp
 
@@ -47,6 +47,11 @@ def arguments(name: str) -> dict[str, inspect.Parameter]:
   model = by_name(name, __name__, 'model', 'Model').Model
   return {key: one for key, one in inspect.signature(model).parameters.items()
           if key not in ('parent', 'name')}
+
+
+def list_models() -> list[str]:
+  """Names of the backbones that `config.model.name` can be."""
+  return own_names(__name__)
 
 
 def _computed(compute, known, name):

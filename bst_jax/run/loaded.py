@@ -1,0 +1,131 @@
+"""A trained network as an object: what `bst_jax.load` returns."""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+import functools
+import os
+import pathlib
+from typing import Any
+
+from bst_jax.elastic import FULL, Submodel
+from bst_jax.run import experiment
+from bst_jax.run.experiment import Experiment
+from bst_jax.store import checkpoint
+from flax import linen as nn
+import jax
+import numpy as np
+
+File = str | os.PathLike
+
+
+@dataclasses.dataclass(frozen=True)
+class Loaded:
+  """A trained network, or a submodel of one, ready to be asked.
+
+    net = bst_jax.load('runs/quickstart')
+    net.predict('docs/scene.png', 'How many squares are there?')
+    small = net.at('1/2x1/2')
+    logits = small.logits(small.batch('docs/scene.png', 'What digit is red?'))
+
+  Attributes:
+    workdir: where it was loaded from.
+    experiment: config, task, space and axis names of the full network.
+    model: the Flax module of this submodel, an ordinary smaller model.
+    params: its parameters, a nested dict of arrays.
+    submodel: which part of the full network it is.
+  """
+
+  workdir: pathlib.Path
+  experiment: Experiment
+  model: nn.Module
+  params: Any
+  submodel: Submodel = FULL
+
+  def at(self, submodel: str | Submodel) -> Loaded:
+    """A smaller part of it, as '1/2x1/3': width x depth of the full network.
+
+    Raises:
+      ValueError: there is no such part, or this is already a part.
+    """
+    if self.submodel != FULL:
+      raise ValueError(f'{submodel} of {self.submodel} was asked for, but a '
+                       'submodel has no submodels; ask the full network.')
+    sub = self.experiment.parse_one(str(submodel), 'is loaded')
+    return dataclasses.replace(
+        self, model=self.experiment.model.at(sub), submodel=sub,
+        params=self.experiment.extract(self.params, sub))
+
+  @functools.cached_property
+  def vocabularies(self) -> Mapping[str, Any]:
+    """{'words', 'answers'} as there are: of texts, and what is told apart."""
+    from bst_jax.data import vocabularies  # Not every use has data.
+
+    return vocabularies.names(self.workdir / experiment.VOCAB)
+
+  @property
+  def answers(self) -> Sequence[str]:
+    """The answers, or classes, in the order of the logits."""
+    return self.vocabularies.get('answers', ())
+
+  def batch(self, picture: File | Sequence[File],
+            question: str | None = None) -> dict[str, np.ndarray]:
+    """Files and a question as the batch of one row that the model takes.
+
+    Rows of several such batches may be concatenated.
+
+    Args:
+      picture: a picture or video file; two for models that compare two.
+      question: for models that are asked something.
+
+    Raises:
+      ValueError: see `data.single.batch`.
+    """
+    from bst_jax.data import single
+
+    return single.batch(self.experiment.config.data, self.experiment.sizes,
+                        self.vocabularies.get('words'), picture, question)
+
+  def outputs(self, batch: Mapping[str, Any]) -> dict[str, jax.Array]:
+    """All outputs by name; compiled once for each shape of a batch."""
+    return self._run(self.params, dict(batch))
+
+  def logits(self, batch: Mapping[str, Any]) -> jax.Array:
+    """float32[B, A], the main output."""
+    return self.outputs(batch)[self.experiment.task.outputs[0]]
+
+  def predict(self, picture: File | Sequence[File],
+              question: str | None = None, top: int = 5
+              ) -> list[tuple[str, float]]:
+    """[(answer or class, probability), …], the `top` most probable ones first.
+
+    The probability is the model's own: of VQA models each answer's, which need
+    not sum to one. Arguments and errors are those of `batch`.
+    """
+    outputs = jax.device_get(self.outputs(self.batch(picture, question)))
+    return self.experiment.task.tell(outputs, self.answers)[0][:top]
+
+  @functools.cached_property
+  def _run(self):
+    model = self.model
+    return jax.jit(lambda params, batch: model.apply({'params': params}, batch))
+
+
+def load(workdir: File, submodel: str | Submodel = FULL,
+         step: int | None = None) -> Loaded:
+  """Loads a trained, extracted or converted network.
+
+  Args:
+    workdir: that train, extract or convert wrote.
+    submodel: the part of it that is wanted, as '1/2x1/3'.
+    step: checkpoint; the newest if None.
+
+  Raises:
+    ValueError: no such workdir, checkpoint or submodel.
+  """
+  workdir = pathlib.Path(workdir)
+  exp = experiment.load(workdir)
+  params = checkpoint.load_params(workdir, exp.shapes, step)
+  whole = Loaded(workdir, exp, exp.model, params)
+  sub = exp.parse_one(str(submodel), 'is loaded')
+  return whole if sub == FULL else whole.at(sub)
