@@ -53,7 +53,7 @@ def questions(rng, count, types):
   rows = [(f'q {rng.randint(0, count // 3)}', rng.choice(types),
            rng.choice(WORDS), '\n'.join(said(rng)), str(i))
           for i in range(count)]
-  return asked.of(list(zip(*rows)), [count])
+  return asked.of(rows, [count])
 
 
 @pytest.mark.parametrize('rule', answers.RULES)

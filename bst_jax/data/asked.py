@@ -6,8 +6,9 @@ import json
 import os
 from typing import Any
 
+from bst_jax.data import coded
 from bst_jax.data import kept as kept_lib
-from bst_jax.data.builders import found
+from bst_jax.data.builders import found as files
 from bst_jax.data.coded import Coded, Lists, Packed
 from etils import epath
 import numpy as np
@@ -55,30 +56,33 @@ class Questions:
     return Questions(**columns, start=start)
 
 
-def of(columns: Sequence[Iterable[str]], counts: Iterable[int]) -> Questions:
-  """Questions by the columns `COLUMNS`, and how many each picture has.
+def of(rows: Iterable[Sequence[str]], counts: Iterable[int]) -> Questions:
+  """Questions by their values of `COLUMNS`, and how many each picture has.
 
-  Annotators' answers are a line each.
+  Annotators' answers are a line each. `counts` is gone over after `rows`.
   """
-  coded = [Coded.of(column) for column in columns]
-  said = coded[_FIELDS.index('answers')]
+  columns = coded.Columns(len(COLUMNS))
+  for row in rows:
+    columns.add(row)
+  found = columns.coded()
+  said = found[_FIELDS.index('answers')]
   said.different = Lists.of([tuple(one.split('\n')) if one else ()
                              for one in said.different])
-  return Questions(*coded, start=np.cumsum([0, *counts], dtype=np.int64))
+  return Questions(*found, start=np.cumsum([0, *counts], dtype=np.int64))
 
 
 def of_records(records: Iterable[Mapping[str, Any]]) -> Questions:
   """The questions of records."""
-  columns, counts = [[] for _ in COLUMNS], []
-  for record in records:
-    asked = record['questions']
-    each = [[value.decode() for value in asked.get(name, ())]
-            for name in COLUMNS]
-    count = max(map(len, each))
-    for column, values in zip(columns, each):
-      column += values or [''] * count
-    counts.append(count)
-  return of(columns, counts)
+  counts = []
+
+  def rows():
+    for record in records:
+      asked = record['questions']
+      each = [[value.decode() for value in asked.get(name, ())]
+              for name in COLUMNS]
+      counts.append(max(map(len, each)))
+      yield from itertools.zip_longest(*each, fillvalue='')
+  return of(rows(), counts)
 
 
 def joined(parts: Sequence[Questions]) -> Questions:
@@ -111,7 +115,7 @@ def keep(folder: str | os.PathLike, split: str, count: int,
   Raises:
     ValueError: the file is damaged.
   """
-  path = epath.Path(found.beside(folder, split))
+  path = epath.Path(files.beside(folder, split))
   if not path.exists():
     return None
   kept, size = kept_lib.Kept(folder, mark), path.stat().length
@@ -129,21 +133,24 @@ def keep(folder: str | os.PathLike, split: str, count: int,
 
 def _of_lines(path, count, folder):
   """The questions of a file with a line of them a picture."""
-  columns, counts = [[] for _ in COLUMNS], []
-  try:
+  counts = []
+
+  def rows():
     with path.open('r', encoding='utf-8') as file:
       for line in itertools.islice(file, count):
         asked = json.loads(line)
         counts.append(len(asked))
-        for name, column in zip(COLUMNS, columns):
-          column += [question[name] for question in asked]
+        for question in asked:
+          yield [question[name] for name in COLUMNS]
+  try:
+    found = of(rows(), counts)
   except (ValueError, KeyError, TypeError):
-    counts = []
-  if len(counts) < count:
+    found = None
+  if found is None or len(counts) < count:
     raise ValueError(
         f'{path} was to be read, but it is damaged or cut short. Delete the '
         f'folder {folder}; the data set is then made anew.')
-  return of(columns, counts)
+  return found
 
 
 def _packed(rows: Questions) -> dict[str, np.ndarray]:

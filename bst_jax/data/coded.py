@@ -3,7 +3,8 @@
 What depends on a value, as its words or its score, is found once for each that
 is different, and brought to the rows by one gather.
 """
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 import functools
 from typing import Any
 
@@ -96,8 +97,9 @@ class Coded(Sequence):
   def of(cls, values: Iterable[Any]) -> 'Coded':
     """The same values."""
     seen = {}
-    numbers = [seen.setdefault(value, len(seen)) for value in values]
-    return cls(list(seen), np.array(numbers, np.int32))
+    numbers = np.fromiter(
+        (seen.setdefault(value, len(seen)) for value in values), np.int32)
+    return cls(list(seen), numbers)
 
   @classmethod
   def joined(cls, parts: Sequence['Coded']) -> 'Coded':
@@ -132,12 +134,24 @@ class Coded(Sequence):
     # They are numbered as they appear: no later value is among them.
     return Coded(self.different[:int(numbers.max(initial=-1)) + 1], numbers)
 
-  def map(self, function: Callable[[Any], Any]) -> 'Coded':
-    """function(value) of each row, found once for each that is different.
 
-    Values that become equal stay apart in `different`.
-    """
-    return Coded([function(value) for value in self.different], self.numbers)
+class Columns:
+  """Rows that come one by one, of which each different value is kept once."""
+
+  def __init__(self, count: int):
+    """`count` values make a row."""
+    self._seen = [{} for _ in range(count)]
+    self._numbers = [array.array('i') for _ in range(count)]
+
+  def add(self, row: Sequence[Any]) -> None:
+    """Takes a row."""
+    for value, seen, numbers in zip(row, self._seen, self._numbers):
+      numbers.append(seen.setdefault(value, len(seen)))
+
+  def coded(self) -> list[Coded]:
+    """The columns."""
+    return [Coded(list(seen), np.array(numbers, np.int32))
+            for seen, numbers in zip(self._seen, self._numbers)]
 
 
 def different(values: Sequence[Any]) -> tuple[Sequence[Any], np.ndarray]:

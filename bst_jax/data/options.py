@@ -33,7 +33,8 @@ class Options:
   limit: int = 0  # If positive, pictures of a split at most.
   cache: Any = 'auto'  # Decoded in memory: True, False or, if small, 'auto'.
   sizes: Any = None  # For commands that build a model without its data.
-  threads: int = 0  # That make batches ahead; 0: chosen by the kind of input.
+  threads: int = 0  # That make batches ahead; 0: as measured at first use.
+  prefetch_mib: int = 1024  # Of batches made ahead, all of a process together.
 
   @classmethod
   def of(cls, config: Mapping[str, Any], what: str) -> Self:
@@ -49,7 +50,7 @@ class Options:
       object.__setattr__(self, 'image_size', 0)
     for size in self.canvases:
       image_lib.sides(size)
-    for key in ('eval_batch', 'limit', 'threads', 'max_bad'):
+    for key in ('eval_batch', 'limit', 'threads', 'max_bad', 'prefetch_mib'):
       if getattr(self, key) < 0:
         raise ValueError(f'config.data.{key} is {getattr(self, key)}; it is '
                          'positive, or 0 for none.')

@@ -2,13 +2,14 @@
 from collections.abc import Iterator
 import functools
 
+from bst_jax.data import prefetch
 from bst_jax.data.batches import Batches
 import grain
 import numpy as np
 
 _STEPS = 1 << 40  # endless, and short enough for grain's arithmetic
+MOST = 1 << 30  # bytes of batches that are ready, or being made
 _ORDER, _CHOICE, _CHANGE = range(3)  # streams of random numbers
-_AHEAD = 4 << 30  # bytes of batches that are ready, or being made
 
 
 class _Training:
@@ -62,15 +63,18 @@ class _Training:
         [(self._seed, _CHANGE, step, i) for i in place.tolist()])
 
 
-def train(batches: Batches, seed: int, threads: int) -> grain.DatasetIterator:
+def train(batches: Batches, seed: int, threads: int,
+          most: int = MOST) -> grain.DatasetIterator:
   """Endless training batches, made ahead by threads.
+
+  All iterators of a process together hold `most` bytes of them.
 
   `get_state` gives the place reached as a dict of numbers, `set_state` goes
   there: what follows is what would have followed. A place counts global
   batches: it is the same on all hosts, and good for any number of them.
   """
   steps = grain.MapDataset.range(_STEPS).map(_Training(batches, seed))
-  return iter(steps.to_iter_dataset(_ahead(threads, batches)))
+  return prefetch.iterator(steps, _size(batches), threads, most)
 
 
 class Evaluation:
@@ -80,9 +84,12 @@ class Evaluation:
   is false. All hosts have the same number of batches.
   """
 
-  def __init__(self, batches: Batches, threads: int, limit: int = 0):
-    """If `limit` is positive, takes so many groups, at equal distances."""
-    self._batches, self._threads = batches, threads
+  def __init__(self, batches: Batches, threads: int, limit: int = 0,
+               most: int = MOST):
+    """If `limit` is positive, takes so many groups, at equal distances; `most`
+    as of `train`.
+    """
+    self._batches, self._threads, self._most = batches, threads, most
     self._groups, self._first, self._count = batches.chunks(limit)
 
   def __len__(self) -> int:
@@ -91,8 +98,8 @@ class Evaluation:
 
   def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
     steps = grain.MapDataset.range(len(self)).map(self._batch)
-    return iter(steps.to_iter_dataset(
-        _ahead(self._threads, self._batches, self._batches.views)))
+    return prefetch.iterator(steps, _size(self._batches, self._batches.views),
+                          self._threads, self._most)
 
   def rows(self) -> Iterator[np.ndarray]:
     """int[B] for each batch: the split's rows in it, -1 for padding."""
@@ -116,10 +123,6 @@ class Evaluation:
     return np.where(real, self._groups[at], -1), rows, mask
 
 
-def _ahead(threads: int, batches: Batches, views: int = 1) -> grain.ReadOptions:
-  """A thread makes a batch: of large ones, as of videos, fewer at a time."""
-  size = views * sum(a.nbytes for a in batches.empty().values())
-  most = max(2, _AHEAD // max(size, 1))
-  return grain.ReadOptions(
-      num_threads=min(threads, most),
-      prefetch_buffer_size=min(4 * max(threads, 1), most))
+def _size(batches: Batches, views: int = 1) -> int:
+  """Bytes of a batch."""
+  return views * sum(a.nbytes for a in batches.empty().values())

@@ -4,7 +4,7 @@ import os
 
 from bst_jax.data import augment as augment_lib
 from bst_jax.data import batches as batches_lib
-from bst_jax.data import forms, pipeline, splits
+from bst_jax.data import forms, pipeline, prefetch, splits
 from bst_jax.data import kinds as kinds_lib
 from bst_jax.data import options as options_lib
 from bst_jax.data import vocabularies as vocabularies_lib
@@ -106,6 +106,7 @@ class Data:
         opened.options)
     self.builder = opened.builder
     self._splits, self._numbers = splits.Splits(opened), {}
+    self._measured = {}  # Threads by split.
     form, options = self._form, self._options
     self.unit, self.floor = form.unit, form.floor
     self._recipe = getattr(options, 'recipe', augment_lib.Recipe())
@@ -163,7 +164,8 @@ class Data:
     split = split or self._options.train
     return pipeline.train(
         self._batches(split, self._shape, training=True), self._options.seed,
-        self._threads(split, bool(self._recipe or self._options.canvases)))
+        self._threads(split, bool(self._recipe or self._options.canvases)),
+        self._most)
 
   def evaluation(self, split: str = '') -> pipeline.Evaluation:
     """Batches with each row of a split once; has a length.
@@ -174,7 +176,7 @@ class Data:
     split = split or self._options.eval
     self._splits.check_unseen(split)
     return pipeline.Evaluation(self._batches(split, self._eval_shape),
-                               self._threads(split))
+                               self._threads(split), most=self._most)
 
   def calibration(self, split: str = '', limit: int = 0) -> pipeline.Evaluation:
     """Batches as of evaluation, of any split, also of training's own; of a
@@ -187,7 +189,7 @@ class Data:
     split = split or self._options.train
     return pipeline.Evaluation(
         self._batches(split, self._eval_shape, once=True),
-        self._threads(split), limit)
+        self._threads(split), limit, self._most)
 
   def prior(self, split: str = '') -> dict[str, float]:
     """What is reached without a look at the pictures, in the measure's units.
@@ -265,8 +267,23 @@ class Data:
         self._recipe.repeats if training else 1,
         self._options.canvases)
 
+  @property
+  def _most(self) -> int:
+    """Bytes of batches that are made ahead."""
+    return self._options.prefetch_mib << 20
+
   def _threads(self, name: str, changing: bool = False) -> int:
-    """How many threads make batches ahead."""
-    # Gathering rows is quicker than handing them over: one thread is enough.
-    quick = self.split(name).pictures.in_memory and not changing
-    return self._options.threads or (1 if quick else 16)
+    """How many threads make batches ahead; `changing`: they draw something."""
+    pictures, key = self.split(name).pictures, (name, changing)
+    if self._options.threads:
+      return self._options.threads
+    if pictures.in_memory and not changing:
+      # Gathering rows is quicker than handing them over.
+      return 1
+    if key not in self._measured:
+      draw = (self._options.seed, 0)
+      self._measured[key] = prefetch.measured(
+          lambda numbers: pictures(
+              numbers, [draw] * len(numbers) if changing else None),
+          len(pictures))
+    return self._measured[key]

@@ -15,7 +15,8 @@ CHOICE = 'choice.json'
 # Keys that change what is printed, kept or measured, or where it is computed,
 # never what is learnt.
 _HARMLESS = ('log_every', 'save_every', 'eval_every', 'keep', 'keep_every',
-             'profile', 'rules', 'data.cache', 'data.threads')
+             'profile', 'rules', 'data.cache', 'data.threads',
+             'data.prefetch_mib')
 # Where the same data lie now, and how long training goes on: these may differ
 # too, and are told.
 _TOLD = ('data.data_dir', 'data.manual_dir', 'teacher.data.data_dir',

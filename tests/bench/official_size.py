@@ -19,6 +19,7 @@ most memory that it held:
   first   the same, to the first training batch
   prior   the question-only prior of `val`, once both splits are open
   feed    all batches of an evaluation on `val`, without a model
+  evaluate  the command, of a small MCAN with four submodels on `val`
   read    pictures of real size, by one thread and by --threads
   train   batches of those for --seconds: what memory it takes
   classes a class folder that is made is opened
@@ -37,7 +38,8 @@ import numpy as np
 
 SPLITS = {'train': (443_757, 82_783), 'val': (214_354, 40_504)}
 ANNOTATORS = 10
-STEPS = ('make', 'open', 'first', 'prior', 'feed', 'read', 'train', 'classes')
+STEPS = ('make', 'open', 'first', 'prior', 'feed', 'evaluate', 'read', 'train',
+         'classes')
 _WORDS, _ANSWERS = 14_000, 22_000
 _SYLLABLES = ('ba', 'do', 'ki', 'lu', 'me', 'no', 'pe', 'ra', 'su', 'ti', 'vo',
               'wa', 'zu', 'gri', 'sta', 'plo')
@@ -146,7 +148,7 @@ def pictures(folder, count, seed):
 
 def options(args, **more):
   return dict(name='folder/regions', form='questions', train='train',
-              eval='val', data_dir=str(args.home), min_answers=9,
+              eval='val', data_dir=str(args.home), min_answers=9, batch=64,
               manual_dir=str(args.folder)) | more | dict(
                   pair.split('=') for pair in args.option)
 
@@ -187,6 +189,37 @@ def step_feed(args):
   rows = sum(int(batch['mask'].sum()) for batch in data.evaluation('val'))
   yield 'batches of val', time.perf_counter() - began, 's'
   yield 'questions', rows, ''
+
+
+_CONFIG = """
+import ml_collections
+from configs import bst_mcan_vqa
+
+
+def get_config(arg=''):
+  config = bst_mcan_vqa.get_config('tiny')
+  config.data = ml_collections.ConfigDict({options})
+  config.steps, config.log_every, config.save_every, config.eval_every = 1, 1, 1, 0
+  config.evaluate_at_end = False
+  return config
+"""
+
+
+def step_evaluate(args):
+  args.home.mkdir(parents=True, exist_ok=True)
+  path, workdir = (args.home / name for name in ('small.py', 'small_run'))
+  path.write_text(_CONFIG.format(options=options(args)))
+  run = lambda *command: subprocess.run(
+      [sys.executable, '-m', *command], check=True, stderr=subprocess.DEVNULL,
+      stdout=subprocess.DEVNULL)
+  if not workdir.exists():
+    run('bst_jax.train', f'--config={path}', f'--workdir={workdir}')
+  began = time.perf_counter()
+  run('bst_jax.evaluate', f'--workdir={workdir}', '--split=val')
+  yield 'evaluate', time.perf_counter() - began, 's'
+  used = resource.getrusage(resource.RUSAGE_CHILDREN)
+  yield 'processor of both commands', used.ru_utime + used.ru_stime, 's'
+  yield 'most memory of it', used.ru_maxrss / 1024, 'MiB'
 
 
 def step_make(args):
