@@ -101,6 +101,9 @@ def read(config, family: str | None, path: str | pathlib.Path,
     raise ValueError(f'{workdir} is not empty, and nothing is overwritten; '
                      'choose a new --workdir.')
   if family is not None and hasattr(table(family), 'load'):
+    if config is None:
+      raise ValueError(f'table {family!r} reads the words of data, and nothing '
+                       'says which; give --config.')
     return _read_words(config, family, path, workdir, vocab)
   if config is None and family is not None:
     table(family)  # A misspelt name fails before anything is read.
@@ -110,6 +113,8 @@ def read(config, family: str | None, path: str | pathlib.Path,
   config = configs.configured(config, described, source)
   family = family or families.known(tensors, source.weights)
   rows = _rows(table(family), tensors, described, family)
+  if described and not described.part and '.' not in family:
+    families.check_layers(tensors, family, described)
   sizes = _sizes(config, rows.PARTIAL and not rows.headless)
   if vocab:
     _check_vocab(vocab, sizes)

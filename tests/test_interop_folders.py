@@ -4,7 +4,7 @@ import pathlib
 
 from bst_jax import convert, elastic, predict
 from bst_jax import models as backbones
-from bst_jax.interop import core, files
+from bst_jax.interop import core, files, folders
 from bst_jax.interop.folders import families, hub, source
 from bst_jax.run import experiment
 from bst_jax.store import checkpoint
@@ -134,12 +134,15 @@ def test_two_stages_of_cvt(tmp_path):
 
 @pytest.mark.parametrize('base, changes, message', [
     (VIT, dict(hidden_act='mish'), "hidden_act is 'mish', but .* gelu_new"),
+    (VIT, dict(num_hidden_layers=10 ** 6), 'of 1,000,000 layers .encoder., but '
+     'the weights have 2'),
+    (CVT, dict(depth=[1, 3]), 'of 3 layers .stage_1., but the weights have 2'),
     (VIT, dict(num_channels=1), 'num_channels is 1, but .* with 3'),
     (VIT, dict(model_type='swin'), "model_type is 'swin'.* there are bert, cvt"),
     (VIT, dict(patch_size=[4, 8]), r'patch_size is \[4, 8\], but .* squares'),
     (VIT, dict(num_attention_heads=3), 'num_attention_heads is 3, .* the 16'),
     (VIT, dict(hidden_size='wide'), "hidden_size is 'wide', .* whole number"),
-    (VIT, dict(id2label={'0': 'a', '2': 'b'}), 'does not name the classes 0 to'),
+    (VIT, dict(id2label={'0': 'a', '2': 'b'}), 'does not name the classes 0, 1'),
     (VIT, dict(id2label={'0': 'a'}), 'names 1 classes, but .* has 7'),
     (VIT, dict(intermediate_size=40), 'does not fit the model: .*misshapen.* '
      'The sizes are those of .*config.json'),
@@ -159,8 +162,8 @@ def test_what_a_model_cannot_be_is_named(tmp_path, base, changes, message):
 
 
 @pytest.mark.parametrize('changes, message', [
-    (dict(image_mean=[0.5]), 'image_mean is .* three numbers'),
-    (dict(image_std=[0.5, 0, 0.5]), 'image_std .* nothing can be divided'),
+    (dict(image_mean=[0.5]), 'image_mean is .* needs 3 numbers'),
+    (dict(image_std=[0.5, 0, 0.5]), 'image_std .* at least 1e-06'),
     (dict(do_flip_channel_order=True), 'do_flip_channel_order is True'),
     (dict(size={'longest_edge': 16}), 'size is .* pictures of one size')])
 def test_pictures_that_cannot_be_are_named(tmp_path, changes, message):
@@ -267,6 +270,30 @@ def test_not_a_number(tmp_path):
   assert 'classifier.bias' in str(e.value)
   _, got = read(tmp_path, allow_nonfinite=True)
   assert np.isnan(got['norm']['scale'][0])
+
+
+@pytest.mark.parametrize('file, base', [
+    ('config.json', VIT), ('config.json', CVT),
+    ('preprocessor_config.json', PICTURES)], ids=['ViT', 'CvT', 'pictures'])
+def test_settings_of_another_kind_end_in_a_sentence(tmp_path, file, base):
+  """Whatever stands in the place of a setting: read, or refused by name."""
+  if base is CVT:
+    write(tmp_path, CVT, CVT_SIZES, 'hf_cvt')
+  else:
+    vit(tmp_path)
+  tensors, refused = files.load(tmp_path / 'model.safetensors'), 0
+  for key in base:
+    for value in (0, -1, 'x', [], {}, 1.5, True, [1], [None], 10 ** 7,
+                  {'a': 1}):
+      (tmp_path / file).write_text(json.dumps(base | {key: value}))
+      found = source.find(tmp_path)
+      try:
+        folders.describe(found, tensors)
+      except ValueError as error:
+        refused += 1
+        # Of CvT the number of stages is that of embed_dim.
+        assert key in str(error) or key == 'embed_dim', (key, value)
+  assert refused > 4 * len(base)
 
 
 # --- timm ---------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 In memory and in files its names are these, divided space-time alone.
 """
+from bst_jax.interop.hf_vit import headless
 from bst_jax.interop.timesformer import frame_rows, layer_rows
 
 _INNER = 'timesformer.embeddings'
@@ -13,5 +14,6 @@ TABLE = (
         'timesformer.layernorm', 'classifier'),
     *layer_rows('timesformer.encoder.layer.{i}', 1),
 )
-IGNORED = RENAMES = ()
+IGNORED = ()
+RENAMES = headless('timesformer')
 PARTIAL = False

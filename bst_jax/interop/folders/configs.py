@@ -45,8 +45,11 @@ def _made(described):
   config.model = dict(described.model)
   config.data.sizes = dict(described.sizes)
   config.data.image_fit = described.fit
+  size = described.sizes.get('image_size')
   if videos:
-    config.data.frames = described.sizes['clip_size'][0]
+    config.data.frames, *size = described.sizes['clip_size']
+  with config.ignore_type():
+    config.data.image_size = tuple(size) if isinstance(size, list) else size
   return config
 
 

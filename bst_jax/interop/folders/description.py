@@ -1,10 +1,12 @@
 """What files beside the weights say of a model, read key by key."""
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 import dataclasses
 from typing import Any
 
 from absl import logging
 
+# Pixels of a side; more is a mistake.
+LARGEST = 4096
 # Activations of ours by their foreign names.
 ACTIVATIONS = {
     'gelu': 'gelu', 'gelu_python': 'gelu', 'gelu_new': 'gelu_tanh',
@@ -58,21 +60,63 @@ class Keys:
     value = self._values.get(key)
     return default if value is None else value
 
-  def count(self, key: str, default: int | None = None) -> int:
-    """A setting that is a whole number above zero."""
+  def count(self, key: str, default: int | None = None,
+            most: int = 10 ** 6) -> int:
+    """A setting that is a whole number from 1 to `most`."""
     value = self.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-      raise ValueError(f'{self.where}: {key} is {value!r}, but it is a whole '
-                       'number above zero. Fetch the file again.')
+    if type(value) is not int or not 1 <= value <= most:
+      raise ValueError(
+          f'{self.where}: {key} is {value!r}, but it is a whole number from 1 '
+          f'to {most:,}. Fetch the file again.')
     return value
 
   def number(self, key: str, default: float) -> float:
-    """A setting that is a number."""
+    """A setting that is a number above zero."""
     value = self.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-      raise ValueError(f'{self.where}: {key} is {value!r}, but it is a number. '
-                       'Fetch the file again.')
+    if not _is_number(value) or value <= 0:
+      raise ValueError(f'{self.where}: {key} is {value!r}, but it is a number '
+                       'above zero. Fetch the file again.')
     return float(value)
+
+  def flag(self, key: str, default: bool) -> bool:
+    """A setting that is true or false."""
+    value = self.get(key, default)
+    if not isinstance(value, bool):
+      raise ValueError(f'{self.where}: {key} is {value!r}, but it is true or '
+                       'false. Fetch the file again.')
+    return value
+
+  def numbers(self, key: str, default: Sequence[float], least: float,
+              count: int | None = None, whole: bool = False) -> tuple:
+    """A setting that is a list of numbers.
+
+    Args:
+      key: of the setting.
+      default: what holds where the file is silent.
+      least: that each of them is.
+      count: of them; any if None.
+      whole: they have no fractions.
+    """
+    value = self.get(key, default)
+    kind = int if whole else (int, float)
+    if not isinstance(value, (list, tuple)) or not value or not all(
+        _is_number(x) and isinstance(x, kind) and x >= least for x in value):
+      raise ValueError(
+          f'{self.where}: {key} is {value!r}, but it is a list of '
+          f'{"whole " if whole else ""}numbers of at least {least}. Fetch the '
+          'file again.')
+    if count is not None and len(value) != count:
+      raise ValueError(f'{self.where}: {key} is {value!r}, but the model needs '
+                       f'{count} numbers. Fetch the file again.')
+    return tuple(value)
+
+  def inner(self, key: str, where: str) -> 'Keys':
+    """Settings inside of a setting; none where there is no such."""
+    value = self.get(key, {})
+    if not isinstance(value, Mapping):
+      raise ValueError(f'{self.where}: {key} is {value!r}, but it holds '
+                       'settings. Fetch the file again.')
+    return Keys(value, where)
 
   def only(self, key: str, possible: Any, default: Any = None,
            why: str = '') -> None:
@@ -93,7 +137,7 @@ class Keys:
   def activation(self, key: str = 'hidden_act', default: str = 'gelu') -> str:
     """Our name of an activation."""
     value = self.get(key, default)
-    if value not in ACTIVATIONS:
+    if not isinstance(value, str) or value not in ACTIVATIONS:
       raise ValueError(
           f'{self.where}: {key} is {value!r}, but the model can only have '
           f'{", ".join(sorted(ACTIVATIONS))}. Write a backbone of your own for '
@@ -101,14 +145,14 @@ class Keys:
     return ACTIVATIONS[value]
 
   def side(self, key: str, default: int) -> int:
-    """A setting that is one number, or the same for height and width."""
+    """Pixels of a side: a setting that is one number, or the same for height and width."""
     value = self.get(key, default)
-    if isinstance(value, list) and len(set(value)) == 1:
+    if isinstance(value, list) and value and all(x == value[0] for x in value):
       value = value[0]
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if type(value) is not int or not 1 <= value <= LARGEST:
       raise ValueError(
           f'{self.where}: {key} is {value!r}, but the model can only have '
-          'squares: one whole number.')
+          f'squares: one whole number up to {LARGEST}.')
     return value
 
   def heads(self, width: int, heads: int, key: str) -> int:
@@ -129,6 +173,10 @@ class Keys:
           ', '.join(f'{key}={self._values[key]!r:.40}' for key in unread))
 
 
+def _is_number(value):
+  return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def labels(keys: Keys, classes: int | None) -> tuple[str, ...]:
   """Names of the classes, in order.
 
@@ -140,17 +188,17 @@ def labels(keys: Keys, classes: int | None) -> tuple[str, ...]:
     ValueError: a number is without a name, or their count is another.
   """
   found = keys.get('id2label')
-  if not found:
-    count = classes or keys.get('num_labels', 2)
+  if found in (None, {}):
+    count = classes or keys.count('num_labels', 2)
     return tuple(f'LABEL_{i}' for i in range(count))
   try:
     by_number = {int(number): str(name) for number, name in found.items()}
   except (AttributeError, ValueError):
     by_number = {}
-  if sorted(by_number) != list(range(len(found))):
+  if not by_number or sorted(by_number) != list(range(len(found))):
     raise ValueError(
-        f'{keys.where}: id2label does not name the classes 0 to '
-        f'{len(found) - 1}, one each. Fetch the file again.')
+        f'{keys.where}: id2label does not name the classes 0, 1, 2, …, one '
+        'each. Fetch the file again.')
   if classes is not None and classes != len(by_number):
     raise ValueError(
         f'{keys.where}: id2label names {len(by_number):,} classes, but the head '

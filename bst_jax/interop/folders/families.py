@@ -42,6 +42,35 @@ def known(tensors: Collection[str], weights: pathlib.Path) -> str:
   return tables[0]
 
 
+def check_layers(tensors: Collection[str], family: str,
+                 described: Description) -> None:
+  """Raises where files describe other numbers of layers than there are.
+
+  Before a model is built: it could be one of a million layers.
+  """
+  module = importlib.import_module(f'{PACKAGE}.{family}')
+  rows = module.TABLE(None) if callable(module.TABLE) else module.TABLE
+  names = core.rename(dict.fromkeys(tensors), getattr(module, 'RENAMES', ()))
+  there = {}
+  for foreign, ours, _ in rows:
+    stack, inside, _ = (ours if isinstance(ours, str) else ours[0]).partition(
+        '/layer_{i}')
+    if not inside:
+      continue
+    pattern = re.compile(re.escape(foreign).replace(r'\{i\}', r'(\d+)'))
+    there.setdefault(stack, set()).update(
+        int(match[1]) for name in names if (match := pattern.fullmatch(name)))
+  told = described.model['num_layers']
+  told = (dict(encoder=told) if isinstance(told, int) else
+          {f'stage_{i}': count for i, count in enumerate(told)})
+  for stack, numbers in there.items():
+    if numbers and len(numbers) != told.get(stack, 0):
+      raise ValueError(
+          f'{described.where} describes a model of {told.get(stack, 0):,} layers '
+          f'({stack}), but the weights have {len(numbers)}. Put the config.json '
+          'beside them that they came with.')
+
+
 def better(tensors: Collection[str], family: str,
            described: Description | None) -> str:
   """A word about what would fit better than a table did, for an error."""

@@ -3,7 +3,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bst_jax.interop.folders import pictures as pictures_lib
-from bst_jax.interop.folders.description import Description, Keys, labels
+from bst_jax.interop.folders.description import (
+  Description,
+  Keys,
+  labels,
+  LARGEST,
+)
 from bst_jax.layers import pixels
 import numpy as np
 
@@ -38,7 +43,7 @@ def describe(config: Mapping[str, Any], pictures: Mapping[str, Any] | None,
     ValueError: a model that there is not here; the setting is named.
   """
   kind = config.get('model_type')
-  if kind not in _KINDS:
+  if not isinstance(kind, str) or kind not in _KINDS:
     raise ValueError(
         f'{where}: model_type is {kind!r}, of which there is no model here; '
         f'there are {", ".join(sorted(_KINDS))}.')
@@ -75,11 +80,13 @@ def _patched(keys, model, tensors, pictures, mean, std, patch=16,
   keys.only('num_channels', 3)
   ready = pictures_lib.read(pictures, _folder(keys), mean, std)
   size = keys.get('image_size', 224)
-  places = tuple(size) if isinstance(size, list) else (size, size)
+  places = (keys.numbers('image_size', (), 1, 2, whole=True)
+            if isinstance(size, list) else
+            2 * (keys.count('image_size', 224, LARGEST),))
   sides = ready.size or places
   names = labels(keys, _classes(tensors))
   model = dict(name='vit', patch=keys.side('patch_size', patch),
-               qkv_bias=bool(keys.get('qkv_bias', True)), mean=ready.mean,
+               qkv_bias=keys.flag('qkv_bias', True), mean=ready.mean,
                std=ready.std, ats=None) | model
   return Description(
       keys.where, model, dict(num_answers=len(names), image_size=_side(sides)),
@@ -87,6 +94,7 @@ def _patched(keys, model, tensors, pictures, mean, std, patch=16,
 
 
 def _folder(keys):
+  """Where config.json lies."""
   return keys.where.rpartition('/')[0] or '.'
 
 
@@ -120,9 +128,10 @@ def _dinov2_with_registers(keys, pictures, tensors):
 
 
 def _cvt(keys, pictures, tensors):
-  get = lambda key, default: tuple(keys.get(key, default))
-  width = get('embed_dim', (64, 192, 384))
+  width = keys.numbers('embed_dim', (64, 192, 384), 1, whole=True)
   stages = len(width)
+  get = lambda key, default, least=1: keys.numbers(
+      key, default, least, stages, whole=True)
   every = lambda value: [value] * stages
   keys.only('num_channels', 3)
   for key, value in (('qkv_projection_method', 'dw_bn'), ('kernel_qkv', 3),
@@ -141,10 +150,10 @@ def _cvt(keys, pictures, tensors):
       heads=tuple(map(lambda w, h: keys.heads(w, h, 'num_heads'), width,
                       heads)),
       mlp=tuple(int(w * ratio) for w, ratio in zip(
-          width, get('mlp_ratio', (4.0,) * stages))),
+          width, keys.numbers('mlp_ratio', (4.0,) * stages, 0.1, stages))),
       kernels=get('patch_sizes', (7, 3, 3)),
       strides=get('patch_stride', (4, 2, 2)),
-      paddings=get('patch_padding', (2, 1, 1)), activation='gelu', eps=1e-5,
+      paddings=get('patch_padding', (2, 1, 1), 0), activation='gelu', eps=1e-5,
       mean=ready.mean, std=ready.std, ats=None)
   return Description(
       keys.where, model, dict(num_answers=len(names), image_size=_side(
@@ -164,9 +173,9 @@ def _timesformer(keys, pictures, tensors):
   names = labels(keys, _classes(tensors))
   model = _transformer(keys, 1e-6) | dict(
       name='timesformer', patch=keys.side('patch_size', 16),
-      qkv_bias=bool(keys.get('qkv_bias', True)), mean=ready.mean,
+      qkv_bias=keys.flag('qkv_bias', True), mean=ready.mean,
       std=ready.std, ats=None)
-  clip = (keys.count('num_frames', 8), side, side)
+  clip = (keys.count('num_frames', 8, 1024), side, side)
   return Description(keys.where, model, dict(
       num_answers=len(names), clip_size=clip), names, 'crop')
 

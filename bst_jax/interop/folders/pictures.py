@@ -4,11 +4,20 @@ import dataclasses
 from typing import Any
 
 from absl import logging
-from bst_jax.interop.folders.description import Keys
+from bst_jax.interop.folders.description import Keys, LARGEST
 
-# Numbers of Pillow; what our data do for each way to fit a picture.
-_RESAMPLE = {2: 'bilinear', 3: 'bicubic'}
-_OF_FIT = {'stretch': 'bilinear', 'crop': 'bicubic'}
+# What our data do for each way to fit a picture, by Pillow's numbers: scale
+# bilinearly and bicubically.
+_OF_FIT = {'stretch': '2', 'crop': '3'}
+# The share of the shorter side that `crop` leaves.
+_LEFT = 0.875
+_HARMLESS = (
+    'image_processor_type', 'feature_extractor_type', 'processor_class',
+    'video_processor_type', 'do_convert_rgb', 'data_format', 'device',
+    'input_data_format', 'return_tensors', 'default_to_square', 'do_sample_frames',
+    'return_metadata', 'disable_grouping', 'num_frames', 'fps')
+_HOW = {'stretch': 'by stretching, bilinearly',
+        'crop': 'bicubically, the middle of 8/7 of it'}
 # From here on ConvNeXt's preparation does not cut pictures.
 _WHOLE = 384
 
@@ -47,35 +56,44 @@ def read(config: Mapping[str, Any] | None, where: str, mean: Sequence[float],
         'of pictures are those of the published models, %s and %s.',
         tuple(mean), tuple(std))
     config = {}
-  keys = Keys(config, f'{where}/preprocessor_config.json')
+  keys = Keys(config, f'{where}/preprocessor_config.json', _HARMLESS)
   keys.only('do_flip_channel_order', False)
   keys.only('offset', False)
   mean, std = _colours(keys, mean, std)
   size, fit = _size(keys)
-  resample = keys.get('resample')
-  if resample is not None and _RESAMPLE.get(resample) != _OF_FIT[fit]:
-    logging.info(
-        'Pictures are scaled %s here (config.data.image_fit=%s), where %s says '
-        'resample=%s: answers about pictures of another size differ a little.',
-        _OF_FIT[fit], fit, keys.where, resample)
+  _tell(keys, fit)
   return Pictures(mean, std, size, fit)
+
+
+def _tell(keys, fit):
+  """Logs where pictures of another size are prepared otherwise here."""
+  resample, crop = keys.get('resample'), keys.get('crop_size')
+  scaled = keys.get('size')
+  shortest = scaled.get('shortest_edge') if isinstance(
+      scaled, Mapping) else None
+  others = []
+  if resample is not None and str(resample) != _OF_FIT[fit]:
+    others.append(f'resample={resample}')
+  if fit == 'crop' and crop is not None and not (
+      type(shortest) is int and shortest > 0 and abs(_pair(keys, 'crop_size', crop)[0] / shortest - _LEFT)
+      < 0.01):
+    others.append(f'size={scaled}, crop_size={crop}')
+  if others:
+    logging.info(
+        'Pictures are brought to size %s here (config.data.image_fit=%s), where '
+        '%s says %s: answers about pictures of another size differ a little.',
+        _HOW[fit], fit, keys.where, ' and '.join(others))
+  keys.tell_unread()
 
 
 def _colours(keys, mean, std):
   """Mean and deviation of pictures of 0..1, whatever their scale there."""
-  mean, std = keys.get('image_mean', mean), keys.get('image_std', std)
-  if not keys.get('do_normalize', True):
+  mean = keys.numbers('image_mean', mean, 0, 3)
+  std = keys.numbers('image_std', std, 1e-6, 3)
+  if not keys.flag('do_normalize', True):
     mean, std = (0.0,) * 3, (1.0,) * 3
-  for key, value in (('image_mean', mean), ('image_std', std)):
-    if not isinstance(value, (list, tuple)) or len(value) != 3 or not all(
-        isinstance(x, (int, float)) for x in value):
-      raise ValueError(f'{keys.where}: {key} is {value!r}, but the model reads '
-                       'red, green and blue: three numbers.')
-  if min(std) <= 0:
-    raise ValueError(f'{keys.where}: image_std is {std!r}, by which nothing can '
-                     'be divided. Fetch the file again.')
-  factor = keys.number('rescale_factor', 1 / 255) if keys.get(
-      'do_rescale', True) else 1.0
+  factor = keys.number('rescale_factor', 1 / 255)
+  factor = factor if keys.flag('do_rescale', True) else 1.0
   scale = 255 * factor
   scale = 1.0 if abs(scale - 1) < 1e-6 else scale
   return tuple(float(x) / scale for x in mean), tuple(
@@ -85,9 +103,9 @@ def _colours(keys, mean, std):
 def _size(keys):
   """Height and width, and the way to them."""
   size, crop = keys.get('size'), keys.get('crop_size')
-  if keys.get('do_center_crop', crop is not None) and crop is not None:
+  if keys.flag('do_center_crop', crop is not None) and crop is not None:
     return _pair(keys, 'crop_size', crop), 'crop'
-  if size is None or not keys.get('do_resize', True):
+  if not keys.flag('do_resize', True) or size is None:
     return None, 'stretch'
   pair = _pair(keys, 'size', size)
   shortest = isinstance(size, Mapping) and 'shortest_edge' in size
@@ -102,8 +120,9 @@ def _pair(keys, key, value):
     value = ([value['height'], value['width']]
              if {'height', 'width'} <= value.keys() else
              value.get('shortest_edge'))
-  pair = (value, value) if isinstance(value, int) else tuple(value or ())
-  if len(pair) != 2 or not all(isinstance(x, int) and x > 0 for x in pair):
+  pair = (value, value) if isinstance(value, int) else value
+  if not isinstance(pair, (list, tuple)) or len(pair) != 2 or not all(
+      type(x) is int and 0 < x <= LARGEST for x in pair):
     raise ValueError(
         f'{keys.where}: {key} is {keys.get(key)!r}, but the model reads pictures '
         'of one size: {"height": 224, "width": 224} or {"shortest_edge": 224}.')

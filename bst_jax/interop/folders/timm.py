@@ -35,15 +35,14 @@ def describe(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray],
         f'{where}: architecture is {name!r}, of which there is no model here; '
         f'of timm there are {", ".join(_FAMILIES)} with a class token.')
   keys.only('global_pool', 'token')
-  made = Keys(keys.get('model_args') or {}, f'{where}: model_args')
-  learned = Keys(config.get('pretrained_cfg') or config,
-                 f'{where}: pretrained_cfg')
+  made = keys.inner('model_args', f'{where}: model_args')
+  learned = keys.inner('pretrained_cfg', f'{where}: pretrained_cfg')
   _, channels, patch, _ = _shape(tensors, 'patch_embed.proj.weight', 4, where)
   if channels != 3:
     raise ValueError(f'{where}: the weights read {channels} channels, but the '
                      'model reads red, green and blue.')
   width = tensors['cls_token'].shape[-1]
-  side = learned.get('input_size', [3, 224, 224])[-1]
+  _, *sides = learned.numbers('input_size', (3, 224, 224), 1, 3, whole=True)
   two = 'dist_token' in tensors
   scales = 'blocks.0.ls1.gamma' in tensors
   model = dict(
@@ -58,14 +57,15 @@ def describe(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray],
       registers=tensors['reg_token'].shape[1] if 'reg_token' in tensors else 0,
       activation='quick_gelu' if 'quickgelu' in name else made.activation(
           'act_layer'),
-      mean=tuple(learned.get('mean', pixels.MEAN)),
-      std=tuple(learned.get('std', pixels.STD)), ats=None)
+      mean=learned.numbers('mean', pixels.MEAN, 0, 3),
+      std=learned.numbers('std', pixels.STD, 1e-6, 3), ats=None)
   made.get('img_size'), made.get('dynamic_img_size'), made.get('init_values')
   made.get('reg_tokens'), made.get('no_embed_class')
   made.tell_unread()
   labels = _labels(keys, learned, tensors)
   keys.tell_unread()
-  whole = learned.get('crop_pct', 0.875) == 1.0
+  whole = learned.number('crop_pct', 0.875) == 1
+  side = sides[0] if sides[0] == sides[1] else tuple(sides)
   return Description(
       where, model, dict(num_answers=len(labels), image_size=side), labels,
       'stretch' if whole else 'crop', 'bicubic_antialias')
@@ -75,13 +75,12 @@ def _heads(name, made):
   """Heads that are told, or those of networks of this name."""
   words = re.split('[_0-9]', name)
   usual = next((n for word, n in _HEADS.items() if word in words), None)
-  heads = made.get('num_heads', usual)
-  if heads is None:
+  if usual is None and made.get('num_heads') is None:
     raise ValueError(
         f'{made.where}: num_heads is not there, and the architecture {name!r} '
         f'does not tell it as {", ".join(_HEADS)} do; write '
         '"model_args": {"num_heads": 6} into the file.')
-  return heads
+  return made.count('num_heads', usual)
 
 
 def _shape(tensors, name, axes, where):
@@ -96,15 +95,19 @@ def _shape(tensors, name, axes, where):
 def _labels(keys, learned, tensors):
   """Names of the classes; numbers where there are none."""
   head = tensors.get('head.weight')
-  asked = keys.get('num_classes', learned.get('num_classes'))
-  count = len(head) if head is not None else asked or 2
-  if head is not None and asked not in (None, count):
+  told = keys if keys.get('num_classes') is not None else learned
+  asked = told.count('num_classes', 2 if head is None else len(head))
+  count = len(head) if head is not None else asked
+  if asked != count:
     raise ValueError(
         f'{keys.where}: num_classes is {asked:,}, but the head of the weights '
         f'has {count:,}. Put the config.json beside them that they came with.')
   names = keys.get('label_names') or learned.get('label_names')
   if not names:
     return tuple(f'class {i}' for i in range(count))
+  if not isinstance(names, list):
+    raise ValueError(f'{keys.where}: label_names is {names!r}, but it is a list '
+                     'of names. Fetch the file again.')
   if len(names) != count:
     raise ValueError(f'{keys.where}: label_names has {len(names):,} names for '
                      f'{count:,} classes. Fetch the file again.')
