@@ -132,6 +132,28 @@ def test_two_stages_of_cvt(tmp_path):
   assert exp.model.heads == (4, 2)
 
 
+CLIPS = dict(model_type='timesformer', hidden_size=16, num_hidden_layers=4,
+             num_attention_heads=2, intermediate_size=32, image_size=16,
+             patch_size=4, num_frames=4, hidden_act='gelu_new', qkv_bias=False,
+             layer_norm_eps=1e-3, id2label=VIT['id2label'])
+
+
+def test_a_folder_of_videos(tmp_path):
+  params = write(tmp_path, CLIPS, models.TINY['timesformer'][0],
+                 'hf_timesformer', key='clip', qkv_bias=False, heads=2)
+  exp, got = read(tmp_path)
+  same(got, params)
+  model = exp.model
+  assert (model.heads, model.activation, model.eps) == (2, 'gelu_tanh', 1e-3)
+  assert (model.mean, tuple(exp.sizes['clip_size'])) == (
+      (0.4, 0.5, 0.6), (4, 16, 16))
+  assert (exp.config.data.frames, exp.config.data.image_size) == (4, (16, 16))
+  (tmp_path / 'preprocessor_config.json').write_text(json.dumps(
+      PICTURES | dict(size={'height': 24, 'width': 24})))
+  with pytest.raises(ValueError, match='image_size is 16, but .* 24 x 24'):
+    convert.read(None, None, tmp_path, tmp_path / 'other')
+
+
 @pytest.mark.parametrize('base, changes, message', [
     (VIT, dict(hidden_act='mish'), "hidden_act is 'mish', but .* gelu_new"),
     (VIT, dict(num_hidden_layers=10 ** 6), 'of 1,000,000 layers .encoder., but '

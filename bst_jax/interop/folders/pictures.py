@@ -126,4 +126,4 @@ def _pair(keys, key, value):
     raise ValueError(
         f'{keys.where}: {key} is {keys.get(key)!r}, but the model reads pictures '
         'of one size: {"height": 224, "width": 224} or {"shortest_edge": 224}.')
-  return pair
+  return tuple(pair)
