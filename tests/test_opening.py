@@ -240,4 +240,50 @@ def test_too_many_open_files_never_advises_to_delete(load, monkeypatch):
   with pytest.raises(ValueError, match='ulimit -n') as error:
     found[0]
   assert 'Delete' not in str(error.value)
-  assert isinstance(found, records.Records)
+  cls = type(data.builder)
+
+  def opens(*args, **kwargs):
+    raise RuntimeError('it cannot be') from OSError(24, os.strerror(24))
+
+  monkeypatch.setattr(cls, '__init__', opens)
+  with pytest.raises(ValueError, match='ulimit -n') as error:
+    load()
+  assert 'Delete' not in str(error.value)
+
+
+@pytest.mark.parametrize('cache', [True, False])
+def test_uneven_shards_give_each_example_once_an_epoch(tmp_path, cache):
+  """On 1, 2 and 4 hosts, and after a stop in the middle."""
+  files = folder(tmp_path / 'files', pictures=26)
+  home = str(tmp_path / 'home')
+  builder = records.prepare('folder/regions', home, str(files), shard_bytes=900)
+  lengths = builder.info.splits['train'].shard_lengths
+  assert len(set(lengths)) > 1 and len(lengths) > 4, lengths
+  config = dict(name='folder/regions', data_dir=home, manual_dir=str(files),
+                eval='val', batch=4, cache=cache, threads=2)
+  steps = 26  # Two epochs of 52 questions.
+  seen = {}
+  for hosts in (1, 2, 4):
+    streams = [source.load(config, shard_index=i, shard_count=hosts).train()
+               for i in range(hosts)]
+    seen[hosts] = [[next(stream) for stream in streams] for _ in range(steps)]
+    places = [stream.get_state() for stream in streams]
+    wanted = [next(stream) for stream in streams]
+    for i, (place, batch) in enumerate(zip(places, wanted)):
+      again = source.load(config, shard_index=i, shard_count=hosts).train()
+      again.set_state(place)
+      for key, array in next(again).items():
+        np.testing.assert_array_equal(array, batch[key], err_msg=key)
+  joined = {hosts: [{key: np.concatenate([one[key] for one in each])
+                     for key in each[0]} for each in batches]
+            for hosts, batches in seen.items()}
+  for hosts in (2, 4):
+    for one, other in zip(joined[1], joined[hosts], strict=True):
+      for key in one:
+        np.testing.assert_array_equal(one[key], other[key], err_msg=key)
+  # A question is told by its picture and the answer that it is trained with.
+  for epoch in (joined[1][:13], joined[1][13:]):
+    rows = [(int(x), int(t)) for batch in epoch for x, t in zip(
+        batch['regions'][:, 0, 0], batch['target'].argmax(1))]
+    assert all(batch['mask'].all() for batch in epoch)
+    assert sorted(rows) == [(i, t) for i in range(26) for t in range(2)]

@@ -2,7 +2,7 @@
 import importlib
 import os
 
-from bst_jax.data import manual
+from bst_jax.data import manual, shards
 from bst_jax.elastic import by_name, check_name
 from etils import epath
 import tensorflow_datasets as tfds
@@ -67,6 +67,9 @@ def builder_of(name: str, home: str = '', manual_dir: str = '',
     return cls(config=config or None, data_dir=os.fspath(home),
                file_format='array_record', **more)
   except Exception as error:  # It reads what the folder says of itself.
+    if many := shards.advice(error):
+      raise ValueError(f'The data set {name!r} was to be opened in {place}, but '
+                       f'{many}') from error
     raise ValueError(
         f'The data set {name!r} was to be opened in {place}, but what is there '
         f'cannot be read ({error}). Delete that folder; the data set is then '
