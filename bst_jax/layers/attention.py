@@ -4,6 +4,7 @@ import functools
 from typing import Any
 
 from bst_jax.elastic import Axis, FULL, Size, Submodel
+from bst_jax.layers import looks
 from bst_jax.layers.dropout import Dropout
 from bst_jax.layers.linear import Dense
 from bst_jax.layers.tokens import gated_softmax, masked_softmax
@@ -96,6 +97,7 @@ class Attention(nn.Module):
       probs = attend(query(x))
     else:
       probs, picked = select(x, query, attend, v)
+    looks.sow(self, probs)
     probs = Dropout(self.dropout)(probs, seed)
     z = first(jnp.einsum('bhnm,bhmk->bhnk', probs, first(v)))
     z = Dense(split, (self.embed,), self.out_init or self.kernel_init,

@@ -3,6 +3,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bst_jax.elastic import Axis, FULL, Size, Submodel
+from bst_jax.layers import looks
 from bst_jax.layers.attention import Attention
 from bst_jax.layers.dropout import Dropout
 from bst_jax.layers.linear import Dense, LayerNorm
@@ -135,6 +136,7 @@ class AttentionPool(nn.Module):
         self.inp, self.hidden, Axis('score', 1), dropout=self.dropout,
         dtype=self.dtype, name='scores')(x, sub=sub, seed=seed)
     probs = masked_softmax(scores[..., 0], mask)            # [B, N]
+    looks.sow(self, probs)
     pooled = jnp.einsum('bn,bnd->bd', probs, x)
     return Dense((self.inp,), (self.out,), dtype=self.dtype, name='merge')(
         pooled, sub=sub)

@@ -12,7 +12,7 @@ import functools
 from typing import Any
 
 from bst_jax.elastic import Axis, FULL, Size, Submodel
-from bst_jax.layers import vit
+from bst_jax.layers import looks, vit
 from bst_jax.layers.attention import head_axes
 from bst_jax.layers.batch_norm import BatchNorm
 from bst_jax.layers.linear import Dense
@@ -171,6 +171,7 @@ class ConvAttention(nn.Module):
       spread = functools.partial(_spread, grid=self.grid, ids=ids, dense=dense)
       probs, picked = stage(x, valid, query, functools.partial(attend, k), v,
                             spread, judge)
+    looks.sow(self, probs)
     z = jnp.einsum('bhnm,bmhk->bnhk', probs, v)             # [B, n, h, K]
     return linear('out', split, (self.embed,))(z), picked
 

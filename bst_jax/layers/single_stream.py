@@ -4,12 +4,12 @@ Reference: BERT (Devlin et al., NAACL 2019) over both, as UNITER, CLIP-ViL-p and
   others do; slicing as BST (arXiv 2203.12814) does in MCAN, whose authors
   released no such model.
 """
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 import functools
 from typing import Any
 
 from bst_jax.elastic import Axis, check_name, FULL, Size, Submodel
-from bst_jax.layers import bert
+from bst_jax.layers import bert, looks
 from bst_jax.layers.activations import gelu
 from bst_jax.layers.backbone import Backbone
 from bst_jax.layers.dropout import seed_of
@@ -155,6 +155,13 @@ class SingleStream(Backbone):
     pooled = jnp.tanh(pooled) if self.pooler_tanh else pooled
     return {name: wide(self._output(name, pooled, embed, sub))
             for name in self.outputs}
+
+  def looked(self, sown: Mapping[str, Any],
+             batch: Mapping[str, jax.Array]) -> jax.Array:
+    """float[B, N], what the first word attends to in the last layer."""
+    last = self.stacks['encoder'].num_layers - 1
+    return looks.of_first_token(sown, f'encoder/layer_{last}/attention',
+                                batch['tokens'].shape[1])
 
   def _output(self, name, pooled, embed, sub):
     """One of `outputs` from float[rows, d]."""

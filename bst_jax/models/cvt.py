@@ -9,7 +9,7 @@ import functools
 from typing import Any
 
 from bst_jax.elastic import Axis, check_name, FULL, Order, Size, Submodel
-from bst_jax.layers import batch_norm, cvt, linear, pixels
+from bst_jax.layers import batch_norm, cvt, linear, looks, pixels
 from bst_jax.layers.activations import gelu, quick_gelu
 from bst_jax.layers.backbone import Backbone
 from bst_jax.layers.dropout import Dropout, seed_of
@@ -199,6 +199,24 @@ class Model(Backbone):
     logits = Dense((embed,), (Axis('answers', self.num_answers),), **_INIT,
                    dtype=self.dtype, name='head')(x, sub=sub)
     return {'classes': wide(logits)}                        # [B, A]
+
+  def looked(self, sown: Mapping[str, Any],
+             batch: Mapping[str, jax.Array]) -> jax.Array:
+    """float[B, N], what the class token attends to in the last layer.
+
+    Keys are every other cell of a row and of a column; their neighbours have
+    an equal share.
+    """
+    del batch
+    stage = self.sampled
+    shares = looks.of_first_token(
+        sown, f'{stage}/layer_{self.stacks[stage].num_layers - 1}/attention',
+        self.lead)
+    rows, columns = self.token_grid
+    cells = shares.reshape(-1, cvt.strided(rows), cvt.strided(columns))
+    cells = cells.repeat(cvt.STRIDE, 1).repeat(cvt.STRIDE, 2)
+    cells = cells[:, :rows, :columns].reshape(len(cells), -1)
+    return cells / cells.sum(-1, keepdims=True)
 
   def _stage(self, i, embed, norm, x, sub, seed):
     """The grid that leaves a stage; the class's token, from the last."""

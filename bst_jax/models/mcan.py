@@ -9,7 +9,7 @@ import functools
 from typing import Any
 
 from bst_jax.elastic import Axis, FULL, Order, Size, size_at, Submodel
-from bst_jax.layers import linear
+from bst_jax.layers import linear, looks
 from bst_jax.layers.attention import Attention
 from bst_jax.layers.backbone import Backbone
 from bst_jax.layers.blocks import AttentionPool, EncoderLayer, FeedForward
@@ -174,6 +174,12 @@ class Model(Backbone):
     z = Norm(fused, name='norm')(z, sub=sub)
     return {name: wide(self._output(name, z, fused, sub))
             for name in self.outputs}
+
+  def looked(self, sown: Mapping[str, Any],
+             batch: Mapping[str, jax.Array]) -> jax.Array:
+    """float[B, N], the weights by which regions or cells are pooled."""
+    del batch
+    return looks.probabilities(sown, 'image_pool')
 
   def _output(self, name, z, fused, sub):
     """One of `outputs` from float[rows, fused]."""

@@ -11,7 +11,7 @@ import math
 from typing import Any
 
 from bst_jax.elastic import Axis, check_name, FULL, Size, Submodel
-from bst_jax.layers import linear, pixels
+from bst_jax.layers import linear, looks, pixels
 from bst_jax.layers.activations import ACTIVATIONS
 from bst_jax.layers.backbone import Backbone
 from bst_jax.layers.dropout import Dropout, seed_of
@@ -188,6 +188,14 @@ class Model(Backbone):
     if part.stop < self.num_layers:
       return tokens
     return {'classes': wide(self._logits(tokens, embed, norm, sub))}
+
+  def looked(self, sown: Mapping[str, Any],
+             batch: Mapping[str, jax.Array]) -> jax.Array:
+    """float[B, N], what the class token attends to in the last layer."""
+    del batch
+    return looks.of_first_token(
+        sown, f'encoder/layer_{self.stacks["encoder"].num_layers - 1}/attention',
+        self.lead)
 
   def _logits(self, tokens, embed, norm, sub):
     """float[B, A] of the tokens that the last layer leaves."""
