@@ -1,9 +1,9 @@
 """Official scores of a file of answers, by the files of VQA-v2 or GQA."""
 import json
 
-from absl import flags
+from absl import flags, logging
 from bst_jax.data import gqa_scores, results, vqa_scores
-from bst_jax.data.builders import json_stream
+from bst_jax.data.builders import asked, json_stream
 from bst_jax.host import cli
 
 _RESULTS = flags.DEFINE_string(
@@ -40,6 +40,10 @@ def score(results_file: str, annotations: str | None = None,
   Of the annotations those count whose questions were answered, so that a part
   of a split, as minival, is scored by the file of the whole; how many they are
   is told as `questions`.
+
+  Raises:
+    ValueError: not one kind of file, a file of another form, or questions that
+      are in one of them alone.
   """
   if bool(annotations) == bool(questions):
     raise ValueError(
@@ -50,11 +54,40 @@ def score(results_file: str, annotations: str | None = None,
   if annotations:
     entries = (entry for name, entry in json_stream.members(
         annotations, 'annotations') if name == 'annotations'
-               and str(entry['question_id']) in answers)
+               and _is_answered(entry, answers))
     return {'questions': len(answers)} | vqa_scores.score(answers, entries)
-  read = lambda path: dict(json_stream.members(path)) if path else None
+  about = [_members(path) for path in (questions, choices, entailed)]
+  strangers = answers.keys() - about[0].keys() - (about[2] or {}).keys()
+  if strangers:
+    logging.warning(
+        '%d of the %d answers are to questions that are not in the files that '
+        'score them, as %s; they count for nothing.', len(strangers),
+        len(answers), sorted(strangers)[:3])
   return {'questions': len(answers)} | gqa_scores.score(
-      answers, read(questions), mode, read(choices), read(entailed))
+      answers, about[0], mode, *about[1:])
+
+
+def _is_answered(entry, answers):
+  """Whether an annotation is of an answered question, or of nobody knows."""
+  try:
+    return asked.identity(entry['question_id']) in answers
+  except (TypeError, KeyError, ValueError):
+    return True  # The scorer says what is wrong with it.
+
+
+def _members(path):
+  """{question id: entry} of a file of GQA; None where none is given."""
+  if not path:
+    return None
+  entries = dict(json_stream.members(path))
+  wrong = [name for name, entry in entries.items()
+           if not isinstance(entry, dict)]
+  if wrong or not entries:
+    raise ValueError(
+        f'{path} was to be read as a file of GQA, but '
+        f'{"it is empty" if not entries else f"entry {wrong[0]!r} is no object"}'
+        '. It must be {question id: {…}, …}.')
+  return entries
 
 
 def main() -> None:

@@ -132,3 +132,49 @@ def test_long_and_unknown_words():
   vocab = text.Vocabulary.build(['is it red'])
   assert vocab.encode('is it ' * 20, 14).tolist() == [3, 4] * 7  # Cut off.
   assert vocab.encode('is it mauve', 5).tolist() == [3, 4, 1, 0, 0]
+
+
+@pytest.mark.parametrize('identity, picture, kind', [
+    (None, 7, 'malformed question'), (2, None, 'malformed question'),
+    (2, True, 'malformed question'), (2.5, 7, 'malformed question')])
+def test_what_is_no_id_is_listed(tmp_path, identity, picture, kind):
+  result, problems = read(
+      tmp_path, [made_up.question(1, 7), made_up.question(identity, picture)],
+      most=1)
+  assert list(result) == ['7'] and problems.counts == {kind: 1}
+
+
+def test_ids_stay_as_they_were_written(tmp_path):
+  result, _ = read(
+      tmp_path, [made_up.question(i, p) for i, p in (
+          ('01', '07'), (1, 7), (2.0, 8.0))],
+      [made_up.annotation(i, p, [a] * 10) for i, p, a in (
+          (1, 7, 'one'), ('01', '07', 'other'), (2.0, 8.0, 'two'))])
+  assert {p: (of[0].id, of[0].answer) for p, of in result.items()} == {
+      '07': ('01', 'other'), '7': ('1', 'one'), '8': ('2', 'two')}
+
+
+def test_all_that_is_bad_of_two_files_is_told_at_once(tmp_path):
+  with pytest.raises(ValueError) as raised:
+    read(tmp_path, [made_up.question(1, 7), made_up.question(2, 7, ' '),
+                    made_up.question(3, 7), ['a']],
+         [made_up.annotation(1, 7), made_up.annotation(2, 7),
+          made_up.annotation(5, 7), {'question_id': 6, 'image_id': 7}])
+  for what in ('question 2, ', 'question 3 of', 'question 5 of',
+               'question 6 has no answers', "['a'] of q.json"):
+    assert what in str(raised.value)
+
+
+def test_a_file_of_a_split_that_nobody_annotated(tmp_path):
+  with pytest.raises(ValueError, match='(?s)has no usable annotation.*nobody '
+                     'annotated needs no such file.*question 1 has no answers'):
+    read(tmp_path, [GOOD[0]], [{'question_id': 1, 'image_id': 7}])
+
+
+def test_marks_of_byte_order_and_depth(tmp_path):
+  path = tmp_path / 'x.json'
+  path.write_text('{"a": 1}', 'utf-8-sig')
+  assert dict(json_stream.members(path)) == {'a': 1}
+  path.write_text('{"a": ' + '[' * 200_000)
+  with pytest.raises(ValueError, match='x.json was to be read as JSON'):
+    list(json_stream.members(path, 'list'))

@@ -4,8 +4,10 @@ import pathlib
 import subprocess
 import sys
 
+from absl import logging
 from bst_jax import score as score_command
-from bst_jax.data import gqa_scores, results, vqa_scores
+from bst_jax.data import answers, gqa_scores, results, vqa_scores
+from bst_jax.data.builders import asked
 import pytest
 
 
@@ -187,3 +189,108 @@ def test_help_of_the_command():
       [sys.executable, '-m', 'bst_jax.score', '--help'], text=True, check=True,
       cwd=pathlib.Path(results.__file__).parents[2], capture_output=True)
   assert 'python -m bst_jax.score' in run.stdout and '--mode' in run.stdout
+
+
+# Files as users have them.
+
+
+ENTRY = annotation('q', ['red'] * 10)
+
+
+@pytest.mark.parametrize('said, percent', [
+    (dict(answers=[{'answer': 'red'}]), 100),
+    (dict(answers=['red']), 100),
+    (dict(answers=['red'] * 10), 100),
+    (dict(answers=[{'answer': 'red'}] * 2), 100 / 3),
+    (dict(answers=[{'answer': 'red'}] * 3), 200 / 3),
+    (dict(answers=None, answer='red'), 100),
+    (dict(answers='red'), 100),
+    (dict(answers=['blue']), 0),
+])
+def test_scores_read_answers_as_training_does(tmp_path, said, percent):
+  results.write(tmp_path / 'r.json', 'vqa', {'q': 'red'})
+  entry = {k: v for k, v in (ENTRY | said).items()
+           if v is not None and k != 'answer_type'}
+  (tmp_path / 'a.json').write_text(
+      json.dumps({'annotations': [entry]}), 'utf-8-sig')
+  table = score_command.score(tmp_path / 'r.json', tmp_path / 'a.json')
+  assert table['overall'] == pytest.approx(percent)
+  assert table['answer_type'] == {'other': table['overall']}
+  # What a model that is evaluated is measured by.
+  scorer = answers.Scorer('vqa', ['red'])
+  official = [official for _, _, official in scorer(asked.annotation(entry).said)]
+  assert 100 * sum(official) == pytest.approx(percent)
+
+
+@pytest.mark.parametrize('changed, message', [
+    ({'answers': None}, 'question q has no answers.*a test split has none'),
+    ({'answers': []}, 'question q has no answers'),
+    ({'answers': [{'answer': None}] * 10}, 'question q has no answers'),
+    ({'answers': [{'answer': ['red']}]}, 'question q has no answers'),
+    ({'question_id': None}, 'malformed annotation: 1'),
+    ({'question_id': 1.5}, 'the id is 1.5'),
+])
+def test_annotations_that_cannot_score_are_told(tmp_path, changed, message):
+  results.write(tmp_path / 'r.json', 'vqa', {'q': 'red'})
+  (tmp_path / 'a.json').write_text(json.dumps(
+      {'annotations': [ENTRY | changed]}))
+  with pytest.raises(ValueError, match=f'(?s){message}'):
+    score_command.score(tmp_path / 'r.json', tmp_path / 'a.json')
+
+
+@pytest.mark.parametrize('identity, written', [
+    ('0123', '"0123"'), ('123', '123'), ('-7', '-7'), ('0', '0'), ('00', '"00"'),
+    ('²', '"²"'), ('٣', '"٣"'), ('1e3', '"1e3"'), ('1.0', '"1.0"'),
+    (' 1', '" 1"'), ('9' * 40, f'"{"9" * 40}"')])
+def test_ids_stay_as_they_were_read(tmp_path, identity, written):
+  path = tmp_path / 'r.json'
+  results.write(path, 'vqa', {identity: 'red', 'other': 'no'})
+  assert f'"question_id": {written},' in path.read_text('utf-8')
+  assert results.read(path) == {identity: 'red', 'other': 'no'}
+  (tmp_path / 'a.json').write_text(json.dumps({'annotations': [
+      ENTRY | {'question_id': identity}, ENTRY | {'question_id': 'other'},
+      ENTRY | {'question_id': 'strange'}]}))
+  assert score_command.score(path, tmp_path / 'a.json')['overall'] == 50
+
+
+@pytest.mark.parametrize('value, text', [
+    (12, '12'), ('012', '012'), (12.0, '12'), (-3, '-3'), (10 ** 20, '1' + 20 * '0')])
+def test_ids_of_json(value, text):
+  assert asked.identity(value) == text
+
+
+@pytest.mark.parametrize('value', [None, True, 1.5, float('nan'), [], {}, ''])
+def test_what_is_no_id(value):
+  with pytest.raises(ValueError, match='neither text nor a whole number'):
+    asked.identity(value)
+
+
+@pytest.mark.parametrize('changed, message', [
+    ({'q1': {'isBalanced': True}}, "question q1 has no 'answer'"),
+    ({'q2': {**QUESTIONS['q2'], 'types': None}}, 'question q2 is malformed'),
+    ({'q2': {**QUESTIONS['q2'], 'semantic': [{}]}}, "q2 is malformed.*operation"),
+    ({'q2': {**QUESTIONS['q2'], 'groups': {}}}, 'q2 is malformed.*global'),
+    ({'q2': [1]}, "entry 'q2' is no object"),
+])
+def test_malformed_questions_of_gqa_are_named(tmp_path, changed, message):
+  results.write(tmp_path / 'r.json', 'gqa', PREDICTIONS)
+  (tmp_path / 'q.json').write_text(json.dumps(QUESTIONS | changed))
+  with pytest.raises(ValueError, match=message):
+    score_command.score(tmp_path / 'r.json', questions=tmp_path / 'q.json')
+
+
+def test_choices_and_entailed_questions_that_are_missing_are_named():
+  with pytest.raises(ValueError, match='question q1 is malformed, or its choic'):
+    gqa_scores.score(PREDICTIONS, QUESTIONS, choices={})
+  with pytest.raises(ValueError, match='e1 is entailed, but in neither file'):
+    gqa_scores.score(PREDICTIONS, QUESTIONS, entailed={
+        'x': {'answer': 'yes'}})
+
+
+def test_answers_to_unknown_questions_of_gqa_are_told(tmp_path, caplog):
+  results.write(tmp_path / 'r.json', 'gqa', PREDICTIONS | {'q77': 'no'})
+  (tmp_path / 'q.json').write_text(json.dumps(QUESTIONS))
+  logging.get_absl_logger().addHandler(caplog.handler)
+  score_command.score(tmp_path / 'r.json', questions=tmp_path / 'q.json')
+  logging.get_absl_logger().removeHandler(caplog.handler)
+  assert "3 of the 7 answers are to questions that are not" in caplog.text

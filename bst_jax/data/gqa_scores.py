@@ -48,6 +48,7 @@ def score(predictions: Mapping[str, str], questions: Mapping[str, Mapping],
   Reference: Hudson and Manning, CVPR 2019, and the published evaluation code.
   """
   check_name(mode, MODES, 'mode of scoring')
+  _check_entries(questions, entailed or {}, choices)
   everything = {**(entailed or {}), **questions}
   written = {} if mode == 'official' else answers.raw_forms(
       q['answer'] for q in everything.values())
@@ -81,6 +82,31 @@ def score(predictions: Mapping[str, str], questions: Mapping[str, Mapping],
       if follow:
         scores['consistency'].append(np.mean(follow))
   return {'mode': mode, **_means(scores), **_distribution(balanced, said)}
+
+
+def _check_entries(questions, entailed, choices):
+  """Raises where an entry that counts lacks what is asked of it."""
+  bad = {name: "has no 'answer'" for name, entry in
+         {**entailed, **questions}.items() if 'answer' not in entry}
+  for name, question in questions.items():
+    try:
+      if question['isBalanced']:
+        _counted_under(question), question['groups']['global']
+        if choices is not None and not _fixed_choice(question):
+          choices[name]['valid'], choices[name]['plausible']
+    except (KeyError, TypeError, AttributeError) as error:
+      bad.setdefault(name, f'is malformed, or its choices are '
+                     f'({type(error).__name__}: {error})')
+      continue
+    for other in question.get('entailed', ()) if entailed else ():
+      if other not in entailed and other not in questions:
+        bad.setdefault(other, 'is entailed, but in neither file')
+  if bad:
+    name, what = next(iter(bad.items()))
+    raise ValueError(
+        f'{len(questions)} questions were to be scored, but {len(bad)} of them '
+        f'cannot be: question {name} {what}. Give the files with answers of the '
+        'split that was predicted.')
 
 
 def _fixed_choice(question: Mapping) -> tuple[str, ...]:

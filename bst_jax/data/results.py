@@ -1,15 +1,21 @@
 """Files of answers, as the evaluation servers of VQA and GQA take them."""
 from collections.abc import Mapping
+import contextlib
 import json
 import os
 import pathlib
+import re
 from typing import Any
 
+from bst_jax.data.builders import asked
 from bst_jax.elastic import check_name
 from bst_jax.host import files
 
+_NUMBER = re.compile('0|-?[1-9][0-9]{0,17}')  # as JSON would write it
 # Names of a row's id and answer.
 FORMS = {'vqa': ('question_id', 'answer'), 'gqa': ('questionId', 'prediction')}
+_FORM = ('It must be a JSON list of {"question_id": …, "answer": …} or of '
+         '{"questionId": …, "prediction": …}.')
 
 
 def name(split: str, submodel: str, hidden: int, layers: int) -> str:
@@ -34,13 +40,16 @@ def write(path: str | os.PathLike, form: str,
 
   Args:
     path: of the file; `name` gives one for each submodel.
-    form: 'vqa', where ids that are numbers are written as such, or 'gqa'.
+    form: 'vqa', where ids that look as a number is written are numbers, or
+      'gqa'.
     predictions: question id -> answer.
   """
   check_name(form, FORMS, 'form of results')
   key, value = FORMS[form]
-  number = lambda i: int(i) if form == 'vqa' and str(i).isdigit() else str(i)
-  rows = [{key: number(i), value: a} for i, a in predictions.items()]
+  # '0123' stays text: it is another question than 123.
+  number = lambda i: int(i) if _NUMBER.fullmatch(i) else i
+  rows = [{key: number(str(i)) if form == 'vqa' else str(i), value: a}
+          for i, a in predictions.items()]
   with files.beside(path) as place:
     place.write_text(json.dumps(rows, ensure_ascii=False), 'utf-8')
 
@@ -53,17 +62,18 @@ def read(path: str | os.PathLike) -> dict[str, str]:
   """
   path = pathlib.Path(path)
   try:
-    rows = json.loads(path.read_text('utf-8'))
-  except (OSError, ValueError) as error:
-    rows = error
+    rows = json.loads(path.read_text('utf-8-sig'))
+  except (OSError, ValueError, RecursionError) as error:
+    raise ValueError(
+        f'{path} was to be read as results, but row 0 is missing or damaged: '
+        f'{error}. {_FORM}') from error
   found = {}
   for i, row in enumerate(rows if isinstance(rows, list) else [rows]):
     question, answer = _row(row)
     if question is None or not isinstance(answer, str):
       raise ValueError(
-          f'{path} was to be read as results, but row {i} is {row!r}. It must '
-          'be a JSON list of {"question_id": …, "answer": …} or of '
-          '{"questionId": …, "prediction": …}.')
+          f'{path} was to be read as results, but row {i} is '
+          f'{repr(row)[:200]}. {_FORM}')
     if question in found:
       raise ValueError(f'{path} was to be read as results, but question '
                        f'{question} is in it twice. Write the file anew.')
@@ -74,5 +84,6 @@ def read(path: str | os.PathLike) -> dict[str, str]:
 def _row(row: Any) -> tuple[str | None, Any]:
   for key, value in FORMS.values():
     if isinstance(row, dict) and key in row:
-      return str(row[key]), row.get(value)
+      with contextlib.suppress(ValueError):
+        return asked.identity(row[key]), row.get(value)
   return None, None

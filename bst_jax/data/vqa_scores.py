@@ -1,8 +1,11 @@
 """Official VQA accuracy of a file of answers."""
 import collections
 from collections.abc import Iterable, Mapping, Sequence
+import sys
 
 from bst_jax.data import answers, text
+from bst_jax.data.builders import asked
+from bst_jax.data.builders.problems import Problems, Unusable
 import numpy as np
 
 
@@ -28,16 +31,26 @@ def score(predictions: Mapping[int | str, str],
   Args:
     predictions: question id -> answer, for exactly the annotated questions.
     annotations: entries of an annotation file: question_id, answers as
-      [{'answer': …}, …], answer_type and question_type.
+      [{'answer': …}, …], answer_type and question_type, as
+      `asked.annotation` reads them; the types may be missing.
 
   Returns:
     {'overall': …, 'answer_type': {'yes/no': …, 'number': …, 'other': …},
     'question_type': {…}}, in percent.
+
+  Raises:
+    ValueError: a question is annotated twice, or is not annotated or not
+      predicted; or an annotation is malformed or has no answer.
   """
   predictions = {str(k): v for k, v in predictions.items()}
   scores, known = collections.defaultdict(list), set()
+  problems = Problems(sys.maxsize)
   for entry in annotations:
-    name = str(entry['question_id'])
+    try:
+      name, kind, _, said = asked.annotation(entry)
+    except Unusable as error:
+      problems.add(error.kind, str(error))
+      continue
     if name in known:
       raise ValueError(f'Question {name} was annotated twice; the annotation '
                        'file must have each question once.')
@@ -46,11 +59,16 @@ def score(predictions: Mapping[int | str, str],
       raise ValueError(
           f'Question {name} was to be scored, but no prediction has its id. '
           'Predict all questions of the split of the annotation file.')
-    one = accuracy(predictions[name], [a['answer'] for a in entry['answers']])
+    one = accuracy(predictions[name], said)
     scores['overall'].append(one)
-    for kind in ('answer_type', 'question_type'):
-      if kind in entry:
-        scores[kind, entry[kind]].append(one)
+    scores['answer_type', kind].append(one)
+    if 'question_type' in entry:
+      scores['question_type', str(entry['question_type'])].append(one)
+  if problems.counts:
+    raise ValueError(
+        f'{len(predictions)} predictions were to be scored, but there are '
+        f'annotations that cannot be:\n{problems}\nGive an annotation file with '
+        'the answers of people; a test split has none.')
   strangers = sorted(predictions.keys() - known)
   if strangers or not known:
     raise ValueError(

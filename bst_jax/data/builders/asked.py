@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from bst_jax.data import text
 from bst_jax.data.builders import json_stream
-from bst_jax.data.builders.problems import Problems
+from bst_jax.data.builders.problems import Problems, Unusable
 
 TYPES = ('number', 'other', 'yes/no')
 ANNOTATORS = 10
@@ -55,6 +55,68 @@ def is_asked(words: Any) -> bool:
   return isinstance(words, str) and bool(text.tokenize(words))
 
 
+def identity(value: Any) -> str:
+  """The id of a question or a picture as text, as it was written.
+
+  '0123' is another one than 123. 7.0, as tables of data frames leave it, is the
+  number 7.
+
+  Raises:
+    ValueError: it is neither text nor a whole number.
+  """
+  if isinstance(value, float) and value.is_integer():
+    value = int(value)
+  if isinstance(value, bool) or not isinstance(value, (int, str)) or (
+      value == ''):
+    raise ValueError(f'the id is {value!r}, neither text nor a whole number')
+  return str(value)
+
+
+class Annotation(NamedTuple):
+  """What was answered to a question, as of `annotation`.
+
+  Attributes:
+    id: of the question.
+    type: 'yes/no', 'number', 'other', or a data set's own.
+    truth: the answer held to be true.
+    said: what the annotators said.
+  """
+
+  id: str
+  type: str
+  truth: str
+  said: tuple[str, ...]
+
+
+def annotation(entry: Any) -> Annotation:
+  """An entry of an annotation file, for training and for scores.
+
+  Args:
+    entry: has question_id and, as `answers` or `answer`, ten as [{'answer': …},
+      …] or […], or one, which counts as ten that agree.
+      `multiple_choice_answer` is the true one, else the most frequent;
+      `answer_type` is the type, else told by the true answer.
+
+  Raises:
+    Unusable: it is of no such form, or nobody answered.
+  """
+  if not isinstance(entry, Mapping) or 'question_id' not in entry:
+    raise Unusable('malformed annotation', repr(entry)[:80])
+  try:
+    name = identity(entry['question_id'])
+  except ValueError as error:
+    raise Unusable('malformed annotation',
+                   f'{repr(entry)[:80]}, {error}') from error
+  said = _answers(entry)
+  if not said:
+    raise Unusable('malformed annotation', f'question {name} has no answers: '
+                   f'{repr(entry)[:80]}')
+  truth = one_line(entry.get('multiple_choice_answer') or most_frequent(said))
+  return Annotation(
+      name, sys.intern(str(entry.get('answer_type') or kind_of(truth))), truth,
+      said)
+
+
 class Asked:
   """Collects questions by picture; bad ones become problems."""
 
@@ -87,17 +149,21 @@ def read(questions: str | os.PathLike, annotations: str | os.PathLike | None,
     questions: file with {'questions': [{'question_id', 'image_id',
       'question'}, …]}.
     annotations: file with {'annotations': [{'question_id', 'image_id',
-      'answers', …}, …]}, or None where there are none. `answers` are ten as
-      [{'answer': …}, …] or […], or one, which counts as ten that agree; also
-      as 'answer'. `multiple_choice_answer` is the true one, else the most
-      frequent; `answer_type` is the type, else told by the true answer.
+      'answers', …}, …]}, each as of `annotation`, or None where there are none.
     problems: takes what cannot be used.
     subtype: what both files must say of themselves, as in 'train2014'; '' for
       files that need not.
   """
-  annotated = None
-  if annotations is not None:
-    annotated = _annotations(annotations, problems, subtype)
+  with problems.gathered():
+    annotated = None
+    if annotations is not None:
+      annotated = _annotations(annotations, problems, subtype)
+    pictures = _asked(questions, annotations, annotated, problems, subtype)
+  return pictures
+
+
+def _asked(questions, annotations, annotated, problems, subtype):
+  """Questions by picture, which take theirs from what is annotated."""
   asked, matched = Asked(problems, os.path.basename(questions)), 0
   for name, entry in json_stream.members(questions, 'questions'):
     if name == 'data_subtype':
@@ -108,65 +174,69 @@ def read(questions: str | os.PathLike, annotations: str | os.PathLike | None,
         'question_id', 'image_id', 'question'} <= entry.keys():
       asked.bad('malformed question', repr(entry)[:80])
       continue
-    identity, picture = str(entry['question_id']), str(entry['image_id'])
-    kind, truth, said = 'other', '', ()
+    try:
+      question, picture = (
+          identity(entry[key]) for key in ('question_id', 'image_id'))
+    except ValueError as error:
+      asked.bad('malformed question', f'{repr(entry)[:80]}, {error}')
+      continue
+    about = Annotation(question, 'other', '', ())
     if annotated is not None:
-      found = annotated.pop(identity, None)
-      if found is None:
+      if question not in annotated:
         asked.bad('question twice or without annotation',
-                  f'question {identity}')
+                  f'question {question}')
         continue
       matched += 1
-      of, kind, truth, said = found
+      of, about = annotated.pop(question)
       if of != picture:
-        asked.bad('annotation of another picture', f'question {identity}: '
+        asked.bad('annotation of another picture', f'question {question}: '
                   f'picture {picture}, annotated {of}')
         continue
-    asked.add(picture, Question(identity, entry['question'], kind, truth, said))
+    asked.add(picture, Question(question, entry['question'], *about[1:]))
   if annotated and not matched:
     raise ValueError(
         f'{annotations} was to annotate {questions}, but has none of its '
         'questions. Put the two files of one split there.')
-  for identity in annotated or ():
-    asked.bad('annotation without question', f'question {identity}')
+  for question in annotated or ():
+    asked.bad('annotation without question', f'question {question}')
   if not asked.pictures:
     raise ValueError(f'{questions} was to be read, but has no usable question. '
-                     "Its member 'questions' must be a list of them.")
+                     "Its member 'questions' must be a list of them."
+                     f'{problems.told()}')
   return dict(asked.pictures)
 
 
 def _annotations(path, problems, subtype):
-  """{question id: (picture, type, truth, answers)} of a file."""
+  """{question id: (picture, annotation)} of a file."""
   found, where = {}, os.path.basename(path)
   for name, entry in json_stream.members(path, 'annotations'):
     if name == 'data_subtype':
       _check_subtype(path, entry, subtype)
     if name != 'annotations':
       continue
-    if not isinstance(entry, Mapping) or not {
-        'question_id', 'image_id'} <= entry.keys() or not _answers(entry):
-      problems.add('malformed annotation', f'{repr(entry)[:80]} of {where}')
+    try:
+      one = annotation(entry)
+      picture = identity(entry.get('image_id', ''))
+    except ValueError as error:
+      problems.add('malformed annotation', f'{error} of {where}')
       continue
-    identity = str(entry['question_id'])
-    if identity in found:
-      problems.add('annotation twice', f'question {identity} of {where}')
+    if one.id in found:
+      problems.add('annotation twice', f'question {one.id} of {where}')
       continue
-    said = _answers(entry)
-    truth = one_line(entry.get('multiple_choice_answer')
-                     or most_frequent(said))
-    kind = entry.get('answer_type') or kind_of(truth)
-    found[identity] = (str(entry['image_id']), sys.intern(str(kind)), truth,
-                       said)
+    found[one.id] = picture, one
   if not found:
     raise ValueError(f'{path} was to be read, but has no usable annotation. '
-                     "Its member 'annotations' must be a list of them.")
+                     "Its member 'annotations' must be a list of them. A split "
+                     'that nobody annotated needs no such file.'
+                     f'{problems.told()}')
   return found
 
 
 def _answers(entry: Mapping) -> tuple[str, ...]:
   """What the annotators said; empty where the entry is malformed."""
-  said = entry.get('answers', entry.get('answer'))
-  said = [said] if isinstance(said, (str, int)) else said
+  said = entry.get('answers')
+  said = entry.get('answer') if said is None else said
+  said = [said] if isinstance(said, (str, int, float)) else said
   if not isinstance(said, list) or not said:
     return ()
   plain = [a.get('answer') if isinstance(a, Mapping) else a for a in said]

@@ -20,9 +20,9 @@ def members(path: str | os.PathLike,
     ValueError: the file is missing, damaged, cut short or of another form.
   """
   try:
-    with open(path, encoding='utf-8') as file:
+    with open(path, encoding='utf-8-sig') as file:
       yield from _members(_Reader(file), array)
-  except (OSError, ValueError) as error:
+  except (OSError, ValueError, RecursionError) as error:
     raise ValueError(
         f'{path} was to be read as JSON, but it is missing or damaged '
         f'({error}). Fetch or make the file again.') from error

@@ -1,8 +1,10 @@
 """Records that cannot be used: counted, listed, and no more than allowed."""
 import collections
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+import contextlib
 
 _LISTED = 100  # of each kind
+_NAMED = 20  # of each kind in an error
 
 
 class Unusable(ValueError):
@@ -16,15 +18,25 @@ class Unusable(ValueError):
     return self.args[1]
 
 
+class TooMany(ValueError):
+  """More records are bad than may be left out; `problems` are all of them."""
+
+  def __init__(self, words: str, problems: 'Problems | None' = None):
+    super().__init__(words)
+    self.problems = problems
+
+
 class Problems:
   """Gathers what is wrong with single records while a data set is made.
 
     problems = Problems(most=5)
-    problems.add('unreadable picture', 'train2014/x.jpg is cut short')
+    with problems.gathered():
+      problems.add('unreadable picture', 'train2014/x.jpg is cut short')
 
   Attributes:
     counts: kind -> how many.
     listed: kind -> the first hundred, in words.
+    remarks: what else may be the reason, as sentences.
   """
 
   def __init__(self, most: int = 0):
@@ -32,30 +44,57 @@ class Problems:
     self.most = most
     self.counts = collections.Counter()
     self.listed = collections.defaultdict(list)
+    self.remarks, self._waiting = [], 0
+
+  @property
+  def too_many(self) -> bool:
+    """Whether more were noted than may be left out."""
+    return self.counts.total() > self.most
+
+  @contextlib.contextmanager
+  def gathered(self) -> Iterator[None]:
+    """A block of which all is noted before it is counted, at its end.
+
+    Raises:
+      TooMany: more are bad than may be left out.
+    """
+    self._waiting += 1
+    try:
+      yield
+    finally:
+      self._waiting -= 1
+    self._check()
 
   def add(self, kind: str, what: str) -> None:
     """Notes that a record is left out.
 
     Raises:
-      ValueError: it is one too many; all noted so far are named.
+      TooMany: it is one too many, outside of a block of `gathered`; all noted
+        so far are named.
     """
     self.counts[kind] += 1
     if len(self.listed[kind]) < _LISTED:
       self.listed[kind].append(what)
     self._check()
 
+  def remark(self, words: str) -> None:
+    """Notes a sentence that an error of too many bad records ends with."""
+    if words not in self.remarks:
+      self.remarks.append(words)
+
   def _check(self):
-    if self.counts.total() > self.most:
-      raise ValueError(
+    if self.too_many and not self._waiting:
+      remarks = ''.join(f'\n{words}' for words in self.remarks)
+      raise TooMany(
           f'The data set was to be made with at most {self.most} bad records '
-          f'left out, but there are more:\n{self}\nMend them, or set '
-          'config.data.max_bad to how many may be left out.')
+          f'left out, but there are more:\n{self}{remarks}\nMend them, or set '
+          'config.data.max_bad to how many may be left out.', self)
 
   def merge(self, report: Mapping[str, Mapping]) -> None:
     """Adds what others noted, as their `report` gives it.
 
     Raises:
-      ValueError: together it is too much; all noted so far are named.
+      TooMany: as of `add`.
     """
     for kind, noted in report.items():
       self.counts[kind] += noted['count']
@@ -67,7 +106,11 @@ class Problems:
     return {kind: {'count': count, 'first': self.listed[kind]}
             for kind, count in sorted(self.counts.items())}
 
+  def told(self) -> str:
+    """All that is bad, for the end of another error; '' if nothing is."""
+    return f'\nBad records are\n{self}' if self.counts else ''
+
   def __str__(self) -> str:
     return '\n'.join(
-        f'  {kind}: {count}, as {"; ".join(self.listed[kind][:5])}'
+        f'  {kind}: {count}, as {"; ".join(self.listed[kind][:_NAMED])}'
         for kind, count in sorted(self.counts.items()))

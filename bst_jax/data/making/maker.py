@@ -14,10 +14,10 @@ import shutil
 from typing import Any
 
 from absl import logging
-from bst_jax.data.builders.problems import Problems
+from bst_jax.data.builders.problems import Problems, TooMany
 from bst_jax.data.making import shards as shards_lib
 from bst_jax.data.making.half import Half
-from bst_jax.data.making.plan import Plan, SHARD_BYTES
+from bst_jax.data.making.plan import look_on, Plan, SHARD_BYTES
 from bst_jax.data.making.shards import Shard
 from bst_jax.data.making.workers import Workers, workers
 import tensorflow_datasets as tfds
@@ -56,11 +56,16 @@ def make(builder: tfds.core.GeneratorBasedBuilder, manual_dir: str = '',
     number = _processes(processes, planned, left)
     with workers(number) as pool, _progress(builder, splits, left) as bar:
       tell = lambda records, payload: _advance(bar, records, payload)
-      whole = {name: _planned(half, name, of, planned[name], encoder(builder),
-                              pool, tell)
-               if isinstance(of, Plan) else
-               _streamed(half, name, of, encoder(builder), shard_bytes, tell)
-               for name, of in splits.items()}
+      whole, later = {}, dict(splits)
+      for name, of in splits.items():
+        del later[name]
+        try:
+          whole[name] = _planned(
+              half, name, of, planned[name], encoder(builder), pool, tell
+          ) if isinstance(of, Plan) else _streamed(
+              half, name, of, encoder(builder), shard_bytes, tell)
+        except TooMany as error:
+          look_on(error, (p for p in later.values() if isinstance(p, Plan)))
     _publish(builder, half, whole, shard_bytes, downloaded)
 
 
@@ -170,9 +175,9 @@ def _planned(half: Half, split: str, plan: Plan, edges: list[tuple[int, int]],
       plan.items[slice(*edges[number])], plan.read, encoded,
       plan.problems.most) for number in todo)
   for place, shard in pool.make(jobs, tell):
+    noted.merge(shard.problems)  # One with too many is not whole.
     half.keep(split, todo[place], shard)
     shards[todo[place]] = shard
-    noted.merge(shard.problems)
   for shard in shards:  # In order, whatever was ready first.
     plan.problems.merge(shard.problems)
     shard.notes, shard.problems = [], {}

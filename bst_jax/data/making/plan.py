@@ -4,12 +4,13 @@ import dataclasses
 import hashlib
 from typing import Any
 
-from bst_jax.data.builders.problems import Problems, Unusable
+from bst_jax.data.builders.problems import Problems, TooMany, Unusable
 import numpy as np
 
 SHARD_BYTES = 1 << 30  # of a shard of a large data set
 _SHARDS = 16  # of a smaller one, so that several processes can make them,
 _LEAST_BYTES = 1 << 26  # but none smaller than this.
+_LOOKED_AT = 500  # items of a split that are known to be of no use
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,9 +43,10 @@ class Plan:
   def __iter__(self) -> Iterator[tuple[int, dict[str, Any]]]:
     """(key, example) of each record, as TFDS asks for them."""
     notes = []
-    for example, note in usable(self.read, self.items, self.problems):
-      yield len(notes), example
-      notes.append(note)
+    with self.problems.gathered():
+      for example, note in usable(self.read, self.items, self.problems):
+        yield len(notes), example
+        notes.append(note)
     self.finish(notes)
 
   def shards(self, limit: int = SHARD_BYTES) -> list[tuple[int, int]]:
@@ -54,12 +56,36 @@ class Plan:
 
 def usable(read: Callable, items: Iterable[Any], problems: Problems
            ) -> Iterator[tuple[dict[str, Any], Any]]:
-  """(example, note) of the items that can be used."""
+  """(example, note) of the items that can be used.
+
+  Where too many are bad nothing comes any more, but some hundred items are
+  still looked at, so that the error tells what is wrong with them, too. The
+  caller counts, in a block of `problems.gathered`.
+  """
+  left = _LOOKED_AT
   for item in items:
+    left -= problems.too_many
+    if not left:
+      return
     try:
-      yield read(item)
+      one = read(item)
     except Unusable as error:
       problems.add(error.kind, str(error))
+      continue
+    if not problems.too_many:
+      yield one
+
+
+def look_on(error: TooMany, plans: Iterable[Plan]) -> None:
+  """Adds to an error what is wrong with the splits that were to come.
+
+  Raises:
+    TooMany: with all that is bad.
+  """
+  with error.problems.gathered():
+    for plan in plans:
+      for _ in usable(plan.read, plan.items[:_LOOKED_AT], error.problems):
+        pass
 
 
 def cut(sizes: Sequence[int], limit: int) -> list[tuple[int, int]]:
