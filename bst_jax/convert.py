@@ -109,7 +109,8 @@ def read(config, family: str | None, path: str | pathlib.Path,
     table(family)  # A misspelt name fails before anything is read.
   source = source_lib.find(path)
   tensors = source.load(key)
-  described = folders.describe(source, tensors)
+  described = folders.describe(source, tensors,
+                               needed=config is None or family is None)
   config = configs.configured(config, described, source)
   family = family or families.known(tensors, source.weights)
   rows = _rows(table(family), tensors, described, family)

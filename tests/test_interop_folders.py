@@ -211,6 +211,20 @@ def test_neighbours_hold_where_a_config_and_a_table_are_given(tmp_path):
     convert.read(config, 'hf_vit_4', tmp_path, tmp_path / 'other')
 
 
+def test_a_file_of_another_model_beside_is_left_alone(tmp_path, caplog):
+  """A config and a table say it all."""
+  vit(tmp_path, qkv_bias=True)
+  (tmp_path / 'config.json').write_text('{"model_type": "roberta"}')
+  config = ats_deit_s.get_config('small')
+  config.data.sizes.update(num_answers=7, image_size=16)
+  config.model.update(num_layers=2, width=16, heads=4, mlp=32)
+  config.model.ats.blocks, config.model.ats.capacity = (), None
+  exp, _ = read(tmp_path, config, 'hf_vit_4')
+  assert exp.model.heads == 4 and 'is left alone' in caplog.text
+  with pytest.raises(ValueError, match="model_type is 'roberta'"):
+    convert.read(config, None, tmp_path, tmp_path / 'other')
+
+
 def test_a_wrong_table_names_the_right_one(tmp_path):
   vit(tmp_path)
   for wrong in ('hf_vit', 'timm_vit', 'hf_deit_4'):
@@ -357,6 +371,19 @@ def test_what_timm_has_and_we_do_not(tmp_path, changes, message):
   timm(tmp_path, changes)
   with pytest.raises(ValueError, match=message):
     read(tmp_path)
+
+
+def test_an_encoder_of_timm(tmp_path):
+  """As DINOv2 is there: no classes."""
+  timm(tmp_path, dict(num_classes=0, pretrained_cfg=dict(
+      TIMM['pretrained_cfg'], label_names=None)), layer_scale=1.0)
+  tensors = files.load(tmp_path / 'model.safetensors')
+  files.save(tmp_path / 'model.safetensors', {
+      name: x for name, x in tensors.items() if not name.startswith('head.')})
+  exp, _ = read(tmp_path)
+  assert exp.model.num_answers == 2 and exp.model.layer_scale == 1.0
+  assert json.loads((tmp_path / 'work/part.json').read_text())['missing'] == [
+      'head']
 
 
 def test_places_without_one_for_the_class(tmp_path):

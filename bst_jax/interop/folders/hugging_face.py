@@ -29,6 +29,10 @@ _HARMLESS = (
     'is_decoder', 'add_cross_attention', 'tie_word_embeddings')
 
 
+class UnknownModel(ValueError):
+  """A model that there is not here."""
+
+
 def describe(config: Mapping[str, Any], pictures: Mapping[str, Any] | None,
              tensors: Mapping[str, np.ndarray], where: str) -> Description:
   """What the files beside a checkpoint say of its model.
@@ -40,11 +44,12 @@ def describe(config: Mapping[str, Any], pictures: Mapping[str, Any] | None,
     where: path of config.json.
 
   Raises:
-    ValueError: a model that there is not here; the setting is named.
+    UnknownModel: of another type than all that there are here.
+    ValueError: one that cannot be so here; the setting is named.
   """
   kind = config.get('model_type')
   if not isinstance(kind, str) or kind not in _KINDS:
-    raise ValueError(
+    raise UnknownModel(
         f'{where}: model_type is {kind!r}, of which there is no model here; '
         f'there are {", ".join(sorted(_KINDS))}.')
   keys = Keys(config, where, _HARMLESS)

@@ -96,7 +96,10 @@ def _labels(keys, learned, tensors):
   """Names of the classes; numbers where there are none."""
   head = tensors.get('head.weight')
   told = keys if keys.get('num_classes') is not None else learned
-  asked = told.count('num_classes', 2 if head is None else len(head))
+  # Encoders alone have 0 classes; as transformers, give them a head of two.
+  none = head is None and told.get('num_classes') == 0
+  asked = 2 if none else told.count(
+      'num_classes', 2 if head is None else len(head))
   count = len(head) if head is not None else asked
   if asked != count:
     raise ValueError(
