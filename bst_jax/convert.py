@@ -23,8 +23,8 @@ _CONFIG = config_flag.define(known=arguments.of)
 _WORKDIR = cli.define_workdir()
 _TABLE = flags.DEFINE_string(
     'table', None, 'Checkpoint family: a file of bst_jax/interop, or '
-    'my_package.my_table; with --checkpoint the one that knows the names of its '
-    'tensors if left out.', allow_override=True)
+    'my_package.my_table; with --checkpoint the one that knows the names of '
+    'its tensors if left out.', allow_override=True)
 _CHECKPOINT = flags.DEFINE_string(
     'checkpoint', None, 'What to read: a folder of transformers or timm, '
     'hf:ORGANISATION/NAME of the Hugging Face hub, or a file: .safetensors, '
@@ -123,11 +123,7 @@ def read(config, family: str | None, path: str | pathlib.Path,
   target = (starts.params(starts.of(config), exp, config.seed)
             if rows.PARTIAL else exp.shapes)
   tensors = core.named(rows.TABLE, tensors, exp.shapes, rows.RENAMES)
-  if rows.ADAPT:
-    resize = resize or (described.resize if described else None)
-    able = 'resize' in inspect.signature(rows.ADAPT).parameters
-    tensors = rows.ADAPT(tensors, exp.shapes,
-                         **({'resize': resize} if resize and able else {}))
+  tensors = _adapted(rows, tensors, exp.shapes, resize, described, family)
   try:
     params = core.read(rows.TABLE, tensors, target, rows.IGNORED, rows.RENAMES,
                        rows.PARTIAL, allow_nonfinite)
@@ -148,6 +144,19 @@ class _Rows(NamedTuple):
   ADAPT: Callable | None
   PARTIAL: bool
   headless: bool = False
+
+
+def _adapted(rows, tensors, shapes, resize, described, family):
+  """The tensors that a model of these shapes reads."""
+  able = rows.ADAPT and 'resize' in inspect.signature(rows.ADAPT).parameters
+  if resize and not able:
+    raise ValueError(f'--resize={resize} is about places of patches, and table '
+                     f'{family!r} resizes none; leave it out.')
+  if not rows.ADAPT:
+    return tensors
+  resize = resize or (described.resize if described else None)
+  return rows.ADAPT(tensors, shapes,
+                    **({'resize': resize} if resize and able else {}))
 
 
 def _rows(module, tensors, described, family):

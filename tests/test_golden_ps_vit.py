@@ -128,7 +128,8 @@ def test_bottlenecks_have_a_width_of_their_own():
   inside = 5  # Cut out of the file's, and so as varied as it is.
   narrow = dict(foreign)
   for name in foreign:
-    if name.startswith(('stem.4.conv', 'stem.5.conv', 'stem.4.bn', 'stem.5.bn')):
+    if name.startswith(('stem.4.conv', 'stem.5.conv',
+                        'stem.4.bn', 'stem.5.bn')):
       value = foreign[name]
       keep = np.sort(rng.permutation(8)[:inside])
       if value.ndim and not name.split('.')[2].endswith('3'):

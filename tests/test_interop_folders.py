@@ -121,6 +121,25 @@ def test_sizes_in_all_forms(tmp_path, changes, size, fit):
   assert exp.config.data.image_fit == fit
 
 
+def test_places_come_to_another_size_as_is_asked(tmp_path):
+  """In the family's own way, or another; of what has none, it is refused."""
+  params = vit(tmp_path, PICTURES | dict(size=24))
+  convert.read(None, None, tmp_path, tmp_path / 'own')
+  got = {}
+  for how in ('own', 'bicubic', 'bilinear'):
+    if how != 'own':
+      convert.read(None, None, tmp_path, tmp_path / how, resize=how)
+    exp = experiment.load(tmp_path / how)
+    got[how] = checkpoint.load_params(tmp_path / how, exp.shapes)['positions']
+  assert got['own'].shape == (37, 16)
+  np.testing.assert_array_equal(got['own'], got['bicubic'])
+  np.testing.assert_array_equal(got['own'][0], params['positions'][0])
+  assert np.abs(got['own'] - got['bilinear']).max() > 1e-2
+  write(tmp_path, CVT, CVT_SIZES, 'hf_cvt')
+  with pytest.raises(ValueError, match="table 'hf_cvt' resizes none"):
+    read(tmp_path, resize='bicubic')
+
+
 def test_two_stages_of_cvt(tmp_path):
   params = write(tmp_path, CVT, CVT_SIZES, 'hf_cvt')
   exp, got = read(tmp_path)
@@ -161,11 +180,11 @@ def test_a_folder_of_videos(tmp_path):
      'the weights have 2'),
     (CVT, dict(depth=[1, 3]), 'of 3 layers .stage_1., but the weights have 2'),
     (VIT, dict(num_channels=1), 'num_channels is 1, but .* with 3'),
-    (VIT, dict(model_type='swin'), "model_type is 'swin'.* there are bert, cvt"),
+    (VIT, dict(model_type='swin'), "model_type is 'swin'.* are bert, cvt"),
     (VIT, dict(patch_size=[4, 8]), r'patch_size is \[4, 8\], but .* squares'),
     (VIT, dict(num_attention_heads=3), 'num_attention_heads is 3, .* the 16'),
     (VIT, dict(hidden_size='wide'), "hidden_size is 'wide', .* whole number"),
-    (VIT, dict(id2label={'0': 'a', '2': 'b'}), 'does not name the classes 0, 1'),
+    (VIT, dict(id2label={'0': 'a', '2': 'b'}), 'not name the classes 0, 1'),
     (VIT, dict(id2label={'0': 'a'}), 'names 1 classes, but .* has 7'),
     (VIT, dict(intermediate_size=40), 'does not fit the model: .*misshapen.* '
      'The sizes are those of .*config.json'),
@@ -252,7 +271,8 @@ def test_weights_in_several_files(tmp_path):
   tensors = files.load(tmp_path / 'model.safetensors')
   (tmp_path / 'model.safetensors').unlink()
   names = sorted(tensors)
-  parts = {'model-1.safetensors': names[::2], 'model-2.safetensors': names[1::2]}
+  parts = {'model-1.safetensors': names[::2],
+           'model-2.safetensors': names[1::2]}
   for part, some in parts.items():
     files.save(tmp_path / part, {name: tensors[name] for name in some})
   index = {'weight_map': {n: p for p, some in parts.items() for n in some}}
@@ -362,11 +382,10 @@ def test_a_folder_of_timm(tmp_path, fields):
 
 @pytest.mark.parametrize('changes, message', [
     (dict(architecture='resnet50'), "architecture is 'resnet50'"),
-    (dict(architecture='vit_odd_patch4', model_args={}), 'num_heads is not there'),
+    (dict(architecture='vit_odd_patch4', model_args={}), 'num_heads is not'),
     (dict(global_pool='avg'), "global_pool is 'avg', .* 'token'"),
     (dict(num_classes=9), 'num_classes is 9, but .* has 7'),
-    (dict(model_args=dict(num_heads=2, act_layer='mish')), "act_layer is 'mish'")
-])
+    (dict(model_args=dict(num_heads=2, act_layer='mish')), "act_layer is 'mish")])
 def test_what_timm_has_and_we_do_not(tmp_path, changes, message):
   timm(tmp_path, changes)
   with pytest.raises(ValueError, match=message):
@@ -397,7 +416,7 @@ def test_places_without_one_for_the_class(tmp_path):
   np.testing.assert_array_equal(got['positions'][1:], params['positions'][1:])
 
 
-# --- tables and the hub ---------------------------------------------------------
+# --- tables and the hub ------------------------------------------------------
 
 @pytest.mark.parametrize('table, model, changes', [
     ('hf_vit', 'vit', {}), ('hf_vit_4', 'vit', {}), ('timm_vit', 'vit_ats', {}),
@@ -406,7 +425,8 @@ def test_places_without_one_for_the_class(tmp_path):
     ('hf_dinov2', 'vit', dict(layer_scale=1.0, head_reads='class_mean')),
     ('hf_cvt', 'cvt', {}), ('cvt', 'cvt', {}), ('ps_vit', 'ps_vit', {}),
     ('hf_timesformer', 'timesformer', {}), ('timesformer', 'timesformer', {}),
-    ('xvit', 'xvit', {}), ('uniter', 'uniter', {}), ('clip_vil', 'clip_vil', {}),
+    ('xvit', 'xvit', {}), ('uniter', 'uniter', {}),
+    ('clip_vil', 'clip_vil', {}),
     ('mcan_bst', 'mcan_vqa', {})])
 def test_names_tell_their_table(table, model, changes):
   _, _, params, _ = models.build(model, **changes)

@@ -193,7 +193,7 @@ def test_pictures_that_cannot_be():
       4, 7)
 
 
-# --- gains of channels, registers, other activations ---------------------------
+# --- gains of channels, registers, other activations -------------------------
 
 OTHER = dict(layer_scale=0.1, registers=2, head_reads='class_mean',
              qkv_bias=False, activation='relu', num_layers=2)
@@ -245,7 +245,7 @@ def test_the_mean_of_patches_is_of_those_that_live():
 
 def test_heads_and_activations_that_cannot_be():
   for changes, why in ((dict(activation='mish'), 'activation .mish.'),
-                       (dict(head_reads='mean'), "There are: class, class_mean"),
+                       (dict(head_reads='mean'), "are: class, class_mean"),
                        (dict(head_reads='class_mean', distilled=True),
                         'a distilled model reads its two tokens alone')):
     with pytest.raises(ValueError, match=why):

@@ -50,8 +50,8 @@ def load(path: str | pathlib.Path, key: str | None = None
                      f'{", ".join(near[:8]) or "none"}.')
   if path.suffix == '.safetensors':
     if key:
-      raise ValueError(f'{path} holds one set of tensors, and no entry {key!r}; '
-                       'leave --key out.')
+      raise ValueError(f'{path} holds one set of tensors, and no entry {key!r}'
+                       '; leave --key out.')
     tensors = _load_safetensors(path)
   elif path.suffix in TORCH:
     tensors = _load_torch(path, key)
@@ -109,8 +109,8 @@ def _check_wide(path, kinds):
   narrow = [name for name, kind in kinds.items() if _FLOAT8.search(kind)]
   if narrow:
     raise ValueError(
-        f'{path.name} holds {len(narrow)} tensors of floating numbers of 8 bits '
-        f'({kinds[narrow[0]]}: {", ".join(narrow[:3])}'
+        f'{path.name} holds {len(narrow)} tensors of floating numbers of 8 '
+        f'bits ({kinds[narrow[0]]}: {", ".join(narrow[:3])}'
         f'{", …" if len(narrow) > 3 else ""}), whose scales nobody tells here. '
         'Convert the original checkpoint, in 16 or 32 bits.')
 

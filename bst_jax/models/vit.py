@@ -168,7 +168,8 @@ class Model(Backbone):
         Layer, embed, Axis('heads', self.heads), Axis('mlp', self.mlp), norm,
         ACTIVATIONS[self.activation], head_dim=self.head_dim,
         qkv_bias=self.qkv_bias, layer_scale=self.layer_scale,
-        dropout=self.dropout, dtype=self.dtype, policy_eps=self.ats.policy_eps, soft=self.ats.grad != 'hard',
+        dropout=self.dropout, dtype=self.dtype,
+        policy_eps=self.ats.policy_eps, soft=self.ats.grad != 'hard',
         fill=self.ats.fill, **_INIT)
     order = self.stacks['encoder']
     layers = sub.layers(order)

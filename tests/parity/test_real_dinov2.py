@@ -2,8 +2,8 @@
 
   python tests/parity/fetch.py && pytest -n 0 tests/parity/test_real_dinov2.py
 
-The weights are inside an ONNX file. They are written as a standard folder, which
-`convert` reads without a flag.
+The weights are inside an ONNX file. They are written as a standard folder,
+which `convert` reads without a flag.
 """
 import json
 import sys

@@ -113,9 +113,10 @@ def test_no_state_dict_in_it_says_so(tmp_path):
     files.load(tmp_path / 'x.pth')
 
 
-# --- what training scripts leave ------------------------------------------------
+# --- what training scripts leave ----------------------------------------------
 
-@pytest.mark.parametrize('prefix', ['module.', '_orig_mod.', 'module._orig_mod.'])
+@pytest.mark.parametrize('prefix', [
+    'module.', '_orig_mod.', 'module._orig_mod.'])
 def test_what_wrappers_put_before_names(golden, tmp_path, prefix):
   target, tensors = golden
   path = tmp_path / 'model_best.pth.tar'
@@ -149,7 +150,7 @@ def test_running_means(tmp_path, caplog):
   same(files.load(path), last)
   assert '--key=state_dict_ema reads them' in caplog.text
   same(files.load(path, 'state_dict_ema'), {'w': torch.ones(2)})
-  with pytest.raises(ValueError, match="no entry 'ema'.* state_dict, state_dict"):
+  with pytest.raises(ValueError, match="no entry 'ema'.* state_dict, st"):
     files.load(path, 'ema')
   torch.save(dict(state_dict_ema=mean), path)
   same(files.load(path), {'w': torch.ones(2)})
@@ -160,7 +161,7 @@ def test_numbers_of_8_bits_are_named(tmp_path):
   torch.save(tensors, tmp_path / 'x.pt')
   safetensors.torch.save_file(tensors, tmp_path / 'x.safetensors')
   for name in ('x.pt', 'x.safetensors'):
-    with pytest.raises(ValueError, match='1 tensors of floating .* 8 bits .*: w'):
+    with pytest.raises(ValueError, match='1 tensors of .* 8 bits .*: w'):
       files.load(tmp_path / name)
 
 

@@ -1,4 +1,4 @@
-"""Folders as transformers saves them, converted without a flag, pixels to logits.
+"""Folders as transformers saves them, converted without flags, pixels to logits.
 
   pytest -n 0 tests/parity/test_transformers_folders.py
 """
@@ -19,8 +19,8 @@ _FED = {'intermediate_size': 40}
 _CVT = dict(
     embed_dim=[8, 16], num_heads=[2, 4], depth=[1, 2], mlp_ratio=[2.0, 3.0],
     patch_sizes=[7, 3], patch_stride=[4, 2], patch_padding=[2, 1],
-    attention_drop_rate=[0.0] * 2, drop_rate=[0.0] * 2, drop_path_rate=[0.0] * 2,
-    qkv_bias=[True] * 2, cls_token=[False, True],
+    attention_drop_rate=[0.0] * 2, drop_rate=[0.0] * 2,
+    drop_path_rate=[0.0] * 2, qkv_bias=[True] * 2, cls_token=[False, True],
     qkv_projection_method=['dw_bn'] * 2, kernel_qkv=[3] * 2, padding_kv=[1] * 2,
     stride_kv=[2] * 2, padding_q=[1] * 2, stride_q=[1] * 2, num_labels=5,
     layer_norm_eps=1e-2)
@@ -51,7 +51,8 @@ def made(name):
   """Their model, whose norms, biases and statistics are not a new one's."""
   kind, settings, _ = CASES[name]
   torch.manual_seed(0)
-  config = getattr(transformers, kind.partition('For')[0] + 'Config')(**settings)
+  name = kind.partition('For')[0]
+  config = getattr(transformers, f'{name}Config')(**settings)
   config.id2label = {i: f'thing {i}' for i in range(5)}
   model = getattr(transformers, kind)(config).eval()
   with torch.no_grad():

@@ -29,8 +29,8 @@ def configured(config: ml_collections.ConfigDict | None,
   if described.part:
     if config is None:
       raise ValueError(
-          f'{described.where} is of BERT, which fills the text side of a model: '
-          'give its config, as --config configs/bst_uniter_vqa.py.')
+          f'{described.where} is of BERT, which fills the text side of a model'
+          ': give its config, as --config configs/bst_uniter_vqa.py.')
     _check_part(config, described)
     return config
   return _made(described) if config is None else _filled(config, described)

@@ -145,7 +145,7 @@ class Keys:
     return ACTIVATIONS[value]
 
   def side(self, key: str, default: int) -> int:
-    """Pixels of a side: a setting that is one number, or the same for height and width."""
+    """Pixels of a side: one number, or the same for height and width."""
     value = self.get(key, default)
     if isinstance(value, list) and value and all(x == value[0] for x in value):
       value = value[0]
@@ -201,7 +201,7 @@ def labels(keys: Keys, classes: int | None) -> tuple[str, ...]:
         'each. Fetch the file again.')
   if classes is not None and classes != len(by_number):
     raise ValueError(
-        f'{keys.where}: id2label names {len(by_number):,} classes, but the head '
-        f'of the weights has {classes:,}. Put the config.json beside them that '
+        f'{keys.where}: id2label names {len(by_number):,} classes, but the '
+        f'head of the weights has {classes:,}. Put the config.json beside them that '
         'they came with.')
   return tuple(by_number[i] for i in range(len(by_number)))

@@ -35,8 +35,8 @@ def known(tensors: Collection[str], weights: pathlib.Path) -> str:
   if not tables:
     shown = ', '.join(sorted(tensors)[:3])
     raise ValueError(
-        f'no table knows the names of the tensors in {weights} ({shown}, …). If '
-        'you know the family, name it by --table; docs/own_backbone.md tells '
+        f'no table knows the names of the tensors in {weights} ({shown}, …). '
+        'If you know the family, name it by --table; docs/own_backbone.md tells '
         'how to write one.')
   logging.info('The names of the tensors are those of table %s.', tables[0])
   return tables[0]
@@ -66,9 +66,9 @@ def check_layers(tensors: Collection[str], family: str,
   for stack, numbers in there.items():
     if numbers and len(numbers) != told.get(stack, 0):
       raise ValueError(
-          f'{described.where} describes a model of {told.get(stack, 0):,} layers '
-          f'({stack}), but the weights have {len(numbers)}. Put the config.json '
-          'beside them that they came with.')
+          f'{described.where} describes a model of {told.get(stack, 0):,} '
+          f'layers ({stack}), but the weights have {len(numbers)}. Put the '
+          'config.json beside them that they came with.')
 
 
 def better(tensors: Collection[str], family: str,

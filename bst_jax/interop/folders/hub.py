@@ -45,5 +45,5 @@ def fetch(name: str) -> pathlib.Path:
           'its folder here and give that as --checkpoint.') from error
     if any(path for pattern in patterns for path in folder.glob(pattern)):
       return folder
-  raise ValueError(f'{name} holds neither .safetensors nor .bin files; there is '
-                   'nothing to convert.')
+  raise ValueError(f'{name} holds neither .safetensors nor .bin files; there '
+                   'is nothing to convert.')

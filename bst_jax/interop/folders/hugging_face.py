@@ -173,8 +173,8 @@ def _timesformer(keys, pictures, tensors):
   if ready.size not in (None, (side, side)):
     raise ValueError(
         f'{keys.where}: image_size is {side}, but the preprocessor makes '
-        f'frames of {ready.size[0]} x {ready.size[1]}, and places of frames are '
-        'not resized here. Make both the same.')
+        f'frames of {ready.size[0]} x {ready.size[1]}, and places of frames '
+        'are not resized here. Make both the same.')
   names = labels(keys, _classes(tensors))
   model = _transformer(keys, 1e-6) | dict(
       name='timesformer', patch=keys.side('patch_size', 16),

@@ -14,8 +14,8 @@ _LEFT = 0.875
 _HARMLESS = (
     'image_processor_type', 'feature_extractor_type', 'processor_class',
     'video_processor_type', 'do_convert_rgb', 'data_format', 'device',
-    'input_data_format', 'return_tensors', 'default_to_square', 'do_sample_frames',
-    'return_metadata', 'disable_grouping', 'num_frames', 'fps')
+    'input_data_format', 'return_tensors', 'default_to_square',
+    'do_sample_frames', 'return_metadata', 'disable_grouping', 'num_frames', 'fps')
 _HOW = {'stretch': 'by stretching, bilinearly',
         'crop': 'bicubically, the middle of 8/7 of it'}
 # From here on ConvNeXt's preparation does not cut pictures.
@@ -74,14 +74,16 @@ def _tell(keys, fit):
   others = []
   if resample is not None and str(resample) != _OF_FIT[fit]:
     others.append(f'resample={resample}')
-  if fit == 'crop' and crop is not None and not (
-      type(shortest) is int and shortest > 0 and abs(_pair(keys, 'crop_size', crop)[0] / shortest - _LEFT)
-      < 0.01):
+  left = (_pair(keys, 'crop_size', crop)[0] / shortest
+          if crop is not None and type(shortest) is int and shortest > 0
+          else None)
+  if fit == 'crop' and crop is not None and (
+      left is None or abs(left - _LEFT) > 0.01):
     others.append(f'size={scaled}, crop_size={crop}')
   if others:
     logging.info(
-        'Pictures are brought to size %s here (config.data.image_fit=%s), where '
-        '%s says %s: answers about pictures of another size differ a little.',
+        'Pictures are brought to size %s here (config.data.image_fit=%s), '
+        'where %s says %s: answers about pictures of another size differ a little.',
         _HOW[fit], fit, keys.where, ' and '.join(others))
   keys.tell_unread()
 
@@ -124,6 +126,6 @@ def _pair(keys, key, value):
   if not isinstance(pair, (list, tuple)) or len(pair) != 2 or not all(
       type(x) is int and 0 < x <= LARGEST for x in pair):
     raise ValueError(
-        f'{keys.where}: {key} is {keys.get(key)!r}, but the model reads pictures '
-        'of one size: {"height": 224, "width": 224} or {"shortest_edge": 224}.')
+        f'{keys.where}: {key} is {keys.get(key)!r}, but the model reads '
+        'pictures of one size: {"height": 224, "width": 224} or {"shortest_edge": 224}.')
   return tuple(pair)

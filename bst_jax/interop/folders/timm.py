@@ -109,8 +109,8 @@ def _labels(keys, learned, tensors):
   if not names:
     return tuple(f'class {i}' for i in range(count))
   if not isinstance(names, list):
-    raise ValueError(f'{keys.where}: label_names is {names!r}, but it is a list '
-                     'of names. Fetch the file again.')
+    raise ValueError(f'{keys.where}: label_names is {names!r}, but it is a '
+                     'list of names. Fetch the file again.')
   if len(names) != count:
     raise ValueError(f'{keys.where}: label_names has {len(names):,} names for '
                      f'{count:,} classes. Fetch the file again.')
