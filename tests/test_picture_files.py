@@ -19,12 +19,13 @@ def test_pictures_of_every_kind_become_rgb(mode):
 
 
 @pytest.mark.parametrize('held', [*range(10), 300])
-@pytest.mark.parametrize('kind', ['JPEG', 'PNG'])
+@pytest.mark.parametrize('kind', ['JPEG', 'PNG', 'WEBP', 'TIFF'])
 def test_photographs_come_upright(held, kind):
   exif = Image.Exif()
   exif[ExifTags.Base.Orientation] = held
   data = pictures.checked(made_up.picture(kind=kind, exif=exif), 'x')
   upright = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+  upright.load()  # That turns a TIFF.
   assert upright.size == ((8, 12) if 5 <= held <= 8 else (12, 8))
   np.testing.assert_array_equal(image.decode(data), np.asarray(upright))
 
@@ -48,10 +49,10 @@ def test_a_preview_behind_a_photograph_is_no_animation():
   assert image.decode(data)[0, 0].argmax() == 0  # The red one.
 
 
-def animated():
+def animated(kind='PNG'):
   file = io.BytesIO()
   frames = [Image.new('RGB', (4, 4), c) for c in ('red', 'blue')]
-  frames[0].save(file, 'PNG', save_all=True, append_images=frames[1:])
+  frames[0].save(file, kind, save_all=True, append_images=frames[1:])
   return file.getvalue()
 
 
@@ -60,8 +61,12 @@ def animated():
     (made_up.picture(size=(80, 80))[:-900], 'not a whole PNG or JPEG'),
     (made_up.picture(kind='PNG', size=(80, 80))[:-900],
      'not a whole PNG or JPEG'),
-    (made_up.picture(mode='P', kind='GIF'), 'not a whole PNG or JPEG'),
+    (made_up.picture(kind='GIF', size=(80, 80))[:-900],
+     'not a whole PNG or JPEG'),
     (animated(), 'it is animated'),
+    (animated('GIF'), 'it is animated'),
+    (animated('WEBP'), 'it is animated'),
+    (animated('TIFF'), 'it has 2 pages'),
 ])
 def test_bad_pictures_are_listed(tmp_path, data, message):
   (tmp_path / '1.png').write_bytes(data)

@@ -1,10 +1,8 @@
 """Encoded pictures as arrays."""
-import io
-import warnings
-
+from bst_jax.data import picture_file
 from bst_jax.elastic import check_name
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import Image
 
 # Beyond this a file is a mistake or an attack, not a photograph.
 MAX_PIXELS = 100_000_000
@@ -14,19 +12,14 @@ MAX_PIXELS = 100_000_000
 FITS = {'stretch': None, 'crop': None, 'black': (0, 0, 0),
         'mean': (123, 117, 104)}
 _CROP = 0.875  # of the shorter side is left
-# What undoes each way in which a camera was held, by EXIF's number for it.
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90}
 
 
 def decode(data: bytes, size: int | tuple[int, int] | None = None,
            name: str = 'a picture', fit: str = 'stretch') -> np.ndarray:
-  """Decodes a PNG or JPEG file, and brings it to a size where one is given.
+  """Decodes a picture file, and brings it to a size where one is given.
 
-  A photograph comes upright, as its EXIF orientation says.
+  Which kinds there are, and how they become upright RGB of 8 bits, is said of
+  `picture_file.read`.
 
   Args:
     data: the bytes of the file.
@@ -40,7 +33,10 @@ def decode(data: bytes, size: int | tuple[int, int] | None = None,
       colour.
 
   Returns:
-    uint8[H, W, 3]; grey becomes RGB, and transparency is dropped.
+    uint8[H, W, 3].
+
+  Raises:
+    ValueError: as of `picture_file.read`.
 
   Reference: `black` at (384, 640) is what CLIP-ViL's released code does to
     pictures that are wider than high: the shorter side becomes 384 unless the
@@ -52,21 +48,7 @@ def decode(data: bytes, size: int | tuple[int, int] | None = None,
     higher than wide is 384 pixels high. The original leaves photographs as the
     camera was held.
   """
-  try:
-    with warnings.catch_warnings():
-      # Pillow warns of large pictures by its own limit; ours is below.
-      warnings.simplefilter('ignore', Image.DecompressionBombWarning)
-      image = Image.open(io.BytesIO(data), formats=('PNG', 'JPEG'))
-    _check_size(image.size, name)
-    picture = image.convert('RGB')
-  except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-    raise ValueError(
-        f'{name} of {len(data):,} bytes was to be decoded, but it is not a '
-        f'whole PNG or JPEG file ({error}). Copy or make the file again.'
-    ) from error
-  turn = _TURNS.get(_orientation(image))
-  if turn is not None:
-    picture = picture.transpose(turn)
+  picture = picture_file.read(data, name, MAX_PIXELS)
   if size is not None:
     check_name(fit, FITS, 'way to fit a picture')
     picture = fitted(picture, *sides(size), fit)
@@ -82,14 +64,6 @@ def sides(size: int | tuple[int, ...]) -> tuple[int, int]:
         f'Pictures of size {size} were asked for, but a size is height and '
         'width in pixels, as 384,640, or one number for a square.')
   return pair
-
-
-def _orientation(image):
-  """EXIF's number; what cannot be read counts as upright."""
-  try:
-    return image.getexif().get(ExifTags.Base.Orientation)
-  except Exception:  # Damaged in any way: the picture itself may be whole.
-    return None
 
 
 def fitted(image: Image.Image, height: int, width: int,
@@ -163,12 +137,3 @@ def _inside(own_height, own_width, height, width):
   if own_width * height > own_height * width:  # The width decides.
     inner = max(1, round(width * own_height / own_width))
   return inner, min(width, max(1, inner * own_width // own_height))
-
-
-def _check_size(size, name):
-  width, height = size
-  if width * height > MAX_PIXELS:
-    raise ValueError(
-        f'{name} was to be decoded, but its {width:,} x {height:,} pixels are '
-        f'more than the {MAX_PIXELS:,} allowed. Scale it down first, or raise '
-        'bst_jax.data.image.MAX_PIXELS if it is meant.')

@@ -5,8 +5,12 @@ import os
 import pathlib
 import re
 
+from bst_jax.data.builders.problems import Unusable
+
 _MOST_ASKED = 20_000  # files that are asked for their sizes and times
 _SAMPLED = 'sampled '
+_STRAYS = ('__macosx', 'thumbs.db', 'desktop.ini', '@eadir', '#recycle',
+           '$recycle.bin', 'system volume information', 'lost+found')
 
 
 class Found:
@@ -29,8 +33,9 @@ class Found:
     stem = _stem(path)
     self._names.setdefault(stem, []).append(path)
     number = re.search(r'(?:^|[_\- ])(\d+)$', stem)
-    if number:
-      self._numbers.setdefault(str(int(number[1])), []).append(path)
+    # Also as it stands: picture 0042 is x_0042.png, and never x_42.png.
+    for name in {number[1], str(int(number[1]))} if number else ():
+      self._numbers.setdefault(name, []).append(path)
 
   def __bool__(self) -> bool:
     return bool(self._names)
@@ -39,27 +44,59 @@ class Found:
     """Path of the file, None if there is none.
 
     Raises:
-      ValueError: several could be meant.
+      Unusable: several could be meant.
     """
     paths = (self._names.get(picture) or self._numbers.get(picture)
              or self._names.get(_stem(picture), ()))
     if len(paths) > 1:
-      raise ValueError(
-          f'The file of picture {picture!r} was looked for, but {len(paths)} '
+      raise Unusable(
+          'several files', f'The file of picture {picture!r} was looked for, but {len(paths)} '
           f'could be meant, as {paths[0]} and {paths[1]}. Leave one of them.')
     return paths[0] if paths else None
 
 
 def _stem(path: str) -> str:
   """A file's name without folders and endings."""
-  return re.sub(r'(\.(npz|jpe?g|png))+$', '', os.path.basename(path),
-                flags=re.IGNORECASE)
+  return re.sub(r'(\.(npz|jpe?g?|jfif|png|webp|gif|bmp|tiff?))+$', '',
+                os.path.basename(path), flags=re.IGNORECASE)
 
 
 def files(folder: str | os.PathLike) -> list[str]:
-  """Paths of all files below a folder, sorted; none if it is not there."""
-  return sorted(os.path.join(root, name)
-                for root, _, names in os.walk(folder) for name in names)
+  """Paths of all files below a folder, sorted; none if it is not there.
+
+  Links to folders are followed. What systems and programs leave there, as
+  `is_stray` tells, is passed over.
+  """
+  paths = []
+  for root, folders, names in os.walk(folder, followlinks=True):
+    folders[:] = [name for name in folders if not is_stray(name)
+                  and not _leads_back(root, name)]
+    paths += [os.path.join(root, name) for name in names if not is_stray(name)]
+  return sorted(paths)
+
+
+def size(path: str | os.PathLike) -> int:
+  """Bytes of a file; 0 for a link that leads nowhere."""
+  try:
+    return os.path.getsize(path)
+  except OSError:
+    return 0
+
+
+def is_stray(name: str) -> bool:
+  """Whether a file or folder of that name is no user's: .ipynb_checkpoints,
+  ._1.jpg, __MACOSX, Thumbs.db, ….
+  """
+  return name.startswith('.') or name.lower() in _STRAYS
+
+
+def _leads_back(root, name):
+  """Whether a folder is a link to one that it lies in."""
+  path = os.path.join(root, name)
+  if not os.path.islink(path):
+    return False
+  target = os.path.join(os.path.realpath(path), '')
+  return os.path.join(os.path.realpath(root), '').startswith(target)
 
 
 def beside(folder: str | os.PathLike, split: str) -> str:
@@ -119,8 +156,12 @@ def _fingerprint(folder, paths, sampled):
   for number, path in enumerate(paths):
     line = f'{path[start:]}\t'
     if number % step == 0:
-      about = os.stat(path)
-      line += f'{about.st_size}\t{int(about.st_mtime)}'
+      try:
+        about = os.stat(path)
+      except OSError:  # A link that leads nowhere.
+        line += '-'
+      else:
+        line += f'{about.st_size}\t{int(about.st_mtime)}'
     sha.update(f'{line}\n'.encode('utf-8', 'surrogateescape'))
   return f'{_SAMPLED}{sha.hexdigest()}' if sampled else sha.hexdigest()
 

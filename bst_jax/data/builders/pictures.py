@@ -1,15 +1,13 @@
 """Raw pictures of a folder as bytes that are known to decode."""
 from collections.abc import Iterable, Iterator
-import io
 import os
 import pathlib
 
-from bst_jax.data import image
+from bst_jax.data import image, picture_file
 from bst_jax.data.builders.found import Found
 from bst_jax.data.builders.problems import Problems, Unusable
-from PIL import Image
 
-SUFFIXES = ('.jpg', '.jpeg', '.png')
+SUFFIXES = picture_file.SUFFIXES
 
 
 def places(files: Found, wanted: Iterable[str],
@@ -17,16 +15,21 @@ def places(files: Found, wanted: Iterable[str],
   """(picture, path) of the wanted pictures that have a file."""
   there = []
   for picture in wanted:
-    path = files(picture)
-    if path is None:
-      problems.add('missing picture', f'picture {picture}')
+    try:
+      path = files(picture)
+    except Unusable as error:
+      problems.add(error.kind, str(error))
+      continue
+    if path is None or not os.path.isfile(path):
+      problems.add('missing picture', f'picture {picture}' + (
+          f': {path} is a link that leads nowhere' if path else ''))
     else:
       there.append((picture, path))
   return there
 
 
 def load(path: str | os.PathLike) -> bytes:
-  """The bytes of a PNG or JPEG file that is `checked`.
+  """The bytes of a picture file that is `checked`.
 
   Raises:
     Unusable: it is no such file.
@@ -39,7 +42,7 @@ def load(path: str | os.PathLike) -> bytes:
 
 def read(files: Found, wanted: Iterable[str],
          problems: Problems) -> Iterator[tuple[str, dict]]:
-  """Yields (picture, {'image': bytes of a PNG or JPEG file}) of usable ones."""
+  """Yields (picture, {'image': bytes of its file}) of usable ones."""
   for picture, path in places(files, wanted, problems):
     try:
       yield picture, {'image': load(path)}
@@ -48,14 +51,6 @@ def read(files: Found, wanted: Iterable[str],
 
 
 def checked(data: bytes, name: str) -> bytes:
-  """The bytes of a picture file, if all of it decodes as one RGB picture.
-
-  Palette, grey, CMYK and transparent pictures pass: reading makes them RGB.
-  """
+  """The bytes of a picture file, if all of it decodes as one picture."""
   image.decode(data, name=name)
-  opened = Image.open(io.BytesIO(data), formats=('PNG', 'JPEG'))
-  # A JPEG of a phone may carry a preview behind the picture: no animation.
-  if opened.format == 'PNG' and getattr(opened, 'n_frames', 1) > 1:
-    raise ValueError(f'{name} was to be read as one picture, but it is '
-                     'animated. Save the frame that is meant.')
   return data
