@@ -38,8 +38,11 @@ class Question(NamedTuple):
 
 
 def one_line(answer: Any) -> str:
-  """An answer as text without line breaks."""
-  return ' '.join(str(answer).splitlines()) if answer is not None else ''
+  """An answer as text without line breaks; one object for all that are alike."""
+  words = str(answer) if answer is not None else ''
+  # Breaks of lines are not printable.
+  return sys.intern(words if words.isprintable() else
+                    ' '.join(words.splitlines()))
 
 
 def kind_of(answer: str) -> str:
@@ -134,7 +137,8 @@ class Asked:
                f'{question.question!r}')
     else:
       self._seen.add(question.id)
-      self.pictures[picture].append(question)
+      self.pictures[picture].append(question._replace(
+          question=sys.intern(question.question)))  # Many are asked often.
 
   def bad(self, kind: str, what: str) -> None:
     """Reports something of this file."""
@@ -208,7 +212,7 @@ def _asked(questions, annotations, annotated, problems, subtype):
 
 def _annotations(path, problems, subtype):
   """{question id: (picture, annotation)} of a file."""
-  found, where = {}, os.path.basename(path)
+  found, where, alike = {}, os.path.basename(path), {}
   for name, entry in json_stream.members(path, 'annotations'):
     if name == 'data_subtype':
       _check_subtype(path, entry, subtype)
@@ -223,7 +227,9 @@ def _annotations(path, problems, subtype):
     if one.id in found:
       problems.add('annotation twice', f'question {one.id} of {where}')
       continue
-    found[one.id] = picture, one
+    # Ten of 'yes' are kept once.
+    found[one.id] = sys.intern(picture), one._replace(
+        said=alike.setdefault(one.said, one.said))
   if not found:
     raise ValueError(f'{path} was to be read, but has no usable annotation. '
                      "Its member 'annotations' must be a list of them. A split "
@@ -239,7 +245,7 @@ def _answers(entry: Mapping) -> tuple[str, ...]:
   said = [said] if isinstance(said, (str, int, float)) else said
   if not isinstance(said, list) or not said:
     return ()
-  plain = [a.get('answer') if isinstance(a, Mapping) else a for a in said]
+  plain = [a.get('answer') if isinstance(a, dict) else a for a in said]
   if not all(isinstance(a, (str, int, float)) for a in plain):
     return ()
   lines = tuple(one_line(a) for a in plain)
