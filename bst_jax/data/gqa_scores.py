@@ -54,12 +54,8 @@ def score(predictions: Mapping[str, str], questions: Mapping[str, Mapping],
       q['answer'] for q in everything.values())
 
   def predicted(name):
-    if name not in predictions:
-      raise ValueError(
-          f'Question {name} was to be scored, but no prediction has its id. '
-          'Predict all balanced questions of the split, and for consistency '
-          'also those that they entail.')
-    return written.get(predictions[name], predictions[name])
+    answer = _predicted(name, predictions)
+    return written.get(answer, answer)
 
   balanced = {n: q for n, q in questions.items() if q['isBalanced']}
   if not balanced:
@@ -82,6 +78,16 @@ def score(predictions: Mapping[str, str], questions: Mapping[str, Mapping],
       if follow:
         scores['consistency'].append(np.mean(follow))
   return {'mode': mode, **_means(scores), **_distribution(balanced, said)}
+
+
+def _predicted(name, predictions):
+  """The prediction of a question, which must be there."""
+  if name not in predictions:
+    raise ValueError(
+        f'Question {name} was to be scored, but no prediction has its id. '
+        'Predict all balanced questions of the split, and for consistency '
+        'also those that they entail.')
+  return predictions[name]
 
 
 def _check_entries(questions, entailed, choices):
