@@ -159,35 +159,47 @@ def load(args, **more):
   return source.load(options(args, **more))
 
 
+class Watch:
+  """Seconds since it was made, on the clock and of the processor."""
+
+  def __init__(self):
+    self._clock, self._used = time.perf_counter(), time.process_time()
+
+  def __call__(self, label):
+    clock = time.perf_counter() - self._clock
+    return [(label, clock, 's'), (
+        f'{label}, processor', time.process_time() - self._used, 's')]
+
+
 def step_open(args):
-  began = time.perf_counter()
+  watch = Watch()
   data = load(args)
-  yield 'open', time.perf_counter() - began, 's'
+  yield from watch('open')
   yield 'epoch', data.epoch, 'batches'
 
 
 def step_first(args):
-  began = time.perf_counter()
+  watch = Watch()
   data = load(args)
   batch = next(data.train())
-  yield 'open to first batch', time.perf_counter() - began, 's'
+  yield from watch('open to first batch')
   yield 'rows of it', len(batch['mask']), ''
 
 
 def step_prior(args):
   data = load(args)
   data.split('val')
-  began = time.perf_counter()
+  watch = Watch()
   found = data.prior('val')
-  yield 'prior', time.perf_counter() - began, 's'
+  yield from watch('prior')
   yield 'overall', found['overall'], '%'
 
 
 def step_feed(args):
   data = load(args)
-  began = time.perf_counter()
+  watch = Watch()
   rows = sum(int(batch['mask'].sum()) for batch in data.evaluation('val'))
-  yield 'batches of val', time.perf_counter() - began, 's'
+  yield from watch('batches of val')
   yield 'questions', rows, ''
 
 
@@ -237,9 +249,9 @@ def step_classes(args):
   given = dict(name='class_folders', data_dir=str(args.home), eval='val',
                manual_dir=str(args.folder), image_size=48, cache=False)
   source.load(given)  # It is made here.
-  began = time.perf_counter()
+  watch = Watch()
   data = source.load(given)
-  yield 'open', time.perf_counter() - began, 's'
+  yield from watch('open')
   yield 'pictures', data.epoch * 128, ''
 
 
@@ -254,7 +266,7 @@ def step_read(args):
   many = opened(args)
   rng = np.random.default_rng(args.seed)
   for threads in (1, args.threads):
-    count, began = 0, time.perf_counter()
+    count, began, used = 0, time.perf_counter(), time.process_time()
     with futures.ThreadPoolExecutor(threads) as pool:
       while time.perf_counter() - began < args.seconds:
         wanted = [rng.integers(len(many), size=64) for _ in range(threads)]
@@ -262,6 +274,8 @@ def step_read(args):
         count += 64 * threads
     yield (f'read, {threads} threads',
            count / (time.perf_counter() - began), 'pictures/s')
+    yield ('a processor second', count / (time.process_time() - used),
+           'pictures')
 
 
 def step_train(args):
