@@ -33,8 +33,8 @@ import pytest
 
 SHARD = 4_000  # bytes; a picture of the folder below takes about 400
 
-# Makes data sets in processes of its own, each of which kills itself at an event
-# of that number, be it a record written or a file renamed. TensorFlow is not
+# Makes data sets in processes of its own, each of which kills itself at an
+# event of that number, be it a record written or a file renamed. TensorFlow is not
 # there, even where it is installed.
 MAKER = '''
 import json, os, signal, sys
@@ -99,7 +99,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
   def _info(self):
     return tfds.core.DatasetInfo(builder=self, features=(
-        tfds.features.FeaturesDict({'square': np.int64, 'text': tfds.features.Text()})))
+        tfds.features.FeaturesDict({
+            'square': np.int64, 'text': tfds.features.Text()})))
 
   def _split_generators(self, dl_manager):
     return {'train': self._generate_examples(400),
@@ -168,7 +169,8 @@ def run(tmp_path_factory):
 
 def alive(pid):
   try:
-    return 'Z' not in pathlib.Path(f'/proc/{pid}/stat').read_text().split(')')[1]
+    stat = pathlib.Path(f'/proc/{pid}/stat').read_text()
+    return 'Z' not in stat.split(')')[1]
   except OSError:
     return False
 
@@ -420,11 +422,12 @@ def test_one_lost_file_is_made_alone(mine, tmp_path, log):
   before, times = content(folder), {p: p.stat().st_mtime_ns
                                     for p in folder.iterdir()}
   assert str(lost) in mending.remedy(folder, lost.name)
-  for damage in (lost.unlink, lambda: lost.write_bytes(before[lost.name][:999])):
+  for damage in (lost.unlink,
+                 lambda: lost.write_bytes(before[lost.name][:999])):
     damage()
     with pytest.raises(ValueError, match=f'{lost.name}.*manual_dir is empty'):
-      again = Folder(config=builder.builder_config, data_dir=str(tmp_path / 'a'),
-                     file_format='array_record')
+      again = Folder(config=builder.builder_config,
+                     data_dir=str(tmp_path / 'a'), file_format='array_record')
       mending.check(again, mending.broken(folder), '')
     with pytest.raises(ValueError, match=f'{lost.name}.*is no folder'):
       mending.check(again, mending.broken(folder), str(tmp_path / 'gone'))
@@ -439,7 +442,7 @@ def test_one_lost_file_is_made_alone(mine, tmp_path, log):
 def test_a_lost_file_of_a_generator_is_made_alone(tmp_path, monkeypatch):
   (tmp_path / 'squares').mkdir()
   (tmp_path / 'squares' / 'builder.py').write_text(
-      BUILDER.replace("'text': f'{i} '", "'text': f'{i + OFFSET} '") + '\nOFFSET = 0\n')
+      BUILDER.replace("f'{i} '", "f'{i + OFFSET} '") + '\nOFFSET = 0\n')
   monkeypatch.syspath_prepend(tmp_path)
   monkeypatch.delitem(sys.modules, 'squares.builder', raising=False)
   builder = make(tmp_path, '', 'squares.builder')
@@ -551,8 +554,12 @@ def test_what_is_unusable_is_added_up():
   assert (error.kind, str(error)) == ('kind', 'words')
 
 
-def test_a_bucket_is_no_folder_here(monkeypatch):
+def test_a_bucket_is_no_folder_here(mine, tmp_path, monkeypatch):
   assert os.fspath(data_sets.data_dir('gs://mine/data')) == 'gs://mine/data'
   assert data_sets.data_dir('here') == pathlib.Path('here').absolute()
   monkeypatch.setenv('BST_JAX_DATA', 'gs://mine')
   assert os.fspath(data_sets.data_dir()) == 'gs://mine'
+  monkeypatch.setattr(data_sets, 'is_remote', lambda path: True)
+  with pytest.raises(ValueError, match='made on a disk.*copy that folder'):
+    make(tmp_path, mine)
+  assert not [*tmp_path.iterdir()]

@@ -6,12 +6,12 @@
   python tests/bench/making.py --kind videos --count 500
   python tests/bench/making.py --kind vqa --count 123287
 
-Writes seeded files into a folder of its own below --folder, makes the data set of
-them in a new process, and deletes both. Prints a line of JSON: seconds, those of
-all cores, the greatest memory of the process and of the largest of its workers
-(MiB), and bytes of the files and of the data set. Kinds: region features of 100 x 2048 as rows of
-.tsv files or as .npz files; JPEGs of 256 x 256 in a hundred class folders; clips
-of Kinetics; `vqa` has VQA-v2's official 654,111 questions for its 123,287
+Writes seeded files into a folder of its own below --folder, makes the data set
+of them in a new process, and deletes both. Prints a line of JSON: seconds, those
+of all cores, the greatest memory of the process and of the largest of its
+workers (MiB), and bytes of the files and of the data set. Kinds: region features
+of 100 x 2048 as rows of .tsv files or as .npz files; JPEGs of 256 x 256 in a
+hundred class folders; clips of Kinetics; `vqa` has VQA-v2's official 654,111 questions for its 123,287
 pictures (in proportion for another count), with --regions x --size features.
 """
 import argparse
@@ -104,7 +104,8 @@ def videos(folder, count, rng):
     stream.width, stream.height, stream.pix_fmt = 340, 256, 'yuv420p'
     for _ in range(250):
       small = rng.integers(64, 192, (8, 8, 3)).astype(np.uint8)
-      frame = av.VideoFrame.from_image(Image.fromarray(small).resize((340, 256)))
+      picture = Image.fromarray(small).resize((340, 256))
+      frame = av.VideoFrame.from_image(picture)
       out.mux(stream.encode(frame))
     out.mux(stream.encode())
   lines = [f'class {i % 400},v{i},0,10,train' for i in range(count)]
@@ -134,7 +135,8 @@ def make(args):
       kind=args.kind, count=args.count, processes=args.processes,
       seconds=round(seconds, 1), cpu_seconds=round(sum(sum(
           resource.getrusage(who)[:2]) for who in (
-              resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)), 1), rss_mib=rss(resource.RUSAGE_SELF),
+              resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)), 1),
+      rss_mib=rss(resource.RUSAGE_SELF),
       worker_rss_mib=rss(resource.RUSAGE_CHILDREN),
       files_mb=size_of(folder / 'mine') // 1_000_000,
       records_mb=size_of(folder / 'home') // 1_000_000)), flush=True)

@@ -38,7 +38,7 @@ class Question(NamedTuple):
 
 
 def one_line(answer: Any) -> str:
-  """An answer as text without line breaks; one object for all that are alike."""
+  """An answer as text without line breaks; alike ones are one object."""
   words = str(answer) if answer is not None else ''
   # Breaks of lines are not printable.
   return sys.intern(words if words.isprintable() else

@@ -189,7 +189,8 @@ def _h5(folder, names, wanted):
     for picture in sorted(pictures, key=lambda p: about[p]['idx']):
       one = about[picture]
       count = int(one['objectsNum'])
-      yield Place(picture, paths[number], paths[number], 4 * count * (width + 4),
+      size = 4 * count * (width + 4)
+      yield Place(picture, paths[number], paths[number], size,
                   (int(one['idx']), count, float(one['width']),
                    float(one['height'])))
 

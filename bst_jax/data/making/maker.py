@@ -194,8 +194,8 @@ def _streamed(half: Half, split: str, generator, encoded: shards_lib.Encoder,
   for _ in range(sum(shard.records for shard in shards)):
     if next(examples, None) is None:
       raise ValueError(
-          f'{half.whole} was made halfway, but its builder gives fewer examples '
-          f'now. Delete {half.path}; the data set is then made anew.')
+          f'{half.whole} was made halfway, but its builder gives fewer '
+          f'examples now. Delete {half.path}; the data set is then made anew.')
   tell(sum(shard.records for shard in shards), 0)
   records = encoded(examples)
   while True:

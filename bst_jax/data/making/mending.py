@@ -35,7 +35,7 @@ def remedy(folder: str | os.PathLike, file: str) -> str:
   if not file or not os.path.exists(os.path.join(folder, INDEX)):
     return f'Delete the folder {folder}; the data set is then made anew.'
   return (f'Delete that file alone, {os.path.join(folder, file)}, and open the '
-          'data set again, with config.data.manual_dir if it is made from files '
+          'data set again, with config.data.manual_dir if it is made of files '
           'of yours: it is then made anew, and nothing else.')
 
 

@@ -55,13 +55,7 @@ def prepare(name: str, home: str = '', manual_dir: str = '',
     mending.check(builder, files, manual_dir)
   elif not manual_dir and os.path.isdir(usual):
     manual_dir = usual
-  if base in data_sets.OF_TFDS:
-    raise ValueError(
-        f'{base} is read where tensorflow-datasets has made it, but there is '
-        f'none in {builder.data_dir}. Make it once, on a machine with '
-        f'TensorFlow: tfds build {base} --file_format=array_record '
-        f'--data_dir={data_sets.data_dir(home)} --manual_dir=DIR. Or read '
-        'the unpacked pictures as config.data.name=class_folders.')
+  _check_place(builder, base, home)
   made_as = getattr(builder.builder_config, 'name', '')
   lock = data_sets.data_dir(home) / f'.{base}_{made_as}.lock'
   lock.parent.mkdir(parents=True, exist_ok=True)
@@ -74,6 +68,22 @@ def prepare(name: str, home: str = '', manual_dir: str = '',
                    builder.data_dir)
       _make(builder, manual_dir, max_bad, max_missing, processes, shard_bytes)
   return build()
+
+
+def _check_place(builder, base, home):
+  """Raises where records cannot be made by us, or not there."""
+  if base in data_sets.OF_TFDS:
+    raise ValueError(
+        f'{base} is read where tensorflow-datasets has made it, but there is '
+        f'none in {builder.data_dir}. Make it once, on a machine with '
+        f'TensorFlow: tfds build {base} --file_format=array_record '
+        f'--data_dir={data_sets.data_dir(home)} --manual_dir=DIR. Or read '
+        'the unpacked pictures as config.data.name=class_folders.')
+  if data_sets.is_remote(builder.data_dir):
+    raise ValueError(
+        f'{builder.info.full_name} was to be made in {builder.data_dir}, but '
+        'data sets are made on a disk. Make it with config.data.data_dir on '
+        'one, and copy that folder there.')
 
 
 def _make(builder, manual_dir, max_bad, max_missing, processes, shard_bytes):

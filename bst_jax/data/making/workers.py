@@ -69,10 +69,10 @@ class Workers:
 
   def _start(self):
     while len(self._processes) < self._number:
-      process = subprocess.Popen([sys.executable, '-m', _PROGRAM],
-                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                 env=os.environ | {'PYTHONPATH': os.pathsep.join(
-                                     sys.path)})
+      process = subprocess.Popen(
+          [sys.executable, '-m', _PROGRAM], stdin=subprocess.PIPE,
+          stdout=subprocess.PIPE,
+          env=os.environ | {'PYTHONPATH': os.pathsep.join(sys.path)})
       self._processes.append(process)
 
   def _send(self, process, waiting, events) -> bool:
