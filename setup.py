@@ -90,6 +90,8 @@ setup(
         'plot': _PLOT,
         'gqa': _GQA,
         'video': _VIDEO,
+        # Data sets in buckets of Google Cloud, at gs:// addresses.
+        'gcs': ['gcsfs>=2024.6'],
         'eval': ['pycocotools'],
         'parity': _PARITY,
         'test': _TEST,

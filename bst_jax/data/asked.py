@@ -6,7 +6,7 @@ import json
 import os
 from typing import Any
 
-from bst_jax.data import coded
+from bst_jax.data import buckets, coded
 from bst_jax.data import kept as kept_lib
 from bst_jax.data.builders import found as files
 from bst_jax.data.coded import Coded, Lists, Packed
@@ -148,8 +148,8 @@ def _of_lines(path, count, folder):
     found = None
   if found is None or len(counts) < count:
     raise ValueError(
-        f'{path} was to be read, but it is damaged or cut short. Delete the '
-        f'folder {folder}; the data set is then made anew.')
+        f'{path} was to be read, but it is damaged or cut short. '
+        f'{buckets.again(folder)}')
   return found
 
 

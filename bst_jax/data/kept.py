@@ -11,6 +11,7 @@ import pathlib
 import zipfile
 
 from absl import logging
+from bst_jax.data import buckets
 from bst_jax.host import files
 from etils import epath
 import numpy as np
@@ -64,7 +65,7 @@ class Kept:
            arrays: np.ndarray | Mapping[str, np.ndarray]) -> None:
     """Writes an .npy or .npz file, whole or not at all."""
     places: Sequence = [self.place(name), self.cached(name)]
-    if '://' in self._folder:  # A bucket is not written to on the side.
+    if buckets.is_remote(self._folder):  # A bucket is not written to on the side.
       places = places[1:]
     for path in places:
       try:

@@ -6,7 +6,7 @@ import os
 import time
 
 from absl import logging
-from bst_jax.data import asked, example, shards
+from bst_jax.data import asked, buckets, example, shards
 from bst_jax.data import kept as kept_lib
 from bst_jax.data.builders import found
 from bst_jax.data.making import mending
@@ -133,7 +133,8 @@ class Records(Sequence):
       return ValueError(f'{what} was to be read from {path}, but {many}')
     why = ('is not there' if isinstance(error, FileNotFoundError) else
            f'cannot be opened ({error.strerror})' if isinstance(error, OSError)
-           and error.strerror else f'is damaged or cut short ({error})')
+           and error.strerror else f'cannot be read ({error})'
+           if buckets.is_remote(path) else f'is damaged or cut short ({error})')
     return ValueError(
         f'{what} was to be read from {path}, but the file {why}. '
         + mending.remedy(self._folder, os.path.basename(path)))

@@ -4,12 +4,14 @@ import collections
 from collections.abc import Iterator, Sequence
 import contextlib
 import errno
+import functools
 import itertools
 import os
 import threading
 from typing import Any
 
 from array_record.python import array_record_module
+from bst_jax.data import buckets
 from etils import epath
 
 try:
@@ -126,11 +128,16 @@ def allowed() -> int:
 
 def _reader(path):
   """A reader that is known to work: a failure to open shows only later."""
+  opening = functools.partial(
+      array_record_module.ArrayRecordReader, path, options=_OPTIONS,
+      file_reader_buffer_size=_BUFFER)
   try:
-    reader = array_record_module.ArrayRecordReader(
-        path, options=_OPTIONS, file_reader_buffer_size=_BUFFER)
+    # Without a network the library tries for minutes.
+    reader = buckets.in_time(opening) if buckets.is_remote(path) else opening()
     if reader.ok() and reader.num_records():
       return reader
+    if not reader.ok():
+      reader.read([0])  # Raises what is wrong.
     reader.close()
   except RuntimeError:
     _probe(path)
@@ -204,7 +211,7 @@ class Shards(Sequence):
     In a bucket, where each takes its time, of the first one only.
     """
     for which, (path, length) in enumerate(zip(self.paths, self._lengths)):
-      if which and '://' in path:
+      if which and buckets.is_remote(path):
         return
       try:
         with self._reader(which) as reader:

@@ -2,7 +2,7 @@
 import importlib
 import os
 
-from bst_jax.data import manual, shards
+from bst_jax.data import buckets, manual, shards
 from bst_jax.elastic import by_name, check_name
 from etils import epath
 import tensorflow_datasets as tfds
@@ -30,12 +30,7 @@ def data_dir(given: str = '') -> epath.Path:
   """Home of all data sets: as given, else BST_JAX_DATA, else a cache."""
   path = epath.Path(given or os.environ.get('BST_JAX_DATA')
                     or '~/.cache/bst_jax/datasets').expanduser()
-  return path if is_remote(path) else path.absolute()
-
-
-def is_remote(path: str | os.PathLike) -> bool:
-  """Whether a path is the address of a bucket, as gs://mine/data."""
-  return '://' in os.fspath(path)
+  return path if buckets.is_remote(path) else path.absolute()
 
 
 def names() -> list[str]:
@@ -59,6 +54,8 @@ def builder_of(name: str, home: str = '', manual_dir: str = '',
   base, config = whole_name(name)
   cls, home = class_of(base), data_dir(home)
   place = home / base / config
+  if buckets.is_remote(home):
+    buckets.check(os.fspath(home))
   if getattr(cls, 'BY_FOLDER', False):  # One data set a folder.
     config = manual.config_of(cls.builder_configs[config], manual_dir)
   more = dict(store_dtype=store_dtype) if (
@@ -72,8 +69,7 @@ def builder_of(name: str, home: str = '', manual_dir: str = '',
                        f'{many}') from error
     raise ValueError(
         f'The data set {name!r} was to be opened in {place}, but what is there '
-        f'cannot be read ({error}). Delete that folder; the data set is then '
-        'made anew.') from error
+        f'cannot be read ({error}). {buckets.again(place)}') from error
 
 
 def region_reader(name: str):

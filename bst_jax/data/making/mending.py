@@ -7,6 +7,7 @@ import pathlib
 import sys
 
 from absl import logging
+from bst_jax.data import buckets
 from bst_jax.data.making import maker
 from bst_jax.data.making import shards as shards_lib
 from bst_jax.data.making.half import INDEX
@@ -32,8 +33,10 @@ def broken(folder: str | os.PathLike) -> list[str]:
 
 def remedy(folder: str | os.PathLike, file: str) -> str:
   """What to do about a file of records that is damaged, as sentences."""
+  if buckets.is_remote(folder):
+    return buckets.remedy(os.fspath(folder), file)
   if not file or not os.path.exists(os.path.join(folder, INDEX)):
-    return f'Delete the folder {folder}; the data set is then made anew.'
+    return buckets.again(folder)
   return (f'Delete that file alone, {os.path.join(folder, file)}, and open the '
           'data set again, with config.data.manual_dir if it is made of files '
           'of yours: it is then made anew, and nothing else.')

@@ -6,7 +6,7 @@ import pathlib
 import shutil
 
 from absl import logging
-from bst_jax.data import manual
+from bst_jax.data import buckets, manual
 from bst_jax.data.builders import found
 from bst_jax.data.making import data_sets, maker, mending
 import tensorflow_datasets as tfds
@@ -79,11 +79,9 @@ def _check_place(builder, base, home):
         f'TensorFlow: tfds build {base} --file_format=array_record '
         f'--data_dir={data_sets.data_dir(home)} --manual_dir=DIR. Or read '
         'the unpacked pictures as config.data.name=class_folders.')
-  if data_sets.is_remote(builder.data_dir):
-    raise ValueError(
-        f'{builder.info.full_name} was to be made in {builder.data_dir}, but '
-        'data sets are made on a disk. Make it with config.data.data_dir on '
-        'one, and copy that folder there.')
+  if buckets.is_remote(builder.data_dir):
+    raise ValueError(buckets.refusal_to_make(
+        builder.info.full_name, os.fspath(data_sets.data_dir(home))))
 
 
 def _make(builder, manual_dir, max_bad, max_missing, processes, shard_bytes):
