@@ -166,8 +166,8 @@ def test_all_that_is_bad_of_two_files_is_told_at_once(tmp_path):
 
 
 def test_a_file_of_a_split_that_nobody_annotated(tmp_path):
-  with pytest.raises(ValueError, match='(?s)has no usable annotation.*nobody '
-                     'annotated needs no such file.*question 1 has no answers'):
+  with pytest.raises(ValueError, match='(?s)question 1 has no answers.*has no '
+                     'usable annotation.*nobody annotated needs no such file'):
     read(tmp_path, [GOOD[0]], [{'question_id': 1, 'image_id': 7}])
 
 

@@ -32,7 +32,7 @@ class Config(tfds.core.BuilderConfig):
   Attributes:
     content: 'regions' or 'image'.
     num_regions: N of a batch; 0: as many as the richest picture has.
-    feature_size: of a region; 0: as the first picture has.
+    feature_size: of a region; 0: as the first pictures have.
   """
 
   content: str = 'regions'
@@ -118,7 +118,11 @@ class ByPicture(tfds.core.GeneratorBasedBuilder):
   def _split_generators(self, dl_manager):
     folder = pathlib.Path(dl_manager.manual_dir)
     problems = Problems(self.most_bad)
-    splits = self.splits(folder, problems)
+    with problems.gathered():
+      return self._plans(folder, self.splits(folder, problems), problems)
+
+  def _plans(self, folder, splits, problems):
+    """Split -> what it is made of."""
     if not splits:
       raise ValueError(
           f'{self.name} was to be made from {folder}, but no split has its '
@@ -176,7 +180,7 @@ class ByPicture(tfds.core.GeneratorBasedBuilder):
         words.write(json.dumps(questions, ensure_ascii=False) + '\n')
     if not kept:
       raise ValueError(f'Split {split} of {self.name} was to be made, but none '
-                       f'of its {len(asked)} pictures can be used:\n{problems}')
+                       f'of its {len(asked)} pictures can be used.{problems.told()}')
     facts['pictures'][split] = kept
     facts['num_regions'] = (self.builder_config.num_regions
                             or facts['most_regions'])

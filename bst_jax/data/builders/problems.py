@@ -56,11 +56,19 @@ class Problems:
     """A block of which all is noted before it is counted, at its end.
 
     Raises:
-      TooMany: more are bad than may be left out.
+      TooMany: more are bad than may be left out; a ValueError that ended the
+        block is told along.
     """
     self._waiting += 1
     try:
       yield
+    except ValueError as error:
+      if self.too_many and not isinstance(error, TooMany):
+        self.remark(str(error))
+        self._waiting -= 1
+        self._check()
+        self._waiting += 1
+      raise
     finally:
       self._waiting -= 1
     self._check()
@@ -107,8 +115,9 @@ class Problems:
             for kind, count in sorted(self.counts.items())}
 
   def told(self) -> str:
-    """All that is bad, for the end of another error; '' if nothing is."""
-    return f'\nBad records are\n{self}' if self.counts else ''
+    """What may be left out and is bad, for the end of another error."""
+    told = self.counts and not self.too_many  # Else `gathered` tells it.
+    return f'\nBad records are\n{self}' if told else ''
 
   def __str__(self) -> str:
     return '\n'.join(

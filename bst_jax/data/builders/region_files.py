@@ -1,19 +1,24 @@
-"""Files of region features: .npz folders, bottom-up .tsv, GQA's .h5."""
-import base64
-from collections.abc import Collection, Iterator
-import functools
-import json
+"""Files of region features: .npz folders, bottom-up .tsv, GQA's .h5.
+
+All that a folder holds of them is read: a picture's .npz file, else its row of a
+.tsv file, else its rows of an .h5 file.
+"""
+from collections.abc import Callable, Collection, Iterator, Sequence
 import os
-import pathlib
+import re
 from typing import Any, NamedTuple
 import zipfile
 
-from bst_jax.data.builders.found import files, Found
+from absl import logging
+from bst_jax.data.builders import found, region_h5, region_tsv
+from bst_jax.data.builders.problems import Problems, Unusable
 import numpy as np
 
 _MOST_BYTES = 1 << 28  # of an unpacked .npz file; more is no picture's
-_COLUMNS = 6  # of bottom-up-attention's .tsv
-_FIRST_BYTES = 1 << 10  # of a row that hold all but boxes and features
+_NAMED = 5  # files that are not read
+# bottom-up-attention's archives hold parts, as x.tsv.0 and x.tsv.1.
+_TSV = re.compile(r'\.tsv(\.\d+)?$')
+_NOTES = '.txt', '.md', '.json', '.csv', '.log', '.sha256', '.md5'
 
 
 class Place(NamedTuple):
@@ -25,6 +30,8 @@ class Place(NamedTuple):
     path: of the file.
     size: bytes of it that are the picture's.
     at: what else its kind of file needs.
+    wrong: what is known to be wrong with it, in words.
+    more: other places of the picture, for where this one is damaged.
   """
 
   picture: str
@@ -32,41 +39,84 @@ class Place(NamedTuple):
   path: str
   size: int
   at: tuple[Any, ...] = ()
+  wrong: str = ''
+  more: tuple['Place', ...] = ()
 
 
-def places(folder: str | os.PathLike, wanted: Collection[str]
-           ) -> Iterator[Place]:
-  """Places of the wanted pictures that have features.
+def places(folder: str | os.PathLike, wanted: Collection[str],
+           problems: Problems | None = None) -> Iterator[Place]:
+  """Places of the wanted pictures that have features, some of them twice.
 
-  The folder holds one of three kinds, looked for anywhere below it: a .npz
-  file for each picture, .tsv files of bottom-up-attention, or GQA's .h5.
+  Files may lie anywhere below the folder: a .npz file for each picture, .tsv
+  files of bottom-up-attention (also in parts, .tsv.0), GQA's gqa_objects_N.h5.
+
+  Args:
+    folder: with the files.
+    wanted: ids of pictures.
+    problems: takes the names of the files that are not read.
+
+  Raises:
+    ValueError: there are none, or one is damaged as a whole.
   """
-  names = files(folder)
-  kind = next((kind for kind in _KINDS
-               if any(n.endswith(kind) for n in names)), None)
-  if kind is None:
+  names = found.files(folder)
+  problems = Problems() if problems is None else problems
+  kinds = {kind: [n for n in names if is_kind(n)]
+           for kind, (is_kind, _, _) in _KINDS.items()}
+  others = _others(names)
+  if not any(kinds.values()):
     raise ValueError(
-        f'Region features were looked for below {folder}, but there are none. '
-        'Put a .npz file for each picture there, .tsv files of '
-        "bottom-up-attention, or GQA's .h5 files.")
-  return _KINDS[kind][0](folder, names, wanted)
+        f'Region features were looked for below {folder}, but there are none'
+        f'{_listed(others, ", only")}. Put a .npz file for each picture there, '
+        ".tsv files of bottom-up-attention, or GQA's gqa_objects_N.h5 files.")
+  if others:
+    logging.warning('Below %s these files are not read%s.', folder,
+                    _listed(others, ':'))
+    problems.remark(f'Not read{_listed(others, ":")}: features are .npz, .tsv, '
+                    '.tsv.N and gqa_objects_N.h5, unpacked.')
+  wanted, done = dict.fromkeys(wanted), set()
+  for kind, there in kinds.items():
+    if there and len(done) < len(wanted):
+      for place in _KINDS[kind][1](folder, there, wanted):
+        done.add(place.picture)
+        yield place
 
 
 def load(place: Place) -> tuple[np.ndarray, np.ndarray, float, float]:
   """(features, boxes, width, height) of a place, unchecked.
 
   Raises:
-    OSError, ValueError, KeyError, EOFError, BadZipFile: they are damaged.
+    Exception: they are damaged; which it is depends on how.
   """
-  return _KINDS[pathlib.Path(place.path).suffix][1](place)
+  if place.wrong:
+    raise ValueError(place.wrong)
+  return next(read for is_kind, _, read in _KINDS.values()
+              if is_kind(place.path))(place)
+
+
+def _others(names: Sequence[str]) -> list[str]:
+  """Files that nothing reads, but for notes and lists."""
+  return [name for name in names
+          if not any(is_kind(name) for is_kind, _, _ in _KINDS.values())
+          and not name.lower().endswith(_NOTES)
+          and not region_h5.is_spatial(name)]
+
+
+def _listed(names, before):
+  more = f' and {len(names) - _NAMED} more' if len(names) > _NAMED else ''
+  return f'{before} {", ".join(names[:_NAMED])}{more}' if names else ''
 
 
 def _npz(folder, names, wanted):
-  found = Found([folder], ('.npz',))
+  del names
+  files = found.Found([folder], ('.npz',))
   for picture in wanted:
-    path = found(picture)
+    try:
+      path = files(picture)
+    except Unusable as error:
+      yield Place(picture, str(folder), '', 0, wrong=str(error))
+      continue
     if path is not None:
-      yield Place(picture, path, path, os.path.getsize(path))
+      yield Place(picture, path, path, found.size(path))
 
 
 def _arrays(place):
@@ -82,142 +132,49 @@ def _arrays(place):
     for key in ('x', 'bbox'):
       if key not in file:
         raise ValueError(f'it has no {key!r}, only {sorted(file)}')
-    width, height = (
-        float(next((file[k] for k in keys if k in file), 1.0))
-        for keys in (('image_w', 'width'), ('image_h', 'height')))
-    return file['x'], file['bbox'], width, height
+    sizes = [_number(file, *keys) for keys in (
+        ('image_w', 'width'), ('image_h', 'height'))]
+    if (sizes[0] is None) != (sizes[1] is None):
+      raise ValueError(f'it tells one side of the picture alone: {sorted(file)}')
+    width, height = (1.0 if side is None else side for side in sizes)
+    boxes = file['bbox']
+    count = _number(file, 'num_bbox', 'num_boxes')
+    if count is not None and boxes.shape[:1] != (count,):
+      raise ValueError(f'it tells of {count:g} boxes, but bbox has the shape '
+                       f'{boxes.shape}')
+    return file['x'], boxes, width, height
+
+
+def _number(file, *keys) -> float | None:
+  """The one number of the first of these arrays; None where there is none."""
+  for key in keys:
+    if key in file:
+      value = file[key]
+      if value.size != 1 or value.dtype.kind not in 'fiu':
+        raise ValueError(f'{key} is no number, but {value.dtype} of shape '
+                         f'{value.shape}')
+      return float(value.reshape(()))
+  return None
 
 
 def _tsv(folder, names, wanted):
-  """Rows of image_id, image_w, image_h, num_boxes, boxes, features, the last
-  two float32 in base64.
-
-  Only their beginnings are read. The length of a row follows from its number of
-  boxes once one row has told the size of the features; where no line ends
-  there, the row is read to its end.
-  """
-  for path in (n for n in names if n.endswith('.tsv')):
-    with open(path, 'rb') as file:
-      start, number, size = 0, 0, 0
-      while first := file.read(_FIRST_BYTES):
-        number += 1
-        cells = first.split(b'\t', _COLUMNS - 2)
-        length = _row_length(cells, size)
-        file.seek(start + max(0, length - 1))
-        if not length or file.read(1) != b'\n':
-          file.seek(start)
-          line = file.readline()
-          length, size = len(line), _feature_size(line) or size
-        picture = cells[0].split(b'\n')[0].decode('ascii', 'replace').strip()
-        if picture in wanted:
-          yield Place(picture, f'line {number} of {path}', path, length,
-                      (start,))
-        start += length
-        file.seek(start)
-
-
-def _base64_length(size: int) -> int:
-  """Characters of so many bytes."""
-  return 4 * -(-size // 3)
-
-
-def _row_length(cells: list[bytes], size: int) -> int:
-  """Bytes of a row with `size` features a region; 0 where that is unknown."""
-  try:
-    count = int(float(cells[3]))
-  except (IndexError, ValueError, OverflowError):
-    return 0
-  return (sum(map(len, cells[:4])) + _COLUMNS + _base64_length(16 * count)
-          + _base64_length(4 * count * size)) if count > 0 and size else 0
-
-
-def _feature_size(line: bytes) -> int:
-  """Features of a region of a whole row; 0 where it is malformed."""
-  cells = line.rstrip(b'\r\n').split(b'\t')
-  try:
-    count = int(float(cells[3]))
-    size = (len(cells[5]) * 3 // 4 - cells[5].count(b'=')) // 4
-    return size // count
-  except (IndexError, ValueError, OverflowError, ZeroDivisionError):
-    return 0
-
-
-def _row(place):
-  start, = place.at
-  with open(place.path, 'rb') as file:
-    file.seek(start)
-    line = file.read(place.size).decode('ascii', 'replace')
-  cells = line.rstrip('\r\n').split('\t')
-  if len(cells) != _COLUMNS:
-    raise ValueError(f'{len(cells)} columns, not {_COLUMNS}')
-  width, height, count = (int(float(c)) for c in cells[1:4])
-  boxes, features = (
-      np.frombuffer(base64.b64decode(c, validate=True), '<f4')
-      for c in cells[4:])
-  if count < 1 or boxes.size != 4 * count or features.size % count:
-    raise ValueError(f'{boxes.size} numbers of boxes and {features.size} of '
-                     f'features do not fit {count} regions')
-  return (features.reshape(count, -1), boxes.reshape(count, 4), width, height)
+  del folder
+  for path in names:
+    for picture, number, start, length in region_tsv.rows(path, wanted):
+      yield Place(picture, f'line {number} of {path}', path, length,
+                  (start, length))
 
 
 def _h5(folder, names, wanted):
-  """gqa_objects_*.h5 with features and bboxes, 100 a picture, and
-  gqa_objects_info.json that tells place, size and number of regions.
-  """
-  info = next((n for n in names if n.endswith('_info.json')), None)
-  if info is None:
-    raise ValueError(f'{folder} has .h5 files, but gqa_objects_info.json is '
-                     'missing. Fetch it from where they are from.')
-  try:
-    about = json.loads(pathlib.Path(info).read_text('utf-8'))
-  except ValueError as error:
-    raise ValueError(f'{info} was to be read, but it is no JSON ({error}). '
-                     'Fetch it again.') from error
-  by_file = {}
-  for picture in wanted:
-    if {'file', 'idx', 'objectsNum', 'width', 'height'} <= about.get(
-        picture, {}).keys():
-      by_file.setdefault(int(about[picture]['file']), []).append(picture)
-  paths = {int(n.removesuffix('.h5').rsplit('_', 1)[1]): n
-           for n in names if n.endswith('.h5')}
-  for number, pictures in sorted(by_file.items()):
-    if number not in paths:
-      continue  # Its pictures are reported as missing.
-    _opened.cache_clear()  # It may be another file now.
-    width = _opened(paths[number])['features'].shape[-1]
-    # In the order of the file, which is read as it lies.
-    for picture in sorted(pictures, key=lambda p: about[p]['idx']):
-      one = about[picture]
-      count = int(one['objectsNum'])
-      size = 4 * count * (width + 4)
-      yield Place(picture, paths[number], paths[number], size,
-                  (int(one['idx']), count, float(one['width']),
-                   float(one['height'])))
+  del names
+  for one in region_h5.entries(found.files(folder), wanted):
+    yield Place(one.picture, one.path, one.path, one.size, one.at, one.wrong)
 
 
-@functools.lru_cache(maxsize=1)
-def _opened(path: str):
-  """An .h5 file, kept open while its pictures are read one by one."""
-  try:
-    import h5py  # Only GQA's files need it.
-  except ImportError as error:
-    raise ValueError(
-        f'{path} is an .h5 file, but h5py is not installed. Install it with: '
-        'pip install h5py') from error
-
-  try:
-    return h5py.File(path, 'r')
-  except OSError as error:
-    raise ValueError(f'{path} was to be read, but it is damaged or '
-                     f'cut short ({error}). Fetch it again.') from error
-
-
-def _object(place):
-  row, count, width, height = place.at
-  file = _opened(place.path)
-  return (file['features'][row][:count], file['bboxes'][row][:count], width,
-          height)
-
-
-# Ending -> how pictures are found in such files, and one is read.
-_KINDS = {'.npz': (_npz, _arrays), '.tsv': (_tsv, _row), '.h5': (_h5, _object)}
+# Kind -> which files are such, how pictures are found in them, and one is read.
+_KINDS: dict[str, tuple[Callable[[str], bool], Callable, Callable]] = {
+    'npz': (lambda path: path.lower().endswith('.npz'), _npz, _arrays),
+    'tsv': (lambda path: bool(_TSV.search(path.lower())), _tsv,
+            lambda place: region_tsv.read(place.path, *place.at)),
+    'h5': (region_h5.is_objects, _h5,
+           lambda place: region_h5.read(place.path, *place.at))}

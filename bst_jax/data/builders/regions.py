@@ -1,19 +1,17 @@
 """Region features of pictures, checked and in the form of all data sets."""
 from collections.abc import Collection, Iterator, Sequence
-import dataclasses
 import os
-from typing import Any
-import zipfile
 
+from absl import logging
 from bst_jax.data.builders import region_files
 from bst_jax.data.builders.problems import Problems, Unusable
 from bst_jax.data.builders.region_files import Place
 import numpy as np
 
 DTYPES = 'float16', 'float32'  # that features are stored as
+_ASKED = 5  # pictures that tell the features of a region
 _SLACK = 1.5  # pixels that a box may reach beyond its picture
-_TRIED = 100  # pictures of a folder of which too much is missing
-_DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+_TRIED = 500  # pictures of a folder of which too much is missing
 
 
 def checked(features: np.ndarray, boxes: np.ndarray, width: float,
@@ -33,9 +31,8 @@ def checked(features: np.ndarray, boxes: np.ndarray, width: float,
   Raises:
     ValueError: the shapes do not fit, or something is not finite or no box.
   """
-  features = np.asarray(features, np.float32)
-  boxes = np.asarray(boxes, np.float32)
-  count = len(boxes)
+  features, boxes = _floats(features, 'features'), _floats(boxes, 'boxes')
+  count = len(boxes) if boxes.ndim else 0
   if boxes.ndim != 2 or boxes.shape[1] != 4 or not count:
     raise ValueError(f'boxes have the shape {boxes.shape}, not (n, 4)')
   if features.ndim == 2 and count not in features.shape[:1] and (
@@ -55,9 +52,24 @@ def checked(features: np.ndarray, boxes: np.ndarray, width: float,
       boxes > np.array([width, height] * 2) + slack).any():
     raise ValueError(f'boxes reach from {boxes.min():g} to {boxes.max():g} in '
                      f'a picture of {width:g} x {height:g}')
+  if (boxes[:, 2:] < boxes[:, :2] - slack).any():
+    raise ValueError('some boxes end before they begin: they must be x1 y1 x2 '
+                     'y2, not x y width height')
+  if max(width, height) > 2 and boxes.max() <= 1:
+    raise ValueError(f'all boxes lie in one pixel of {width:g} x {height:g}: '
+                     'if they are shares of the picture, leave its size out')
   shares = boxes / np.array([width, height] * 2, np.float32)
   return {'regions': np.ascontiguousarray(features),
           'boxes': shares.clip(0, 1)}
+
+
+def _floats(array, what):
+  """The array as float32; a number that is too great becomes infinite."""
+  array = np.asarray(array)
+  if array.dtype.kind not in 'fiub':
+    raise ValueError(f'{what} are {array.dtype}, no numbers')
+  with np.errstate(over='ignore'):
+    return array.astype(np.float32)
 
 
 def stored(arrays: dict[str, np.ndarray], dtype: str) -> dict[str, np.ndarray]:
@@ -78,15 +90,28 @@ def load(place: Place, size: int = 0, dtype: str = 'float32'
          ) -> dict[str, np.ndarray]:
   """The arrays of a picture, as `checked` and `stored` give them.
 
+  Of several places the first is taken that is whole.
+
   Raises:
     Unusable: they cannot be read, or are none.
   """
-  try:
-    return stored(checked(*region_files.load(place), size), dtype)
-  except _DAMAGED as error:
-    raise Unusable('unusable features',
-                   f'picture {place.picture} of {place.where}: {error}'
-                   ) from error
+  first = None
+  for one in (place, *place.more):
+    try:
+      arrays = stored(checked(*region_files.load(one), size), dtype)
+    except MemoryError:
+      raise
+    except Exception as error:  # Readers raise anything on damaged files.
+      first = first or error
+    else:
+      if first is not None:
+        logging.info('Picture %s of %s is damaged (%s); its features are read '
+                     'from %s.', place.picture, place.where, first, one.where)
+      return arrays
+  raise Unusable(
+      'unusable features',
+      f'picture {place.picture} of {place.where}: '
+      f'{str(first) or type(first).__name__}') from first
 
 
 def places(folder: str | os.PathLike, wanted: Collection[str],
@@ -98,21 +123,31 @@ def places(folder: str | os.PathLike, wanted: Collection[str],
     wanted: ids of pictures.
     problems: takes the pictures without features.
   """
-  left, there = dict.fromkeys(wanted), []
-  for place in region_files.places(folder, dict(left)):
-    if place.picture in left:  # Once: the .tsv files have some twice.
-      del left[place.picture]
-      there.append(place)
+  left, first = dict.fromkeys(wanted), {}
+  for place in region_files.places(folder, dict(left), problems):
+    left.pop(place.picture, None)
+    # The .tsv files have some twice, of which one may be cut off.
+    same = first.setdefault(place.picture, place)
+    if same is not place:
+      first[place.picture] = same._replace(more=(*same.more, place))
+  there = [*first.values()]
   if problems.counts.total() + len(left) > problems.most:
     # It fails here and not after hours; what else is wrong is told along.
-    for place in there[:_TRIED]:
-      try:
-        load(place)
-      except Unusable as error:
-        problems.add(error.kind, str(error))
+    with problems.gathered():
+      for place in there[:_TRIED]:
+        try:
+          load(place)
+        except Unusable as error:
+          problems.add(error.kind, str(error))
+      _add_missing(left, problems)
+  else:
+    _add_missing(left, problems)
+  return there
+
+
+def _add_missing(left, problems):
   for picture in left:
     problems.add('missing features', f'picture {picture}')
-  return there
 
 
 def read(folder: str | os.PathLike, wanted: Collection[str],
@@ -123,46 +158,42 @@ def read(folder: str | os.PathLike, wanted: Collection[str],
     folder: what `region_files.places` looks through.
     wanted: ids of pictures.
     problems: takes pictures without features, and with unusable ones.
-    size: features of a region; 0: those that the first picture has.
+    size: features of a region; 0: those that the first pictures have.
   """
-  for place in places(folder, wanted, problems):
-    try:
-      arrays = load(place, size)
-    except Unusable as error:
-      problems.add(error.kind, str(error))
-      continue
-    size = size or arrays['regions'].shape[1]
-    yield place.picture, arrays
+  with problems.gathered():
+    there = places(folder, wanted, problems)
+    size, _ = first_usable(there, size) or (size, 0)
+    for place in there:
+      try:
+        arrays = load(place, size)
+      except Unusable as error:
+        problems.add(error.kind, str(error))
+        continue
+      yield place.picture, arrays
 
 
 def first_usable(there: Sequence[Place], size: int = 0
                  ) -> tuple[int, float] | None:
-  """What the first usable picture tells of all; None where none is usable.
+  """What the first usable pictures tell of all; None where none is usable.
+
+  Of several, as the first row may be one that is cut off.
 
   Returns:
     (features of a region, bytes of its float32 arrays for one of its file).
   """
-  for place in there:
+  shares = {}
+  each_alone = (one for place in there
+                for one in (place._replace(more=()), *place.more))
+  for place in each_alone:
     try:
       arrays = load(place, size)
     except Unusable:
       continue
     stored_bytes = sum(array.nbytes for array in arrays.values())
-    return arrays['regions'].shape[1], stored_bytes / max(1, place.size)
-  return None
-
-
-@dataclasses.dataclass(frozen=True)
-class Reader:
-  """A place -> its arrays; an object that can be sent to another process.
-
-  Attributes:
-    size: features of a region; 0 for any.
-    dtype: of the regions.
-  """
-
-  size: int
-  dtype: str
-
-  def __call__(self, place: Place) -> dict[str, Any]:
-    return load(place, self.size, self.dtype)
+    shares.setdefault(arrays['regions'].shape[1], []).append(
+        stored_bytes / max(1, place.size))
+    if sum(map(len, shares.values())) == _ASKED:
+      break
+  size, each = max(shares.items(), key=lambda item: len(item[1]),
+                   default=(0, [0]))
+  return (size, each[0]) if shares else None

@@ -65,12 +65,17 @@ def read(path: pathlib.Path, answered: bool,
         answered and not isinstance(entry['types'], Mapping)):
       asked.bad('malformed question', f'question {identity}')
       continue
+    try:
+      picture = asked_lib.identity(entry['imageId'])
+    except ValueError as error:
+      asked.bad('malformed question', f'question {identity}, picture: {error}')
+      continue
     truth = asked_lib.one_line(entry['answer']) if answered else ''
     kind = entry['types'].get('structural') if answered else 'query'
-    asked.add(str(entry['imageId']), Question(
-        identity, entry['question'], kind or 'query', truth,
+    asked.add(picture, Question(
+        identity, entry['question'], str(kind or 'query'), truth,
         (truth,) if answered else ()))
   if not asked.pictures:
     raise ValueError(f'{path} was to be read as a GQA file, but has no usable '
-                     'question. Fetch it again.')
+                     f'question. Fetch it again.{problems.told()}')
   return dict(asked.pictures)

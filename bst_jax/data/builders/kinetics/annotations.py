@@ -54,10 +54,16 @@ def read(folder: pathlib.Path) -> dict[str, list[Clip]]:
 def _clips(path):
   with open(path, encoding='utf-8-sig', newline='') as file:
     rows = csv.DictReader(file)
-    if _NEEDED not in (rows.fieldnames or ()):
+    try:
+      names = rows.fieldnames or ()
+    except (ValueError, csv.Error) as error:
+      raise ValueError(f'{path} was to be read as annotations of Kinetics, but '
+                       f'it is no text of columns ({error}). Fetch the file '
+                       'again.') from error
+    if _NEEDED not in names:
       raise ValueError(
           f'{path} was to be read as annotations of Kinetics, but its first '
-          f'line has no column {_NEEDED}: it has {rows.fieldnames}. The '
+          f'line has no column {_NEEDED}: it has {names}. The '
           'columns are label, youtube_id, time_start, time_end and split.')
     try:
       clips = {}
@@ -68,7 +74,7 @@ def _clips(path):
           raise ValueError(f'{clip.names[0]} is {same.label!r} and, further '
                            f'down, {clip.label!r}')
       return list(clips.values())
-    except (ValueError, csv.Error) as error:
+    except (ValueError, OverflowError, csv.Error) as error:
       raise ValueError(
           f'Line {rows.line_num} of {path} was to name a clip, but cannot be '
           f'read ({error}). Fetch the file again.') from error

@@ -24,12 +24,12 @@ def choose(folder: pathlib.Path, pictures: Collection[str]) -> set[str]:
         'and not the list of any publication.', FILES[0], folder)
     return {p for p in pictures
             if hashlib.sha256(p.encode()).digest()[0] % _SHARE == 0}
-  content = path.read_text('utf-8')
   try:
+    content = path.read_text('utf-8-sig')
     listed = (json.loads(content) if path.suffix == '.json'
               else content.split())
     held_out = {str(int(i)) for i in listed}
-  except (TypeError, ValueError) as error:
+  except (OSError, TypeError, ValueError, RecursionError) as error:
     raise ValueError(f'{path} was to be read as picture ids, but it is none '
                      f'({error}). Give numbers, one a line.') from error
   strangers = sorted(held_out - set(pictures))

@@ -1,5 +1,6 @@
 """Visual Genome's questions about pictures of COCO, as further training."""
 from collections.abc import Mapping
+import contextlib
 import pathlib
 
 from absl import logging
@@ -33,23 +34,36 @@ def read(folder: pathlib.Path,
 
 def _official(questions, about, problems):
   """Joins Visual Genome's own two files; pictures outside COCO are passed."""
-  coco = {entry.get('image_id'): str(entry['coco_id'])
-          for _, entry in json_stream.members(about)
-          if isinstance(entry, Mapping) and entry.get('coco_id') is not None}
+  coco = {}
+  for _, entry in json_stream.members(about):
+    if isinstance(entry, Mapping) and entry.get('coco_id') is not None:
+      with contextlib.suppress(ValueError):  # Of no use to any question.
+        coco[asked_lib.identity(entry.get('image_id', ''))] = (
+            asked_lib.identity(entry['coco_id']))
   asked, passed = asked_lib.Asked(problems, questions.name), 0
   for _, entry in json_stream.members(questions):
-    for one in entry.get('qas', ()) if isinstance(entry, Mapping) else ():
-      if not {'qa_id', 'image_id', 'question', 'answer'} <= one.keys():
+    for one in _qas(entry):
+      try:
+        picture, name = (asked_lib.identity(one[key])
+                         for key in ('image_id', 'qa_id'))
+        words, truth = one['question'], asked_lib.one_line(one['answer'])
+      except (ValueError, KeyError, TypeError):
         asked.bad('malformed question', repr(one)[:80])
         continue
-      picture = coco.get(one['image_id'])
+      picture = coco.get(picture)
       if picture is None:
         passed += 1
         continue
-      truth = asked_lib.one_line(one['answer']).removesuffix('.')
+      truth = truth.removesuffix('.')
       asked.add(picture, Question(
-          f'vg{one["qa_id"]}', one['question'], asked_lib.kind_of(truth), truth,
+          f'vg{name}', words, asked_lib.kind_of(truth), truth,
           (truth,) * asked_lib.ANNOTATORS))
   logging.info('%d questions of Visual Genome are about pictures outside COCO.',
                passed)
   return dict(asked.pictures)
+
+
+def _qas(entry):
+  """Questions of an entry; what is no list of them is itself a bad one."""
+  qas = entry.get('qas') if isinstance(entry, Mapping) else None
+  return qas if isinstance(qas, list) else [] if qas is None else [qas]
