@@ -83,10 +83,10 @@ def _members(path):
   wrong = [name for name, entry in entries.items()
            if not isinstance(entry, dict)]
   if wrong or not entries:
+    what = f'entry {wrong[0]!r} is no object' if wrong else 'it is empty'
     raise ValueError(
-        f'{path} was to be read as a file of GQA, but '
-        f'{"it is empty" if not entries else f"entry {wrong[0]!r} is no object"}'
-        '. It must be {question id: {…}, …}.')
+        f'{path} was to be read as a file of GQA, but {what}. It must '
+        'be {question id: {…}, …}.')
   return entries
 
 

@@ -1,4 +1,4 @@
-"""Pixels of picture files of every kind, compared with what they were made of."""
+"""Pixels of picture files of every kind: those that they were made of."""
 import io
 import struct
 import zlib
@@ -148,15 +148,16 @@ def test_a_progressive_photograph_is_the_same():
     (b'<html>', 'a page of HTML'), (b'<?xml version="1.0"?><svg/>', 'SVG'),
     (b'404: Not Found', "text that begins with '404: Not Found'"),
     (b'version https://git-lfs.github.com/spec/v1', 'a pointer of Git LFS'),
-    (b'\0\0\0\x18ftypheic', 'it is HEIC'), (b'\0\0\0\x18ftypavif', 'it is AVIF'),
+    (b'\0\0\0\x18ftypheic', 'it is HEIC'),
+    (b'\0\0\0\x18ftypavif', 'it is AVIF'),
     (b'\0\0\0\x18ftypisom', 'it is a video'), (b'%PDF-1.4', 'it is PDF'),
     (bytes(200), 'nothing tells its kind'),
     (file_of(Image.fromarray(RAMP), 'TIFF')[:300], 'not a whole'),
     (file_of(Image.fromarray(NOISE), 'WEBP')[:40], 'not a whole'),
     (file_of(Image.fromarray(NOISE), 'BMP')[:-20], 'not a whole'),
     (tiff(RAMP.astype('<f4').tobytes(), SIZE, 32, form=3), 'floats.*8 or 16'),
-    (tiff(RAMP.astype('<i4').tobytes(), SIZE, 32, form=2), 'nothing tells which'),
-    (tiff(RAMP.astype('<i2').tobytes(), SIZE, 16, form=2), 'nothing tells which'),
+    (tiff(RAMP.astype('<i4').tobytes(), SIZE, 32, form=2), 'nothing tells'),
+    (tiff(RAMP.astype('<i2').tobytes(), SIZE, 16, form=2), 'nothing tells'),
 ])
 def test_what_is_no_picture_is_told_by_name(tmp_path, data, message):
   path = tmp_path / 'cat.jpg'

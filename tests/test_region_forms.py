@@ -19,7 +19,8 @@ def check(got, **seeds):
         seed, len(got[picture]['boxes']), 16)
     np.testing.assert_array_equal(got[picture]['regions'], features)
     np.testing.assert_allclose(
-        got[picture]['boxes'], boxes / np.float32([100, 50, 100, 50]), atol=1e-6)
+        got[picture]['boxes'], boxes / np.float32([100, 50, 100, 50]),
+        atol=1e-6)
 
 
 def read(folder, *wanted, most=0):
@@ -110,7 +111,7 @@ def test_a_link_that_leads_nowhere_is_named(tmp_path):
 def test_several_files_of_a_picture_are_a_bad_record(tmp_path):
   for name in ('a_1', 'b_1', '2'):
     made_up.npz(tmp_path / f'{name}.npz', 2)
-  with pytest.raises(ValueError, match="picture '1' was looked for, but 2 could"):
+  with pytest.raises(ValueError, match="'1' was looked for, but 2 could"):
     read(tmp_path, '1', '2')
   got, problems = read(tmp_path, '1', '2', most=1)
   check(got, **{'2': 2})
@@ -274,7 +275,8 @@ def test_bad_entries_of_gqa_are_bad_records(tmp_path, entry, message):
     (lambda f: (f / 'gqa_objects_info.json').write_text('{'), 'it is no JSON'),
     (lambda f: (f / 'gqa_objects_info.json').rename(f / 'info.json'),
      'gqa_objects_info.json is missing'),
-    (lambda f: (f / 'gqa_objects_0.h5').write_bytes(b'1'), 'objects_0.h5 was to'),
+    (lambda f: (f / 'gqa_objects_0.h5').write_bytes(b'1'),
+     'objects_0.h5 was to be read'),
     (lambda f: h5(f, features=(3, 4, 16, 1)), 'features have the shape'),
     (lambda f: (f / 'gqa_objects_0.h5').rename(f / 'objects.h5'),
      'there are none, only .*objects.h5'),

@@ -218,7 +218,7 @@ def test_scores_read_answers_as_training_does(tmp_path, said, percent):
   assert table['answer_type'] == {'other': table['overall']}
   # What a model that is evaluated is measured by.
   scorer = answers.Scorer('vqa', ['red'])
-  official = [official for _, _, official in scorer(asked.annotation(entry).said)]
+  official = [one for _, _, one in scorer(asked.annotation(entry).said)]
   assert 100 * sum(official) == pytest.approx(percent)
 
 
@@ -239,8 +239,8 @@ def test_annotations_that_cannot_score_are_told(tmp_path, changed, message):
 
 
 @pytest.mark.parametrize('identity, written', [
-    ('0123', '"0123"'), ('123', '123'), ('-7', '-7'), ('0', '0'), ('00', '"00"'),
-    ('²', '"²"'), ('٣', '"٣"'), ('1e3', '"1e3"'), ('1.0', '"1.0"'),
+    ('0123', '"0123"'), ('123', '123'), ('-7', '-7'), ('0', '0'),
+    ('00', '"00"'), ('²', '"²"'), ('٣', '"٣"'), ('1e3', '"1e3"'), ('1.0', '"1.0"'),
     (' 1', '" 1"'), ('9' * 40, f'"{"9" * 40}"')])
 def test_ids_stay_as_they_were_read(tmp_path, identity, written):
   path = tmp_path / 'r.json'
@@ -254,7 +254,8 @@ def test_ids_stay_as_they_were_read(tmp_path, identity, written):
 
 
 @pytest.mark.parametrize('value, text', [
-    (12, '12'), ('012', '012'), (12.0, '12'), (-3, '-3'), (10 ** 20, '1' + 20 * '0')])
+    (12, '12'), ('012', '012'), (12.0, '12'), (-3, '-3'),
+    (10 ** 20, '1' + 20 * '0')])
 def test_ids_of_json(value, text):
   assert asked.identity(value) == text
 
@@ -268,7 +269,8 @@ def test_what_is_no_id(value):
 @pytest.mark.parametrize('changed, message', [
     ({'q1': {'isBalanced': True}}, "question q1 has no 'answer'"),
     ({'q2': {**QUESTIONS['q2'], 'types': None}}, 'question q2 is malformed'),
-    ({'q2': {**QUESTIONS['q2'], 'semantic': [{}]}}, "q2 is malformed.*operation"),
+    ({'q2': {**QUESTIONS['q2'], 'semantic': [{}]}},
+     'q2 is malformed.*operation'),
     ({'q2': {**QUESTIONS['q2'], 'groups': {}}}, 'q2 is malformed.*global'),
     ({'q2': [1]}, "entry 'q2' is no object"),
 ])
@@ -280,7 +282,7 @@ def test_malformed_questions_of_gqa_are_named(tmp_path, changed, message):
 
 
 def test_choices_and_entailed_questions_that_are_missing_are_named():
-  with pytest.raises(ValueError, match='question q1 is malformed, or its choic'):
+  with pytest.raises(ValueError, match='q1 is malformed, or its choices'):
     gqa_scores.score(PREDICTIONS, QUESTIONS, choices={})
   with pytest.raises(ValueError, match='e1 is entailed, but in neither file'):
     gqa_scores.score(PREDICTIONS, QUESTIONS, entailed={

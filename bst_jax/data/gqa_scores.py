@@ -111,8 +111,8 @@ def _check_entries(questions, entailed, choices):
     name, what = next(iter(bad.items()))
     raise ValueError(
         f'{len(questions)} questions were to be scored, but {len(bad)} of them '
-        f'cannot be: question {name} {what}. Give the files with answers of the '
-        'split that was predicted.')
+        f'cannot be: question {name} {what}. Give the files with answers of '
+        'the split that was predicted.')
 
 
 def _fixed_choice(question: Mapping) -> tuple[str, ...]:

@@ -14,8 +14,8 @@ SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.webp', '.gif', '.bmp',
             '.tif', '.tiff')
 # Endings of other pictures: they are told of, and not passed over.
 OTHERS = ('.heic', '.heif', '.avif', '.jp2', '.j2k', '.jxl', '.svg', '.ico',
-          '.psd', '.tga', '.ppm', '.pgm', '.exr', '.hdr', '.dcm', '.dng', '.cr2',
-          '.nef', '.arw', '.eps', '.pdf')
+          '.psd', '.tga', '.ppm', '.pgm', '.exr', '.hdr', '.dcm', '.dng',
+          '.cr2', '.nef', '.arw', '.eps', '.pdf')
 _FORMATS = 'PNG', 'JPEG', 'WEBP', 'GIF', 'BMP', 'TIFF'
 # How files begin: by Pillow's names, and what else people bring.
 _BEGINNINGS = {
@@ -40,7 +40,7 @@ _TURNS = {
 
 
 def kind(data: bytes) -> str:
-  """What a file is by its first bytes: a Pillow name, or words; '' if unknown."""
+  """What a file is by its first bytes: Pillow's name, or words, or ''."""
   for beginning, name in _BEGINNINGS.items():
     if re.match(beginning, data[:_BEGINNING], re.DOTALL | re.IGNORECASE):
       return name

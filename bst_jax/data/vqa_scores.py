@@ -67,8 +67,8 @@ def score(predictions: Mapping[int | str, str],
   if problems.counts:
     raise ValueError(
         f'{len(predictions)} predictions were to be scored, but there are '
-        f'annotations that cannot be:\n{problems}\nGive an annotation file with '
-        'the answers of people; a test split has none.')
+        f'annotations that cannot be:\n{problems}\nGive an annotation file '
+        'with the answers of people; a test split has none.')
   strangers = sorted(predictions.keys() - known)
   if strangers or not known:
     raise ValueError(

@@ -50,7 +50,8 @@ class Found:
              or self._names.get(_stem(picture), ()))
     if len(paths) > 1:
       raise Unusable(
-          'several files', f'The file of picture {picture!r} was looked for, but {len(paths)} '
+          'several files',
+          f'The file of picture {picture!r} was looked for, but {len(paths)} '
           f'could be meant, as {paths[0]} and {paths[1]}. Leave one of them.')
     return paths[0] if paths else None
 

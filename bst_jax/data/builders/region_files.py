@@ -1,7 +1,7 @@
 """Files of region features: .npz folders, bottom-up .tsv, GQA's .h5.
 
-All that a folder holds of them is read: a picture's .npz file, else its row of a
-.tsv file, else its rows of an .h5 file.
+All that a folder holds of them is read: a picture's .npz file, else its row of
+a .tsv file, else its rows of an .h5 file.
 """
 from collections.abc import Callable, Collection, Iterator, Sequence
 import os
@@ -135,7 +135,8 @@ def _arrays(place):
     sizes = [_number(file, *keys) for keys in (
         ('image_w', 'width'), ('image_h', 'height'))]
     if (sizes[0] is None) != (sizes[1] is None):
-      raise ValueError(f'it tells one side of the picture alone: {sorted(file)}')
+      raise ValueError(
+          f'it tells one side of the picture alone: {sorted(file)}')
     width, height = (1.0 if side is None else side for side in sizes)
     boxes = file['bbox']
     count = _number(file, 'num_bbox', 'num_boxes')

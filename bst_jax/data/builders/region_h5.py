@@ -125,7 +125,7 @@ def _read_info(path):
 
 
 def _wrong(one: Any) -> str:
-  """What is wrong with an entry of the info file, in words; '' if nothing is."""
+  """What is wrong with an entry of the info file; '' if nothing is."""
   if not isinstance(one, dict) or not {*_KEYS} <= one.keys():
     return f'its entry is {repr(one)[:80]}, without {", ".join(_KEYS)}'
   for key in _KEYS:
