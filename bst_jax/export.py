@@ -9,7 +9,7 @@ from absl import flags, logging
 from bst_jax import elastic, scores
 from bst_jax.data import kinds
 from bst_jax.host import cli, config_flag, files
-from bst_jax.report import latency, portable, scoring
+from bst_jax.report import int8, latency, portable, scoring
 from bst_jax.run import arguments, experiment
 from bst_jax.store import checkpoint
 import jax
@@ -137,7 +137,7 @@ def _made(formats, logits, example):
       yield name, blob, functools.partial(portable.run_stablehlo, blob)
     else:
       model = model or portable.onnx(logits, example)
-      blob = portable.quantise(model) if name == 'int8' else model
+      blob = int8.quantise(model) if name == 'int8' else model
       yield name, blob, portable.Session(blob)
 
 

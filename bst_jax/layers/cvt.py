@@ -193,7 +193,7 @@ def _spread(scores, grid, ids, dense):
   """Scores of the cells that attend, of those of all cells or strided ones."""
   if not dense:
     scores = scores.reshape(-1, *map(strided, grid))
-    scores = upsampled(scores, grid).reshape(len(scores), -1)
+    scores = upsampled(scores, grid).reshape(scores.shape[0], -1)
   if ids is None:
     return scores
   return jnp.take_along_axis(scores, jnp.maximum(ids, 0), 1)

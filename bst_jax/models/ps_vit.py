@@ -173,7 +173,7 @@ class Model(Backbone):
     x = Stack(functools.partial(progressive.SamplingLayer, embed=embed),
               looking, self.remat, options, name='sampling')(
                   progressive.Looking.start(
-                      len(image), pixels.sides(self.points), grid.shape[1:3]),
+                      image.shape[0], pixels.sides(self.points), grid.shape[1:3]),
                   grid, *progressive.Places(
                       embed, _INIT['kernel_init'], name='places')(sub),
                   sub=sub, seed=seed).x                     # [B, n, d]
@@ -182,7 +182,7 @@ class Model(Backbone):
                             self.ats.stages(rest, self.slots, self.lead))
     token = self.param('class_token', named(
         _INIT['kernel_init'], embed))[:x.shape[-1]]
-    token = jnp.broadcast_to(token, (len(x), 1, x.shape[-1])).astype(x.dtype)
+    token = jnp.broadcast_to(token, (x.shape[0], 1, x.shape[-1])).astype(x.dtype)
     x = Stack(functools.partial(
         layer, policy_eps=self.ats.policy_eps, soft=self.ats.grad != 'hard',
         fill=self.ats.fill), behind, self.remat, options, name='encoder')(

@@ -205,7 +205,7 @@ class Model(Backbone):
         x.reshape(-1, self.frames, x.shape[-1]), sub=sub)   # [B, T, d]
 
     first = self.param('temporal_token', named(_INIT['kernel_init'], embed))
-    first = jnp.broadcast_to(first[:x.shape[-1]], (len(x), 1, x.shape[-1]))
+    first = jnp.broadcast_to(first[:x.shape[-1]], (x.shape[0], 1, x.shape[-1]))
     x = Layer(*axes, head_norm, gelu, qkv_bias=self.head_bias,
               head_dim=self.head_dim, **part, **drawn, name='temporal')(
         Tokens(jnp.concatenate([first.astype(x.dtype), x], 1)),

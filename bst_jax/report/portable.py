@@ -1,36 +1,36 @@
-"""Models as files that run without this package: StableHLO, ONNX, int8 ONNX.
+"""Models as files that run without this package: StableHLO and ONNX.
 
 A program is a function of the arrays in `batch`, its weights inside it, with a
-batch of any size.
+batch of any size or, where one is asked for, of a fixed one.
 """
 from collections.abc import Callable, Mapping
 import contextlib
 import logging as python_logging
 import os
-import pathlib
-import tempfile
 from typing import Any
 
+from bst_jax.report import originals as originals_lib
+from bst_jax.report import pools
 import jax
 from jax import export as jax_export
 import numpy as np
 
 PLATFORMS = ('cpu', 'cuda', 'tpu')
-# Matrix products and the table of words: what weighs something.
-_QUANTISED = ('MatMul', 'Gemm', 'Gather')
 
 Batch = Mapping[str, Any]
 
 
-def stablehlo(run: Callable[[Batch], jax.Array], batch: Batch) -> bytes:
+def stablehlo(run: Callable[[Batch], jax.Array], batch: Batch,
+              rows: int | None = None) -> bytes:
   """The program as jax.export serialises it, for CPU, CUDA and TPU.
 
   Args:
     run: batch -> float[B, A].
     batch: arrays, or their shapes, of one row; every first axis becomes B times
       what it is.
+    rows: B; None for any.
   """
-  size, = jax_export.symbolic_shape('b')
+  size, = (rows,) if rows else jax_export.symbolic_shape('b')
   abstract = {name: jax.ShapeDtypeStruct(
       (x.shape[0] * size, *x.shape[1:]), x.dtype)
               for name, x in batch.items()}
@@ -43,22 +43,32 @@ def run_stablehlo(data: bytes, batch: Batch) -> np.ndarray:
   return np.asarray(jax_export.deserialize(bytearray(data)).call(dict(batch)))
 
 
-def onnx(run: Callable[[Batch], jax.Array], batch: Batch) -> bytes:
+def onnx(run: Callable[[Batch], jax.Array], batch: Batch,
+         rows: int | None = None) -> bytes:
   """The program as an ONNX file, inputs named as in `batch`, output `logits`.
 
   Args:
     run: batch -> float[B, A].
-    batch: as for `stablehlo`.
+    batch, rows: as for `stablehlo`.
   """
-  import jax2onnx  # Of the extra `export`.
-
+  originals = originals_lib.Originals()
   names = sorted(batch)
-  with _silent('jax2onnx', 'onnx_ir', 'root'):
-    model = jax2onnx.to_onnx(
-        lambda *arrays: run(dict(zip(names, arrays))),
-        inputs=[jax.ShapeDtypeStruct(('B', *batch[n].shape[1:]), batch[n].dtype)
-                for n in names],
-        input_names=names, output_names=['logits'])
+
+  def call(*arrays):
+    converted = pools.functions()
+    with originals.used(), pools.replaced(converted):
+      return run(dict(zip(names, arrays)))
+
+  def spec(x):
+    count = (rows * x.shape[0] if rows else
+             'B' if x.shape[0] == 1 else f'{x.shape[0]}*B')
+    return jax.ShapeDtypeStruct((count, *x.shape[1:]), x.dtype)
+
+  with originals.kept(), _silent('jax2onnx', 'onnx_ir', 'root'):
+    import jax2onnx  # Of the extra `export`.
+
+    model = jax2onnx.to_onnx(call, inputs=[spec(batch[n]) for n in names],
+                             input_names=names, output_names=['logits'])
   return model.SerializeToString()
 
 
@@ -84,27 +94,6 @@ def used(run: Callable[[Batch], jax.Array], batch: Batch) -> Batch:
   read = {id(v) for e in program.jaxpr.eqns for v in e.invars}
   return {name: batch[name] for name, v in zip(names, program.jaxpr.invars)
           if id(v) in read}
-
-
-def quantise(model: bytes) -> bytes:
-  """The ONNX program with int8 weights; activations are quantised as it runs.
-
-  Weights are symmetric, one scale a channel. No data are needed.
-  """
-  from onnxruntime import quantization
-  from onnxruntime.quantization import shape_inference
-
-  with tempfile.TemporaryDirectory() as folder:
-    paths = [os.path.join(folder, f'{i}.onnx') for i in range(3)]
-    pathlib.Path(paths[0]).write_bytes(model)
-    # Folds constants, so that weights are seen where products read them.
-    shape_inference.quant_pre_process(paths[0], paths[1],
-                                      skip_symbolic_shape=True)
-    quantization.quantize_dynamic(
-        paths[1], paths[2], op_types_to_quantize=list(_QUANTISED),
-        per_channel=True, weight_type=quantization.QuantType.QInt8,
-        extra_options={'EnableSubgraph': True})
-    return pathlib.Path(paths[2]).read_bytes()
 
 
 class Session:

@@ -1,0 +1,114 @@
+"""ONNX programs with int8 weights; activations are quantised as they run."""
+import os
+import pathlib
+import tempfile
+from typing import Any
+
+import numpy as np
+
+# Entries of the smallest table that is worth two more operators.
+_LEAST = 1024
+ABOUT = ('int8 weights: of products with a scale a column, of tables of words '
+         'with a scale a row; the rest, and activations, are float32')
+
+
+def quantise(model: bytes) -> bytes:
+  """The ONNX program with int8 weights. No data are needed.
+
+  Weights are symmetric. Those of matrix products have a scale a column, and the
+  activations that meet them are quantised as the program runs. Those of tables
+  that rows are looked up in have a scale a row: ONNX Runtime would give a table
+  a single one, and a single large row would cost all others their precision.
+  """
+  import onnx
+  from onnxruntime import quantization
+  from onnxruntime.quantization import shape_inference
+
+  with tempfile.TemporaryDirectory() as folder:
+    paths = [os.path.join(folder, f'{i}.onnx') for i in range(3)]
+    pathlib.Path(paths[0]).write_bytes(model)
+    # Folds constants, so that weights are seen where products read them.
+    shape_inference.quant_pre_process(paths[0], paths[1],
+                                      skip_symbolic_shape=True)
+    folded = onnx.load(paths[1])
+    _plain_products(folded.graph)
+    _tables_by_row(folded.graph)
+    onnx.save(folded, paths[1])
+    quantization.quantize_dynamic(
+        paths[1], paths[2], op_types_to_quantize=['MatMul'],
+        per_channel=True, weight_type=quantization.QuantType.QInt8,
+        extra_options={'EnableSubgraph': True})
+    return pathlib.Path(paths[2]).read_bytes()
+
+
+def _plain_products(graph: Any) -> None:
+  """Makes a MatMul of every Gemm that adds nothing, in place.
+
+  jax2onnx writes dense layers as `1 A B + 0 C`, which ONNX Runtime leaves in
+  float32.
+  """
+  for node in graph.node:
+    if node.op_type != 'Gemm':
+      continue
+    given = {a.name: a.f if a.name in ('alpha', 'beta') else a.i
+             for a in node.attribute}
+    adds = len(node.input) > 2 and given.get('beta', 1.0) != 0
+    if not adds and given.get('alpha', 1.0) == 1 and not (
+        given.get('transA') or given.get('transB')):
+      node.op_type = 'MatMul'
+      del node.attribute[:], node.input[2:]
+
+
+def _tables_by_row(graph: Any) -> None:
+  """Quantises float tables that nothing but look-ups of rows read, in place."""
+  from onnx import numpy_helper
+
+  tables = {one.name: one for one in graph.initializer
+            if len(one.dims) == 2 and np.prod(one.dims) >= _LEAST
+            and numpy_helper.to_array(one).dtype == np.float32}
+  for name in _looked_up(graph, tables):
+    small, scale = by_row(numpy_helper.to_array(tables[name]))
+    graph.initializer.remove(tables[name])
+    graph.initializer.extend([
+        numpy_helper.from_array(small, f'{name}_int8'),
+        numpy_helper.from_array(scale, f'{name}_scale')])
+    nodes = [part for node in graph.node
+             for part in (_look_up(node, name) if name in node.input
+                          else [node])]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _looked_up(graph: Any, names: Any) -> list[str]:
+  """Those of the names that are read by look-ups of rows alone."""
+  readers = {name: [node for node in graph.node if name in node.input]
+             for name in names}
+  inside = {name for node in graph.node for a in node.attribute
+            for one in [a.g, *a.graphs] for inner in one.node
+            for name in inner.input}
+  by_rows = lambda node, name: (
+      node.op_type == 'Gather' and node.input[0] == name
+      and not any(a.name == 'axis' and a.i for a in node.attribute))
+  return [name for name, nodes in readers.items()
+          if nodes and name not in inside
+          and all(by_rows(node, name) for node in nodes)]
+
+
+def _look_up(node: Any, name: str) -> list[Any]:
+  """Nodes that look up int8 rows and their scales, and multiply them."""
+  from onnx import helper, TensorProto
+
+  index, out = node.input[1], node.output[0]
+  return [
+      helper.make_node('Gather', [f'{name}_int8', index], [f'{out}_int8']),
+      helper.make_node('Cast', [f'{out}_int8'], [f'{out}_float'],
+                       to=TensorProto.FLOAT),
+      helper.make_node('Gather', [f'{name}_scale', index], [f'{out}_scale']),
+      helper.make_node('Mul', [f'{out}_float', f'{out}_scale'], [out])]
+
+
+def by_row(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """int8[V, d] and float32[V, 1], whose product is about float32[V, d]."""
+  scale = np.abs(table).max(-1, keepdims=True) / np.float32(127)
+  scale = np.where(scale > 0, scale, np.float32(1))
+  return np.rint(table / scale).astype(np.int8), scale.astype(np.float32)
