@@ -181,6 +181,28 @@ def video(count=30, size=(32, 48), kind='mp4', codec='libx264', audio=False):
     return path.read_bytes()
 
 
+def damaged_video(place=0.5, share=0.3, kind='mp4', codec='libx264'):
+  """Bytes of a video of noise whose middle is overwritten."""
+  import av
+
+  folder, rng = tempfile.TemporaryDirectory(), np.random.default_rng(0)
+  path = pathlib.Path(folder.name, f'video.{kind}')
+  with folder, av.open(str(path), 'w') as out:
+    stream = out.add_stream(codec, rate=25, options={'g': '8', 'crf': '5'})
+    stream.height, stream.width = 32, 48
+    stream.pix_fmt = 'yuv420p'
+    frames = [av.VideoFrame.from_ndarray(
+        rng.integers(0, 256, (32, 48, 3), np.uint8), 'rgb24')
+              for _ in range(24)]
+    for frame in [*frames, None]:
+      out.mux(stream.encode(frame))
+    out.close()
+    data = bytearray(path.read_bytes())
+  start, length = (int(x * len(data)) for x in (place - share / 2, share))
+  data[start:start + length] = rng.bytes(length)
+  return bytes(data)
+
+
 def frame_numbers(frames):
   """int[...]: which frames of `video` uint8[..., H, W, 3] are."""
   grey = frames[..., -4:, -4:, :].mean((-3, -2, -1))

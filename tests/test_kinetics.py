@@ -106,7 +106,7 @@ def damage(folder):
 
 @needs_av
 @pytest.mark.parametrize('change, options, message', [
-    (damage, {}, 'unreadable clip: 1.*max_bad'),
+    (damage, {}, 'unreadable clip: 4.*max_bad'),
     (lambda mine: None, dict(max_missing=0.1),
      '1 of the 4 clips of train are missing.*max_missing'),
     (lambda mine: [p.unlink() for p in mine.rglob('*.m*')], {},
@@ -141,3 +141,37 @@ def test_bad_clips_are_left_out_up_to_a_number(tmp_path):
   builder = records.prepare('kinetics/400', str(tmp_path / 'home'))
   left_out = builder.info.metadata['left_out']['unreadable clip']
   assert left_out['count'] == 1 and 'a-_b' in left_out['first'][0]
+
+
+@needs_av
+def test_clips_damaged_in_their_middle_are_bad_records(tmp_path):
+  kinetics(tmp_path / 'mine', train=TRAIN, val=VAL)
+  for name in ('train/ski/a-_b', 'val/f'):
+    path = tmp_path / 'mine' / f'{name}_000003_000013.mp4'
+    path.write_bytes(made_up.damaged_video())
+  with pytest.raises(ValueError, match='(?s)unreadable clip: 2, as .*a-_b.*f_000'):
+    load(tmp_path, eval='val', max_bad=1)
+  data = load(tmp_path, eval='val', max_bad=2)
+  facts = data.builder.info.metadata
+  assert facts['left_out']['unreadable clip']['count'] == 2
+  assert facts['checked'] == 'all'
+  for batch in data.evaluation():
+    assert batch['clip'].any()
+
+
+@needs_av
+def test_a_clip_that_was_not_checked_is_named_when_it_is_read(tmp_path):
+  """And a file of records that is lost is made again as it was."""
+  kinetics(tmp_path / 'mine', train=TRAIN, val=VAL)
+  path = tmp_path / 'mine' / 'val' / 'f_000003_000013.mp4'
+  path.write_bytes(made_up.damaged_video())
+  data = load(tmp_path, eval='val', check_videos='ends')
+  with pytest.raises(ValueError, match='Video 1 of kinetics/400.* val, '
+                     "f_000003_000013, .*check_videos='all'"):
+    list(data.evaluation())
+  for shard in (tmp_path / 'home').rglob('kinetics-val.array_record*'):
+    shard.unlink()
+  data = load(tmp_path, eval='val')
+  assert data.builder.info.splits['val'].num_examples == 2
+  with pytest.raises(ValueError, match="Did you mean 'ends'"):
+    load(tmp_path, eval='val', check_videos='end')

@@ -110,6 +110,23 @@ def test_bad_videos(make, message):
 
 
 @needs_av
+@pytest.mark.parametrize('kind, place, share', [
+    ('mp4', 0.5, 0.3), ('mp4', 0.4, 0.1), ('mp4', 0.6, 0.05), ('mkv', 0.5, 0.3),
+    ('mkv', 0.5, 0.1), ('avi', 0.5, 0.3)])
+def test_videos_damaged_in_their_middle_are_found(kind, place, share):
+  codec = 'mpeg4' if kind == 'avi' else 'libx264'
+  good = made_up.damaged_video(share=0, kind=kind, codec=codec)
+  assert video.check(good, 'cat') == 24 == video.check(good, 'cat', 'ends')
+  data = made_up.damaged_video(place, share, kind, codec)
+  if kind == 'mp4':
+    assert video.check(data, 'cat', 'ends') == 24
+  with pytest.raises(ValueError, match='cat.*(damaged or cut|no whole video)'):
+    video.check(data, 'cat')
+  with pytest.raises(ValueError, match="check_videos.*'all' and 'ends'|'ends'"):
+    video.check(data, 'cat', 'end')
+
+
+@needs_av
 def test_too_large_a_video_is_refused_before_it_is_decoded(monkeypatch):
   monkeypatch.setattr('bst_jax.data.image.MAX_PIXELS', 1000)
   with pytest.raises(ValueError, match='32 pixels are more than the 1,000'):

@@ -146,7 +146,14 @@ class Clips:
     Each frame is decoded once and at once brought to size.
     """
     numbers = np.unique(times).tolist()
-    ready = dict(zip(numbers, map(change, video.frames(numbers))))
+    try:
+      ready = dict(zip(numbers, map(change, video.frames(numbers))))
+    except ValueError as error:
+      if self._strip or isinstance(self._records, _Alone):
+        raise
+      raise ValueError(
+          f'{error} To leave such videos out, make the data set anew with '
+          "config.data.check_videos='all' and config.data.max_bad.") from error
     return np.stack([
         np.stack([ready[n][crop] for n in view])
         for view in times.tolist() for crop in range(len(ready[numbers[0]]))])
@@ -162,8 +169,10 @@ class Clips:
   def _video(self, number):
     if self._kept is not None:
       return self._kept[number]
-    name, record = f'Video {number} of {self._records.name}', (
-        self._records[number])
+    record = self._records[number]
+    name = f'Video {number} of {self._records.name}'
+    if isinstance(record.get('clip'), bytes):  # What its file is called.
+      name += f', {record["clip"].decode("utf-8", "replace")},'
     if self._strip:
       return video_lib.Strip(record['strip'], self._strip, name)
     return video_lib.Video(record['video'], name)

@@ -221,7 +221,7 @@ KINDS = {
         _drawn, _picture,
         lambda card: f'upright, RGB, 0 to 255, {_FITS[card["image_fit"]]}'),
     'clip': Kind(
-        'picture', ('video', 'frames', 'strip'), 'clip_size',
+        'picture', ('video', 'frames', 'strip', 'clip'), 'clip_size',
         lambda clip: {'clip_size': clip.shape[:3]},
         lambda sizes: np.zeros((*sizes['clip_size'], 3), np.uint8),
         _clip, _video,

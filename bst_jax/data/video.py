@@ -10,8 +10,12 @@ import contextlib
 import io
 
 from bst_jax.data import image as image_lib
+from bst_jax.elastic import check_name
 import numpy as np
 
+CHECKS = 'all', 'ends'
+_FEW = 8  # frames: of no more nothing is told by their times
+_HOLE, _STEPS = 0.1, 2.5  # of the length, and of the usual time between two
 SUFFIXES = ('.mp4', '.webm', '.mkv', '.avi', '.mov', '.m4v')
 
 
@@ -41,6 +45,8 @@ class Video:
 
   Attributes:
     count: number of frames.
+    lost: how many more there must have been: the head of the file tells of
+      them, or, where it does not, a tenth of the video has none.
     name: of the file, for errors.
   """
 
@@ -62,8 +68,13 @@ class Video:
             f'{name} was to be decoded, but its frames of {stream.width:,} x '
             f'{stream.height:,} pixels are more than the '
             f'{image_lib.MAX_PIXELS:,} allowed.')
-      packets = [(p.pts, p.is_keyframe) for p in container.demux(stream)
+      every = [p for p in container.demux(stream)
+               if p.size or p.dts is not None]
+      packets = [(p.pts, p.is_keyframe) for p in every
                  if p.size and not p.is_discard]
+      # Where the head of a file tells how many there were.
+      self.lost = max(0, stream.frames - len(every)) if stream.frames else (
+          _hole([time for time, _ in packets]))
     times = [time for time, _ in packets]
     if None not in times and len(set(times)) == len(times):
       self._times = sorted(times)
@@ -154,12 +165,48 @@ class Video:
       ) from error
 
 
-def check(data: bytes, name: str) -> int:
-  """Number of frames of a video file whose first and last frame decode."""
-  found = Video(data, name)
-  for _ in found.frames(sorted({0, found.count - 1})):
-    pass
-  return found.count
+def check(data: bytes, name: str, way: str = 'all') -> int:
+  """Number of frames of a video file that decodes.
+
+  Args:
+    data: of the file.
+    name: of it, for errors.
+    way: a name in `CHECKS`: all frames are decoded, or the first and the last.
+
+  Raises:
+    ValueError: it does not, or a frame is known to be damaged.
+  """
+  check_name(way, CHECKS, 'config.data.check_videos')
+  video = Video(data, name)
+  if way == 'ends':
+    for _ in video.frames(sorted({0, video.count - 1})):
+      pass
+    return video.count
+  if video.lost:
+    raise ValueError(
+        f'{name} was to have {video.lost} more frames than the {video.count} '
+        'that are left: it is damaged or cut short. Copy or fetch it again.')
+  number = 0
+  for frame in video._all():
+    if frame.is_corrupt:
+      raise ValueError(f'Frame {number} of the {video.count} of {name} is '
+                       'damaged or cut short. Copy or fetch the file again.')
+    number += 1
+  if number < video.count:
+    raise ValueError(
+        f'{name} tells of {video.count} frames, but is damaged or cut short: '
+        f'{number} decode. Copy or fetch it again.')
+  return video.count
+
+
+def _hole(times: list[int | None]) -> int:
+  """Frames that are missing where a tenth of a video has none; 0 elsewhere."""
+  if len(times) < _FEW or None in times:
+    return 0
+  steps = np.diff(np.unique(times))
+  usual, longest = np.median(steps), steps.max()
+  return int(longest / usual) - 1 if longest > max(
+      _STEPS * usual, _HOLE * steps.sum()) else 0
 
 
 def _pixels(frame) -> np.ndarray:

@@ -13,8 +13,10 @@ from typing import Any
 
 from bst_jax.data import augment as augment_lib
 from bst_jax.data import options as options_lib
+from bst_jax.data import video
 from bst_jax.data.forms import Context, Form, Place
 from bst_jax.data.vocabularies import Vocabularies
+from bst_jax.elastic import check_name
 import numpy as np
 
 
@@ -49,9 +51,11 @@ class Videos(Options):
   short: str = 'error'  # Or 'repeat': the last frame of videos with too few.
   shuffle_frames: bool = False  # In evaluation, to see whether order is needed.
   max_missing: float = 1.0  # Share of a split's videos that may not be there.
+  check_videos: str = 'all'  # Frames that are tried when made; or 'ends'.
 
   def __post_init__(self):
     super().__post_init__()
+    check_name(self.check_videos, video.CHECKS, 'config.data.check_videos')
     if self.recipe.mixes:
       raise ValueError(
           'config.data.augment.mixup and cutmix mix pictures, but '

@@ -20,7 +20,7 @@ except ImportError:  # Not a POSIX system: two processes are not kept apart.
 def prepare(name: str, home: str = '', manual_dir: str = '',
             max_bad: int = 0, max_missing: float = 1.0,
             check: Callable[[tfds.core.DatasetBuilder], object] | None = None,
-            *, store_dtype: str = '', processes: int = 0, shard_bytes: int = 0,
+            *, store_dtype: str = '', check_videos: str = 'all', processes: int = 0, shard_bytes: int = 0,
             ) -> tfds.core.DatasetBuilder:
   """TFDS builder of a data set that is on disk; makes it if it is not.
 
@@ -37,6 +37,7 @@ def prepare(name: str, home: str = '', manual_dir: str = '',
     max_missing: share of a split's videos whose files may be missing.
     check: raises what is wrong with the data set before it is made.
     store_dtype: of region features that are made; see `data_sets.builder_of`.
+    check_videos: how videos are tried when they are made, see `video.check`.
     processes: as of `maker.make`.
     shard_bytes: as of `maker.make`.
   """
@@ -66,6 +67,7 @@ def prepare(name: str, home: str = '', manual_dir: str = '',
     else:
       logging.info('Making %s in %s', f'{base}/{config}'.rstrip('/'),
                    builder.data_dir)
+      builder.check_videos = check_videos
       _make(builder, manual_dir, max_bad, max_missing, processes, shard_bytes)
   return build()
 

@@ -28,8 +28,8 @@ class Kinetics(tfds.core.GeneratorBasedBuilder):
 
   Videos vanish from YouTube, so that nobody has all of them: those that are
   missing are counted and listed in the data set's metadata, and more than
-  `most_missing` of a split are an error. Files that do not decode, of which
-  the first and the last frame are tried, count as bad records.
+  `most_missing` of a split are an error. Files that do not decode count as bad
+  records; `check_videos` says how many of their frames are tried.
 
   Reference: Kay et al., "The Kinetics Human Action Video Dataset", arXiv
     1705.06950; Carreira et al., "A Short Note about Kinetics-600", arXiv
@@ -49,7 +49,7 @@ class Kinetics(tfds.core.GeneratorBasedBuilder):
   train/ID_000010_000020.mp4, also .webm, .mkv or .avi.
   """
   COMPRESSED = False  # Videos are.
-  most_bad, most_missing, source = 0, 1.0, ''
+  most_bad, most_missing, source, check_videos = 0, 1.0, '', 'all'
 
   def _info(self):
     return tfds.core.DatasetInfo(
@@ -73,7 +73,10 @@ class Kinetics(tfds.core.GeneratorBasedBuilder):
                                path.lower().endswith(video.SUFFIXES)])
     self.info.features['label'].names = self._classes(folder, splits)
     facts = self.info.metadata
-    facts.update(source=self.source, missing={},
+    # A file of records that was lost is made again as it was.
+    self.check_videos = facts.get('checked', 'ends') if facts else (
+        self.check_videos)
+    facts.update(source=self.source, missing={}, checked=self.check_videos,
                  files=found.checksums(folder, ('.csv',)))
     there = {split: self._there(split, clips, files)
              for split, clips in splits.items()}
@@ -131,15 +134,16 @@ class Kinetics(tfds.core.GeneratorBasedBuilder):
     items = [(path, number(clip.label) if clip.label else -1, clip.names[0])
              for clip, path in clips]
     sizes = [os.path.getsize(path) + _MORE_BYTES for path, _, _ in items]
-    return plan.Plan(items, sizes, _read, functools.partial(
+    read = functools.partial(_read, self.check_videos)
+    return plan.Plan(items, sizes, read, functools.partial(
         self._finish, split, len(clips), noted), noted)
 
   def _finish(self, split, clips, noted, notes):
     columns = np.array([*notes], np.int64).reshape(-1, 2)
     if not len(columns):
       raise ValueError(f'Split {split} of {self.info.full_name} was to be made, '
-                       f'but none of its {clips} clips can be read:\n'
-                       f'{noted}')
+                       f'but none of its {clips} clips can be read.'
+                       f'{noted.told()}')
     for name, column in zip(('label', 'frames'), columns.T):
       np.save(found.column(self.data_dir, split, name), column)
     self.info.metadata['left_out'] = noted.report()
@@ -147,12 +151,12 @@ class Kinetics(tfds.core.GeneratorBasedBuilder):
       logging.warning('%s: clips are left out:\n%s', self.info.full_name, noted)
 
 
-def _read(item):
-  """The example of a clip whose first and last frames decode."""
+def _read(way, item):
+  """The example of a clip that decodes; `way` as of `video.check`."""
   path, label, clip = item
   try:
     data = pathlib.Path(path).read_bytes()
-    count = video.check(data, path)
+    count = video.check(data, path, way)
   except (OSError, ValueError) as error:
     raise problems.Unusable('unreadable clip', str(error)) from error
   return {'video': data, 'frames': count, 'label': label, 'clip': clip}, (
