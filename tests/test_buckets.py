@@ -254,6 +254,32 @@ def test_files_of_yours_are_on_a_disk(tmp_path, name):
           in str(error.value))
 
 
+def test_a_folder_of_yours_is_found_by_its_path():
+  hint = 'give the config.data.manual_dir that it was made with'
+  for by_folder in (True, False):
+    said = buckets.refusal_to_make('class_folders/x_1', 'gs://mine/d', by_folder)
+    assert said.endswith('gcloud storage cp -r DIR/class_folders gs://mine/d/')
+    assert (hint in said) == by_folder
+
+
+@needs_gcsfs
+def test_a_data_set_is_named_by_a_folder_that_is_not_there(shared, tmp_path):
+  _, manual = shared
+  shutil.rmtree(manual)
+  program = """
+address, manual = sys.argv[1:]
+more = dict(form='questions', eval='val', min_answers=1)
+data = opened(address, 'folder/regions', manual_dir=manual, **more)
+print(json.dumps([len(data.split('train').rows.texts), said(dict(
+    more, name='folder/regions', data_dir=address, batch=8))]))
+"""
+  with bucket.served(tmp_path / 'buckets') as server:
+    count, said = run(program, server, ADDRESS, os.fspath(manual),
+                      tmp_path=tmp_path)
+  assert count == 80
+  assert 'give the config.data.manual_dir that it was made with' in said
+
+
 def test_a_file_of_a_bucket_is_mended_by_a_copy():
   said = mending.remedy('gs://mine/data/x/1.0.0', 'x-train.array_record')
   assert said.endswith(

@@ -91,12 +91,22 @@ def in_time(function: Callable[[], Any]) -> Any:
   return ended['value']
 
 
-def refusal_to_make(name: str, home: str) -> str:
-  """Why a data set is not made in a bucket, and what would work."""
+def refusal_to_make(name: str, home: str, by_folder: bool = False) -> str:
+  """Why a data set is not made in a bucket, and what would work.
+
+  Args:
+    name: of the data set.
+    home: address of all data sets.
+    by_folder: whether its name tells of which folder it is made.
+  """
   base = name.partition('/')[0]
+  path = (' If it was made and copied, give the config.data.manual_dir that it '
+          'was made with, which its name tells of; nothing need be there.'
+          if by_folder else '')
   return (f'{name} was to be opened in {home}, but it is not there, and data '
-          'sets are made on disks only. Make it once with config.data.data_dir='
-          f'DIR, then copy it: gcloud storage cp -r DIR/{base} {home}/')
+          f'sets are made on disks only.{path} Make it once with '
+          'config.data.data_dir=DIR, then copy it: '
+          f'gcloud storage cp -r DIR/{base} {home}/')
 
 
 def check_manual(manual_dir: str) -> None:

@@ -83,7 +83,8 @@ def _check_place(builder, base, home):
         'the unpacked pictures as config.data.name=class_folders.')
   if buckets.is_remote(builder.data_dir):
     raise ValueError(buckets.refusal_to_make(
-        builder.info.full_name, os.fspath(data_sets.data_dir(home))))
+        builder.info.full_name, os.fspath(data_sets.data_dir(home)),
+        getattr(builder, 'BY_FOLDER', False)))
 
 
 def _make(builder, manual_dir, max_bad, max_missing, processes, shard_bytes):
