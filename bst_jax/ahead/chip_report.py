@@ -78,8 +78,8 @@ def report(config: ml_collections.ConfigDict, target: chips.Slice,
 
 def _batch(config, sizes, asked):
   """Examples of a chip, and what they must be a multiple of."""
-  examples = asked or config.data.batch
   _, options = abstract.form(config.data, sizes)
+  examples = asked or options.batch
   questions = options.per_group[0]
   step = questions * config.micro_batches
   if examples % step:

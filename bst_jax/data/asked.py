@@ -39,6 +39,15 @@ class Questions:
   start: np.ndarray
   pictures = None
 
+  def __post_init__(self):
+    for name in _FIELDS:  # Forms of a user's own may give lists.
+      values = getattr(self, name)
+      if not isinstance(values, Coded):
+        setattr(self, name, Coded.of(values))
+    said = self.answers
+    if not isinstance(said.different, Lists):
+      self.answers = Coded(Lists.of(said.different), said.numbers)
+
   @property
   def answered(self) -> np.ndarray:
     """bool[m], whether anybody was asked."""
@@ -48,12 +57,8 @@ class Questions:
   def first(self, pictures: int) -> 'Questions':
     """Those of the first pictures."""
     start = self.start[:pictures + 1]
-    columns = {name: getattr(self, name).first(int(start[-1]))
-               for name in _FIELDS}
-    said = columns['answers'].different
-    if isinstance(said, list):  # A slice of them.
-      columns['answers'].different = Lists.of(said)
-    return Questions(**columns, start=start)
+    return Questions(*(getattr(self, name).first(int(start[-1]))
+                       for name in _FIELDS), start=start)
 
 
 def of(rows: Iterable[Sequence[str]], counts: Iterable[int]) -> Questions:

@@ -95,6 +95,7 @@ class Data:
     epoch: batches, not whole, in which training sees every row once, or every
       picture where several rows of one stand in a batch.
     steps_per_epoch: the whole ones of them, at least one.
+    batch: rows of a training step, over all hosts.
     rule: how answers compare, a name in `answers.RULES`.
     example: a training batch of this host, filled with zeros.
     num_shapes: how many shapes training batches have, a program each.
@@ -110,6 +111,7 @@ class Data:
     self._measured = {}  # Threads by split.
     form, options = self._form, self._options
     self.unit, self.floor = form.unit, form.floor
+    self.batch = options.batch
     self._recipe = getattr(options, 'recipe', augment_lib.Recipe())
     self._shape, self._eval_shape = batches_lib.shapes(
         options, form.unit, shard_index, shard_count)

@@ -179,7 +179,7 @@ def _loop(job: Job, store: checkpoint.Store, batches: feed.Streams,
         means, seconds = window.close(step)
         writer.write(step, means | {
             'lr': float(job.program.rate(step - 1)),
-            'examples_per_s': config.data.batch * window.closed / seconds,
+            'examples_per_s': job.data.batch * window.closed / seconds,
             'wait_share': batches.waited() / seconds})
       if config.eval_every and step % config.eval_every == 0 and not is_last:
         writer.write(step, watch(states.averaged(state)))
