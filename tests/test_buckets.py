@@ -158,15 +158,24 @@ def test_what_cannot_be_read_is_said_in_a_sentence(shared, tmp_path):
   lost = next((tmp_path / 'buckets').rglob('digit_scenes-train*'))
   lost.unlink()
   program = """
+from bst_jax.data import buckets
+
+def silent(home):  # As where records alone cannot be reached.
+  def in_time(function):
+    raise TimeoutError('no answer within 15 seconds')
+  buckets.in_time = in_time
+  return said({'name': 'digit_scenes/tiny', 'data_dir': home})
+
 print(json.dumps([said({'name': name, 'data_dir': home}) for name, home in (
     ('digit_scenes/tiny', 'gs://bst-locked/x'),
     ('digit_scenes/tiny', 'gs://bst-nowhere/x'),
-    ('digit_scenes/easy', sys.argv[1]), ('digit_scenes/tiny', sys.argv[1]))]))
+    ('digit_scenes/easy', sys.argv[1]), ('digit_scenes/tiny', sys.argv[1]))]
+    + [silent(sys.argv[1])]))
 """
   began = time.monotonic()
   with bucket.served(tmp_path / 'buckets', locked=('bst-locked',)) as server:
-    locked, nowhere, unmade, shard = run(program, server, ADDRESS,
-                                         tmp_path=tmp_path)
+    locked, nowhere, unmade, shard, silent = run(program, server, ADDRESS,
+                                                 tmp_path=tmp_path)
   assert time.monotonic() - began < 60  # The library itself tries for minutes.
   assert locked.startswith('Data sets were to be read from gs://bst-locked/x, '
                            'but permission is denied')
@@ -176,6 +185,8 @@ print(json.dumps([said({'name': name, 'data_dir': home}) for name, home in (
   assert f'{lost.name}, but the file is not there.' in shard
   assert f'gcloud storage cp {lost.name} {ADDRESS}/digit_scenes/tiny/1.0.0/' in (
       shard)
+  assert 'cannot be read (no answer within 15 seconds). See that' in silent
+  assert 'gcloud auth application-default login' in silent
 
 
 def test_no_answer_is_not_waited_for(monkeypatch):

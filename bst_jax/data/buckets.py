@@ -14,6 +14,8 @@ _READS = ('gs',)  # schemes that array_record can read
 _LOG_IN = ('log in as one who may read it, by `gcloud auth '
            'application-default login`, or give the machine a service account '
            'with the role Storage Object Viewer')
+REACH = ('See that this machine reaches storage.googleapis.com, and '
+         f'{_LOG_IN}.')
 
 
 def is_remote(path: str | os.PathLike) -> bool:
@@ -50,9 +52,8 @@ def check(home: str) -> None:
     in_time(lambda: _listed(kind(), path))
   except TimeoutError as error:
     raise ValueError(
-        f'{asked} it did not answer within {_PATIENCE:.0f} seconds. See that '
-        'this machine reaches storage.googleapis.com, and '
-        f'{_LOG_IN}.') from error
+        f'{asked} it did not answer within {_PATIENCE:.0f} seconds. {REACH}'
+    ) from error
   except FileNotFoundError as error:
     raise ValueError(
         f'{asked} there is no bucket {path.partition("/")[0]}, or it is empty. '

@@ -135,9 +135,11 @@ class Records(Sequence):
            f'cannot be opened ({error.strerror})' if isinstance(error, OSError)
            and error.strerror else f'cannot be read ({error})'
            if buckets.is_remote(path) else f'is damaged or cut short ({error})')
+    silent = isinstance(error, TimeoutError) and buckets.is_remote(path)
     return ValueError(
         f'{what} was to be read from {path}, but the file {why}. '
-        + mending.remedy(self._folder, os.path.basename(path)))
+        + (buckets.REACH if silent else
+           mending.remedy(self._folder, os.path.basename(path))))
 
 
 class Joined(Sequence):
