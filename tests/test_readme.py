@@ -60,7 +60,8 @@ def commands_of(text):
                           'DIR/': 'a/'}.items():
         rest = rest.replace(short, long)
       argv = shlex.split(rest.split('; done')[0].split(' | ')[0], comments=True)
-      found.append((name, argv))
+      if '…' not in argv:
+        found.append((name, argv))
   return found
 
 
