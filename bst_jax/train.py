@@ -18,6 +18,11 @@ _FROM = flags.DEFINE_string(
     allow_override=True)
 _PROFILE_STEPS = flags.DEFINE_string('profile_steps', None, profiling.HELP,
                                      allow_override=True)
+_WAIT = flags.DEFINE_float(
+    'wait_for_workdir', None, 'Seconds to wait for another run that works in '
+    'the workdir. Left out: as long as one that was told to stop still saves, '
+    'or until it is known whether one on another host lives.',
+    lower_bound=0.0, allow_override=True)
 
 DESCRIPTION = """Trains a config; goes on where it stopped if the workdir has
 checkpoints.
@@ -33,9 +38,11 @@ python -m bst_jax.train --from runs/small --workdir runs/longer --config.optimiz
 
 
 def run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path,
-        profile_steps: range | None = None) -> TrainState:
+        profile_steps: range | None = None,
+        wait_for_workdir: float | None = None) -> TrainState:
   """Trains a config in a workdir and evaluates it: see `training.run`."""
-  return training.run(config, workdir, watching.REPORTS, profile_steps)
+  return training.run(config, workdir, watching.REPORTS, profile_steps,
+                      wait_for_workdir)
 
 
 def main() -> None:
@@ -45,7 +52,7 @@ def main() -> None:
   if _FROM.value and jax.process_index() == 0:
     start.keep_vocabularies(config, pathlib.Path(workdir))
   try:
-    run(config, workdir, profiling.parse(_PROFILE_STEPS.value))
+    run(config, workdir, profiling.parse(_PROFILE_STEPS.value), _WAIT.value)
   except Stopped as stopped:
     logging.warning('%s', stopped)
     raise SystemExit(130) from None

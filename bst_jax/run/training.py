@@ -1,5 +1,6 @@
 """Training: from a config to the last checkpoint of its workdir."""
 from collections.abc import Callable
+import contextlib
 import json
 import pathlib
 import time
@@ -7,7 +8,7 @@ from typing import Any, NamedTuple
 
 from absl import logging
 from bst_jax import elastic
-from bst_jax.host import interrupt, processes
+from bst_jax.host import interrupt, lock, processes
 from bst_jax.learn import sharding
 from bst_jax.learn import state as states
 from bst_jax.learn.state import TrainState
@@ -41,7 +42,8 @@ class Reports(NamedTuple):
 
 
 def run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path,
-        reports: Reports, profile_steps: range | None = None) -> TrainState:
+        reports: Reports, profile_steps: range | None = None,
+        wait_for_workdir: float | None = None) -> TrainState:
   """Trains the config's teacher, if it has one of its own, then the config.
 
   Args:
@@ -50,6 +52,8 @@ def run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path,
       from its newest checkpoint.
     reports: what is measured on the way and at the end.
     profile_steps: steps of the config, not of its teacher, to trace.
+    wait_for_workdir: seconds to wait for another run that works there, see
+      `lock.held`.
 
   Returns:
     The last state.
@@ -57,7 +61,7 @@ def run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path,
   Raises:
     ValueError: anything in config, workdir, data or checkpoints that cannot
       be, before anything compiles; also where processes differ in config or
-      versions.
+      versions, or another run works in the workdir.
     FloatingPointError: a loss stopped being finite.
     Stopped: SIGTERM or Ctrl-C; everything is saved.
   """
@@ -68,8 +72,13 @@ def run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path,
       {'--workdir': str(workdir)}
       | {f'config.{key}': v for key, v in workdirs.flat(config).items()})
   processes.check_shared(workdir)
-  for job in jobs.prepare(config, workdir, profile_steps):
-    state = train(job, reports)
+  with contextlib.ExitStack() as holds:
+    holds.enter_context(lock.held(workdir, wait_for_workdir))
+    todo = jobs.prepare(config, workdir, profile_steps)
+    for job in todo[:-1]:  # Teachers, in workdirs of their own.
+      holds.enter_context(lock.held(job.workdir, wait_for_workdir))
+    for job in todo:
+      state = train(job, reports)
   return state
 
 
@@ -185,6 +194,7 @@ def _loop(job: Job, store: checkpoint.Store, batches: feed.Streams,
         writer.write(step, watch(states.averaged(state)))
         window.restart()
       if saves:
+        lock.check(job.workdir)
         store.save(step, state, batches.position)
       writer.update(step)
       if stops and not is_last:
