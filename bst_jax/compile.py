@@ -29,6 +29,7 @@ _OUTPUT = flags.DEFINE_string(
     'output', None, 'Folder for report.json and report.png; none are written '
     'if left out.', allow_override=True)
 
+FIRST = ('config', 'topology', 'batch_per_chip')
 DESCRIPTION = """Compiles the training step and the evaluation step of a config
 ahead of time for a slice of TPUs, or for GPUs, that need not be there, and tells
 of every chip: memory against what it has, operations, bytes, collectives, the

@@ -47,6 +47,7 @@ _VOCAB = flags.DEFINE_string(
 _OUTPUT = flags.DEFINE_string(
     'output', None, 'Foreign file to write from --workdir instead.', allow_override=True)
 
+FIRST = ('checkpoint', 'workdir', 'config', 'table')
 DESCRIPTION = """Converts checkpoints, strictly: every tensor on either side is
 accounted for, or the command says which is not.
 

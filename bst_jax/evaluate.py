@@ -6,7 +6,7 @@ from bst_jax import scores
 from bst_jax.host import cli
 from bst_jax.learn import sharding
 from bst_jax.report import budget, latency, predictions, scoring
-from bst_jax.run import experiment
+from bst_jax.run import experiment, other_data
 from bst_jax.sampling import pictures as token_pictures
 from bst_jax.sampling import ways as token_ways
 from bst_jax.scores import tokens as token_counts
@@ -25,6 +25,7 @@ _SUBMODEL = flags.DEFINE_string(
     allow_override=True)
 _STEP = flags.DEFINE_integer(
     'step', None, 'Checkpoint; the newest if left out.', allow_override=True)
+_DATA = other_data.define()
 _BUDGET = flags.DEFINE_multi_string(
     'budget', [], 'KEY<=NUMBER with KEY one of params, macs, latency_ms: names '
     'the most accurate submodel that fits; several budgets all hold.',
@@ -46,6 +47,7 @@ _WAYS = flags.DEFINE_integer(
     'buckets, ragged; of the first submodel.', lower_bound=0,
     allow_override=True)
 
+FIRST = ('workdir', 'split', 'submodel', 'data')
 DESCRIPTION = """Evaluates every submodel of a workdir.
 
 Prints one table (parameters, multiply-accumulates, accuracy overall and per
@@ -59,6 +61,7 @@ EXAMPLES = """python -m bst_jax.evaluate --workdir runs/quickstart
 python -m bst_jax.evaluate --workdir runs/quickstart --split val
 python -m bst_jax.evaluate --workdir runs/quickstart --submodel 1/2x1/2,1x1
 python -m bst_jax.evaluate --workdir runs/quickstart --budget 'macs<=1M' --budget 'params<=100K'
+python -m bst_jax.evaluate --workdir runs/converted --data=class_folders --data.manual_dir=pictures --split val
 python -m bst_jax.evaluate --workdir runs/vit_ats --show 16 --ways 1000
 python -m bst_jax.evaluate --workdir runs/mcan_vqa --split test --results"""
 
@@ -75,6 +78,7 @@ def main() -> None:
     logging.warning('%s: not among the submodels that were trained (%s).',
                     ', '.join(outside), ', '.join(map(str, exp.space)))
   params = checkpoint.load_params(workdir, exp.shapes, _STEP.value)
+  other_data.put(exp.config, _DATA.value, _SPLIT.value)
   split = _SPLIT.value or exp.config.data.eval
   if _OVERLAP.value:
     exp.config.data.allow_overlap = True
@@ -99,7 +103,7 @@ def main() -> None:
   if jax.process_index():
     return
   if result:
-    scoring.report(workdir, result)
+    scoring.report(workdir, result, exp.config.data.name if _DATA.value else '')
   if _RESULTS.value:
     for path in predictions.write(exp, data, ids, picks, subs, split, workdir):
       print(f'Saved {path}', flush=True)

@@ -3,6 +3,7 @@ import functools
 import json
 import pathlib
 import shutil
+import textwrap
 from typing import Any
 
 from absl import flags, logging
@@ -10,7 +11,7 @@ from bst_jax import elastic, scores
 from bst_jax.data import kinds
 from bst_jax.host import cli, config_flag, files
 from bst_jax.report import int8, latency, portable, scoring
-from bst_jax.run import arguments, experiment
+from bst_jax.run import arguments, experiment, other_data
 from bst_jax.store import checkpoint
 import jax
 import numpy as np
@@ -29,10 +30,20 @@ _OUTPUT = flags.DEFINE_string(
 _FORMAT = flags.DEFINE_list(
     'format', ['stablehlo', 'onnx'],
     f'Comma-separated, of {", ".join(FORMATS)}.', allow_override=True)
+_DATA = other_data.define()
+_BATCH = flags.DEFINE_integer(
+    'batch', None, 'Rows that files take at a time; any number if left out. '
+    'StableHLO of a fixed number is read by older jax too.', lower_bound=1,
+    allow_override=True)
 _SPLIT = flags.DEFINE_string(
     'split', None, 'Split to score the files on; config.data.eval if left out, '
     'none to leave it be.', allow_override=True)
 
+# What a row of each form of data is called, and what is told apart.
+_ROWS = {'labels': ('picture', 'classes'), 'pairs': ('statement', 'classes'),
+         'retrieval': ('text', 'texts')}
+
+FIRST = ('workdir', 'submodel', 'format', 'output', 'data')
 DESCRIPTION = """Writes one submodel as StableHLO (jax.export, any batch, CPU,
 CUDA and TPU), ONNX and int8 ONNX, with a model card, the vocabularies and a
 JSON of all numbers. Every file is run and compared with the JAX model, and
@@ -46,7 +57,7 @@ python -m bst_jax.export --config configs/bst_mcan_vqa.py --submodel 1/4x1/6 --f
 
 def export(exp: experiment.Experiment, params: Any, submodel: str,
            formats: list[str], output: pathlib.Path, data: Any = None,
-           split: str = '') -> dict[str, Any]:
+           split: str = '', rows: int | None = None) -> dict[str, Any]:
   """Writes the files of one submodel and checks them.
 
   Args:
@@ -57,6 +68,7 @@ def export(exp: experiment.Experiment, params: Any, submodel: str,
     output: folder to write, new or empty.
     data: scores the files on a split, if given.
     split: of the data.
+    rows: that the files take at a time; None for any number.
 
   Returns:
     What `card.json` holds: sizes, costs, inputs, and for every file its bytes,
@@ -78,7 +90,7 @@ def export(exp: experiment.Experiment, params: Any, submodel: str,
   logits = lambda batch: small.apply(
       {'params': weights}, batch)[exp.task.outputs[0]]
   example = portable.used(logits, exp.example())
-  card = _card(exp, sub, logits, example)
+  card = _card(exp, sub, logits, example, rows)
   if data is not None:
     card['split'] = split
     card['accuracy'] = _accuracy(jax.jit(logits), example, exp, data, split)
@@ -86,19 +98,11 @@ def export(exp: experiment.Experiment, params: Any, submodel: str,
   asked = _questions(exp, example, data, split)
   want = np.asarray(logits(asked))
   blobs = {}
-  for name, blob, call in _made(formats, logits, example):
-    about = {'bytes': len(blob), 'difference': _difference(call(asked), want)}
-    if name != 'int8' and about['difference'] > TOLERANCE:
-      raise ArithmeticError(
-          f'{NAMES[name]} differs from the JAX model by '
-          f'{about["difference"]:.1e} of its greatest logit, more than '
-          f'{TOLERANCE:.0e}; nothing was written. Please report this.')
-    if name != 'stablehlo':
-      one = {k: x[:len(example[k])] for k, x in asked.items()}
-      about['latency_ms'] = 1e3 * latency.median_seconds(
-          lambda call=call, one=one: call(one), runs=30)
-      if data is not None:
-        about['accuracy'] = _accuracy(call, example, exp, data, split)
+  for name, blob, call in _made(formats, logits, example, rows):
+    about = _checked(name, blob, call, asked, want, example, rows)
+    if data is not None and name != 'stablehlo':
+      about['accuracy'] = _accuracy(_in_parts(call, example, rows), example,
+                                    exp, data, split)
     blobs[NAMES[name]], card['files'][NAMES[name]] = blob, about
   for name, blob in blobs.items():  # None is left behind by one that fails.
     with files.beside(output / name) as place:
@@ -106,11 +110,54 @@ def export(exp: experiment.Experiment, params: Any, submodel: str,
   return card
 
 
-def _card(exp, sub, logits, example):
+def _checked(name, blob, call, asked, want, example, rows):
+  """What the card says of a file, which gives the logits that are wanted.
+
+  Raises:
+    ArithmeticError: it gives others.
+  """
+  about = {'bytes': len(blob), 'difference': _difference(
+      _in_parts(call, example, rows)(asked), want)}
+  if name != 'int8' and about['difference'] > TOLERANCE:
+    raise ArithmeticError(
+        f'{NAMES[name]} differs from the JAX model by '
+        f'{about["difference"]:.1e} of its greatest logit, more than '
+        f'{TOLERANCE:.0e}; nothing was written. Please report this.')
+  if name != 'stablehlo':
+    some = {k: np.resize(x, ((rows or 1) * len(example[k]), *x.shape[1:]))
+            for k, x in asked.items()}
+    about['latency_ms'] = 1e3 * latency.median_seconds(
+        lambda: call(some), runs=30)
+  if name == 'int8':
+    about['weights'] = int8.ABOUT
+  return about
+
+
+def _in_parts(call, example, rows):
+  """A file of fixed rows as one of any number: its last part is filled up."""
+  if rows is None:
+    return call
+
+  def run(batch):
+    count = max(len(x) // len(example[k]) for k, x in batch.items())
+    parts = []
+    for first in range(0, count, rows):
+      index = np.minimum(np.arange(first, first + rows), count - 1)
+      parts.append(call({
+          k: x.reshape(count, -1, *x.shape[1:])[index].reshape(
+              -1, *x.shape[1:]) for k, x in batch.items()}))
+    return np.concatenate(parts)[:count]
+
+  return run
+
+
+def _card(exp, sub, logits, example, rows):
   """What is known of a submodel's files before they are made."""
   shape = lambda x: [
-      'B' if len(x) == 1 else f'{len(x)} B', *x.shape[1:]]
+      rows * len(x) if rows else 'B' if len(x) == 1 else f'{len(x)} B',
+      *x.shape[1:]]
   data = exp.config.data
+  row, told = _ROWS.get(exp.task.form, ('question', 'answers'))
   return scoring.row(exp, sub) | {
       'data': data.name,
       'word_pieces': bool(data.get('word_pieces')),
@@ -122,10 +169,11 @@ def _card(exp, sub, logits, example):
       'inputs': {name: {'shape': shape(x), 'dtype': str(x.dtype)}
                  for name, x in sorted(example.items())},
       'logits': shape(jax.eval_shape(logits, example)),
-      'files': {}}
+      'row': 'video' if 'clip' in example else row, 'told': told,
+      'batch': rows or 'any', 'jax': jax.__version__, 'files': {}}
 
 
-def _made(formats, logits, example):
+def _made(formats, logits, example, rows):
   """(format, bytes, batch -> logits) of each format, in a fixed order."""
   model = None
   for name in FORMATS:
@@ -133,10 +181,10 @@ def _made(formats, logits, example):
       continue
     logging.info('making %s', NAMES[name])
     if name == 'stablehlo':
-      blob = portable.stablehlo(logits, example)
+      blob = portable.stablehlo(logits, example, rows)
       yield name, blob, functools.partial(portable.run_stablehlo, blob)
     else:
-      model = model or portable.onnx(logits, example)
+      model = model or portable.onnx(logits, example, rows)
       blob = int8.quantise(model) if name == 'int8' else model
       yield name, blob, portable.Session(blob)
 
@@ -198,23 +246,31 @@ def write_card(card: dict[str, Any], output: pathlib.Path,
       f'{kinds.KINDS[name].about(card)}'
       for name, about in card['inputs'].items())
   answers = [card['sizes'].get('num_answers')]
-  order = (', in the order of\nvocab/answers.json'
+  row, told, many = card['row'], card['told'], card['batch']
+  order = (f', in the order of the {told} in\nvocab/answers.json'
            if card['logits'][1:] == answers else '')
+  inputs = ('a batch of B' if many == 'any' else f'{many}') + f' {row}s'
+  if row not in ('picture', 'video'):
+    inputs += ' with two pictures each' if row == 'statement' else (
+        ' with a picture each')
+  timed = f'one {row}' if many in ('any', 1) else f'{many} {row}s'
   warning = '' if trained else (
       'RANDOM PARAMETERS: for sizes and latency only.\n\n')
   text = f"""# {card['model']}, submodel {card['submodel']}
 
-{warning}{card['params']:,} parameters, {card['macs']:,} multiply-accumulates a question.
+{warning}{card['params']:,} parameters, {card['macs']:,} \
+multiply-accumulates a {row}.
 {accuracy}
-Inputs, for a batch of B questions with a picture each:
+Inputs, for {inputs}:
 
 {read}
 
-Output: `logits` float32[{', '.join(map(str, card['logits']))}]{order}; {card['output']}.
+Output: `logits` float32[{', '.join(map(str, card['logits']))}]{order}; \
+{card['output']}.
 
-Latency is the median of one question on one thread of ONNX Runtime, here;
+Latency is the median of {timed} on one thread of ONNX Runtime, here;
 difference is the greatest one from the JAX model, as a share of its greatest
-logit.
+logit.{_notes(card)}
 
 ```
 {scoring.aligned(lines)}
@@ -223,6 +279,23 @@ logit.
   with files.beside(output / 'card.md') as place:
     place.write_text(text, 'utf-8')
   print(text)
+
+
+def _notes(card):
+  """What is to be known of some formats, a line each."""
+  notes, stable = [], NAMES['stablehlo']
+  if NAMES['int8'] in card['files']:
+    notes.append(f'{NAMES["int8"]}: {int8.ABOUT}.')
+  if stable in card['files']:
+    written = f'{stable} was written by jax {card["jax"]} for'
+    notes.append(
+        f'{written} any number of {card["row"]}s. Older versions may not '
+        'read it: jax 0.10 does not read what jax 0.12 wrote, but reads a file '
+        f'of a fixed number of {card["row"]}s (export --batch N).'
+        if card['batch'] == 'any' else
+        f'{written} {card["batch"]} {card["row"]}s at a time, so that older '
+        'versions read it too: jax 0.10 reads what jax 0.12 wrote.')
+  return ''.join(f'\n\n{textwrap.fill(note, 80)}' for note in notes)
 
 
 def main() -> None:
@@ -236,13 +309,16 @@ def main() -> None:
     exp = experiment.load(workdir)
     params = checkpoint.load_params(workdir, exp.shapes)
     if _SPLIT.value != 'none':
-      data = experiment.load_data(exp.config, workdir)
+      other_data.put(exp.config, _DATA.value, _SPLIT.value)
+      data = (experiment.load_data(exp.config, workdir)
+              if _DATA.value or _SPLIT.value
+              else other_data.load_if_there(exp, workdir))
       split = _SPLIT.value or exp.config.data.eval
   else:
     exp = experiment.build(_CONFIG.value, experiment.sizes_of(_CONFIG.value))
     params = latency.random_params(exp)
   card = export(exp, params, _SUBMODEL.value, _FORMAT.value, output, data,
-                split)
+                split, _BATCH.value)
   if _WORKDIR.value:
     shutil.copytree(workdir / experiment.VOCAB, output / experiment.VOCAB)
   write_card(card, output, trained=bool(_WORKDIR.value))

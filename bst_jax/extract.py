@@ -27,6 +27,7 @@ _STATS_BATCHES = flags.DEFINE_integer(
     'of batch statistics takes its own; 0 keeps those of the full model and '
     'needs no data.', lower_bound=0, allow_override=True)
 
+FIRST = ('workdir', 'submodel', 'output')
 DESCRIPTION = """Cuts one submodel, or what a choice leaves, out of a trained
 workdir.
 

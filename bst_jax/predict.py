@@ -28,6 +28,7 @@ _TOP = flags.DEFINE_integer(
 _STEP = flags.DEFINE_integer(
     'step', None, 'Checkpoint; the newest if left out.', allow_override=True)
 
+FIRST = ('workdir', 'image', 'question', 'submodel')
 DESCRIPTION = """Answers a question about a picture, or tells what it shows.
 
 Prints the most probable answers of one submodel and the time it takes, warm.

@@ -31,8 +31,9 @@ _CONVENTION = flags.DEFINE_enum(
     'How the count becomes FLOPs: mac, bst (2 x MAC) or das.', allow_override=True)
 _EXPORTED = flags.DEFINE_string(
     'exported', None, 'Folder that bst_jax.export wrote: measures its ONNX '
-    'files in ONNX Runtime on one thread.', allow_override=True)
+    'files in ONNX Runtime on one thread, and StableHLO in jax.', allow_override=True)
 
+FIRST = ('workdir', 'config', 'submodel', 'exported')
 DESCRIPTION = """Measures every submodel as the ordinary smaller model that it
 is: exact parameters and multiply-accumulates, XLA's own count, the median of
 warm runs, that time over what the multiply-accumulates predict from the largest
@@ -85,18 +86,26 @@ def slots(exp: experiment.Experiment, rows: list[Mapping[str, Any]],
 def exported(folder: pathlib.Path, batch: int, runs: int) -> str:
   """Table of the exported ONNX files: bytes and latency on one thread."""
   card = workdirs.read_json(folder, 'card.json')
-  inputs = {name: np.ones((batch, *about['shape'][1:]), about['dtype'])
+  fixed = card.get('batch', 'any')
+  batch = batch if fixed == 'any' else fixed
+  def rows(first):  # 'B', '2 B' or, of a fixed batch, a number.
+    return first if isinstance(first, int) else batch * int(first[:-1] or 1)
+  inputs = {name: np.ones((rows(about['shape'][0]), *about['shape'][1:]),
+                          about['dtype'])
             for name, about in card['inputs'].items()}
   lines = [('file', 'bytes', 'latency ms')]
-  for path in sorted(folder.glob('*.onnx')):
-    session = portable.Session(path)
-    seconds = latency.median_seconds(lambda s=session: s(inputs), runs)
+  for path in sorted([*folder.glob('*.onnx'), *folder.glob('*.stablehlo')]):
+    run = (portable.Session(path) if path.suffix == '.onnx' else
+           portable.read_stablehlo(path.read_bytes(),
+                                   card.get('jax', 'of another version')))
+    seconds = latency.median_seconds(lambda run=run: run(inputs), runs)
     lines.append((path.name, f'{path.stat().st_size:,}', f'{1e3 * seconds:.2f}'))
   if len(lines) == 1:
-    raise ValueError(f'{folder} holds no ONNX file; export one by --format '
-                     'onnx,int8.')
-  return (f'{card["model"]} {card["submodel"]}, {batch} at a time, ONNX Runtime '
-          f'on one thread of a CPU\n{scoring.aligned(lines)}')
+    raise ValueError(f'{folder} holds no exported file; write one with '
+                     'python -m bst_jax.export.')
+  return (f'{card["model"]} {card["submodel"]}, {batch} at a time; ONNX in ONNX '
+          'Runtime on one thread of a CPU, StableHLO in jax on '
+          f'{jax.devices()[0].device_kind}\n{scoring.aligned(lines)}')
 
 
 def main() -> None:

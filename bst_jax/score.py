@@ -25,6 +25,7 @@ _MODE = flags.DEFINE_string(
     'be right that are written with an article or a hyphen.',
     allow_override=True)
 
+FIRST = ('results', 'annotations', 'questions')
 DESCRIPTION = """Scores a file of answers as the evaluation servers do.
 
 Give --annotations for VQA-v2 or --questions for GQA; prints JSON."""

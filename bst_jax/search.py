@@ -51,6 +51,7 @@ _MULTIPLE = flags.DEFINE_integer(
 _STEP = flags.DEFINE_integer(
     'step', None, 'Checkpoint; the newest if left out.', allow_override=True)
 
+FIRST = ('workdir', 'method', 'budget', 'output')
 DESCRIPTION = """Finds how a trained vision transformer samples its tokens within
 a budget, without training: the number of grid points by bisection, the token
 slots of every layer by a quantile of the counts over training images.

@@ -24,6 +24,7 @@ _WAIT = flags.DEFINE_float(
     'or until it is known whether one on another host lives.',
     lower_bound=0.0, allow_override=True)
 
+FIRST = ('config', 'workdir', 'from')
 DESCRIPTION = """Trains a config; goes on where it stopped if the workdir has
 checkpoints.
 

@@ -223,7 +223,7 @@ def test_wrong_workdirs_are_refused_in_words(trained, tmp_path):
 
 
 @pytest.mark.parametrize('name', ['train', 'evaluate', 'extract', 'profile',
-                                  'convert'])
+                                  'convert', 'export'])
 def test_help_has_examples_and_is_quick_to_ask(name):
   run = subprocess.run(
       [sys.executable, '-m', f'bst_jax.{name}', '--help'], cwd=ROOT,
@@ -231,6 +231,10 @@ def test_help_has_examples_and_is_quick_to_ask(name):
   assert run.returncode == 0, run.stderr
   assert f'python -m bst_jax.{name}' in run.stdout
   assert '--workdir' in run.stdout
+  first, more = run.stdout.split('flags that matter first:')[1].split(
+      'more flags:')
+  assert first.split('  --')[1].startswith(('workdir', 'config', 'checkpoint'))
+  assert '--multihost' in more and '--multihost' not in first
 
 
 def test_stablehlo_runs_any_batch_without_the_model(trained, tmp_path):

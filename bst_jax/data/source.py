@@ -4,7 +4,7 @@ import os
 
 from bst_jax.data import augment as augment_lib
 from bst_jax.data import batches as batches_lib
-from bst_jax.data import forms, pipeline, prefetch, splits
+from bst_jax.data import class_names, forms, pipeline, prefetch, splits
 from bst_jax.data import kinds as kinds_lib
 from bst_jax.data import options as options_lib
 from bst_jax.data import vocabularies as vocabularies_lib
@@ -248,12 +248,9 @@ class Data:
     if found is None:
       return self._form.vocabularies(self._context)
     if self._form.names == ('answers',):
-      own = self._form.vocabularies(self._context)
-      if own != found:
-        raise ValueError(
-            f'The {len(found.answers)} classes of {folder} are not the '
-            f'{len(own.answers)} of {self._options.name}, or stand in another '
-            'order. Evaluate on data with the same classes.')
+      classes = self._form.vocabularies(self._context).answers
+      class_names.places(classes, found.answers, self._options.name,
+                         str(folder))
     return found
 
   def _batches(self, name: str, shape: batches_lib.Shape,

@@ -42,6 +42,9 @@ _COMPILATION_CACHE = flags.DEFINE_string(
 _TRACEBACK = flags.DEFINE_bool(
     'traceback', False, 'Show where in the code an error comes from.')
 
+# The flag of `run.other_data`; --data.KEY=VALUE is short for --data=KEY=VALUE.
+DATA = 'data'
+
 _HELP = ('help', 'h', '?', 'helpshort')
 # Seconds of silence after which a process counts as lost. Jax waits for 100;
 # threads of its own send the signs of life, so that work delays none.
@@ -57,7 +60,8 @@ def run(main: Callable[[], Any], description: str,
 
   Args:
     main: takes nothing (it reads its flags); what it returns is dropped.
-    description: what the command does, for --help.
+    description: what the command does, for --help. `FIRST` of the module of
+      main names the few flags that --help tells before all others.
     examples: command lines, for --help.
     command: how it was called, for --help; '' for what python was told to run.
   """
@@ -207,6 +211,8 @@ def _fail(message: str, code: int, show_traceback: bool = False) -> int:
 
 def _parse(argv: list[str]) -> None:
   """Parses `argv` into FLAGS; raises UsageError with advice."""
+  if DATA in FLAGS:
+    argv = [re.sub(rf'^--?{DATA}\.(?=\w+=)', f'--{DATA}=', arg) for arg in argv]
   whole = config_flag.resolve(argv)
   argv, unlisted = config_flag.split(whole)
   given = config_flag.given_in(argv)
@@ -291,12 +297,18 @@ def _help(main, description, examples, command) -> str:
       sys.argv[0] if module == '__main__' else module)
   shared = [flag for name in (config_flag.__name__, __name__)
             for flag in FLAGS.get_key_flags_for_module(name)]
-  first = [flag for flag in shared if flag.name in ('config', 'workdir')]
-  rest = [flag for flag in shared if flag not in first]
-  own = [flag for flag in own if flag not in shared]
+  wanted = getattr(sys.modules[module], 'FIRST', ('config', 'workdir'))
+  first = [FLAGS[name] for name in wanted if name in FLAGS]
+  own = [flag for flag in own if flag not in (*shared, *first)]
+  own = [flag for flag in shared if flag not in first
+         and flag.name in ('config', 'workdir')] + own
+  rest = [flag for flag in shared if flag not in (*first, *own)]
 
-  parts = [f'usage: {command} [flags]', textwrap.fill(description.strip(), 80),
-           'flags:\n' + '\n'.join(map(_flag_help, first + own + rest))]
+  parts = [f'usage: {command} [flags]', textwrap.fill(description.strip(), 80)]
+  parts += [f'{title}:\n' + '\n'.join(map(_flag_help, some))
+            for title, some in (('flags that matter first', first),
+                                ('more flags', own),
+                                ('flags of every command', rest)) if some]
   if not isinstance(examples, str):
     examples = '\n'.join(examples)
   if examples.strip():
@@ -308,6 +320,9 @@ def _help(main, description, examples, command) -> str:
 
 def _flag_help(flag: flags.Flag) -> str:
   text = (flag.help or '').strip()
+  if isinstance(flag, flags.MultiFlag):  # absl's own words, after a semicolon.
+    text = re.sub(r';\s+repeat this option to specify a list of values', '',
+                  text)
   if isinstance(flag, flags.EnumFlag):  # absl writes <a|b|c>: before its text.
     text = text.partition('>: ')[2] or text
     text = f'One of {", ".join(flag.parser.enum_values)}. {text}'

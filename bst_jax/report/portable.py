@@ -40,7 +40,44 @@ def stablehlo(run: Callable[[Batch], jax.Array], batch: Batch,
 
 def run_stablehlo(data: bytes, batch: Batch) -> np.ndarray:
   """float[B, A] of a serialised program on this machine's device."""
-  return np.asarray(jax_export.deserialize(bytearray(data)).call(dict(batch)))
+  return read_stablehlo(data)(batch)
+
+
+def read_stablehlo(data: bytes, written_by: str = jax.__version__
+                   ) -> Callable[[Batch], np.ndarray]:
+  """A serialised program, as batch -> float[B, A].
+
+  Args:
+    data: what `stablehlo` wrote.
+    written_by: version of jax that did.
+
+  Raises:
+    ValueError: this version of jax does not read it.
+  """
+  try:
+    program = jax_export.deserialize(bytearray(data))
+    call = jax.jit(program.call)
+  except Exception as error:  # jax raises anything from ValueError up.
+    raise _unread(written_by, error) from error
+
+  def run(batch):
+    try:
+      return np.asarray(call(dict(batch)))
+    except jax.errors.JaxRuntimeError as error:
+      if 'eserialize' in str(error):
+        raise _unread(written_by, error) from error
+      raise
+
+  return run
+
+
+def _unread(written_by, error):
+  return ValueError(
+      f'The StableHLO program was written by jax {written_by} and is to be read'
+      f' by jax {jax.__version__}, which does not know it '
+      f'({str(error).splitlines()[0][:100]}). Read it with jax {written_by} or '
+      'later, or write it for a fixed number of rows, which older versions read '
+      'too: python -m bst_jax.export --batch N.')
 
 
 def onnx(run: Callable[[Batch], jax.Array], batch: Batch,
@@ -64,7 +101,7 @@ def onnx(run: Callable[[Batch], jax.Array], batch: Batch,
              'B' if x.shape[0] == 1 else f'{x.shape[0]}*B')
     return jax.ShapeDtypeStruct((count, *x.shape[1:]), x.dtype)
 
-  with originals.kept(), _silent('jax2onnx', 'onnx_ir', 'root'):
+  with originals.kept(), silent('jax2onnx', 'onnx_ir', 'root'):
     import jax2onnx  # Of the extra `export`.
 
     model = jax2onnx.to_onnx(call, inputs=[spec(batch[n]) for n in names],
@@ -73,7 +110,7 @@ def onnx(run: Callable[[Batch], jax.Array], batch: Batch,
 
 
 @contextlib.contextmanager
-def _silent(*names: str):
+def silent(*names: str):
   """Nothing but errors from these loggers, which tell of every shape."""
   loggers = [python_logging.getLogger(name) for name in names]
   levels = [logger.level for logger in loggers]

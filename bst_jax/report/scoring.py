@@ -175,9 +175,18 @@ def picture(result: Mapping[str, Any], path: pathlib.Path) -> None:
     figure.savefig(place, dpi=150)
 
 
-def report(workdir: str | pathlib.Path, result: Mapping[str, Any]) -> None:
-  """Prints the table and saves it as JSON and picture in the workdir."""
-  name = pathlib.Path(workdir) / f'evaluation_{result["split"]}'
+def report(workdir: str | pathlib.Path, result: Mapping[str, Any],
+           other: str = '') -> None:
+  """Prints the table and saves it as JSON and picture in the workdir.
+
+  Args:
+    workdir: of the network.
+    result: from `evaluate`.
+    other: name of data that are not the workdir's own; their results have
+      files of their own.
+  """
+  of = f'{other.replace("/", "_")}_' if other else ''
+  name = pathlib.Path(workdir) / f'evaluation_{of}{result["split"]}'
   workdirs.write_json(workdir, f'{name.name}.json', dict(result))
   picture(result, name.with_suffix('.png'))
   print(f'\n{table(result)}\n')

@@ -41,7 +41,7 @@ def sheet(pixels: np.ndarray, alive: Mapping[int, np.ndarray],
   from matplotlib.figure import Figure  # Slow, and only pictures need it.
 
   count, columns = len(pixels), 1 + len(alive)
-  figure = Figure(figsize=(1.15 * columns, 1.25 * count + 0.4),
+  figure = Figure(figsize=(max(1.15 * columns, 3.6), 1.25 * count + 0.6),
                   layout='constrained')
   axes = figure.subplots(count, columns, squeeze=False)
   height, width = pixels.shape[1:3]
@@ -60,8 +60,20 @@ def sheet(pixels: np.ndarray, alive: Mapping[int, np.ndarray],
       one.set(xticks=[], yticks=[])
   axes[0][0].set_title('image', fontsize=7)
   figure.suptitle('tokens that live, and how many', fontsize=9)
+  figure.legend(handles=_legend(), loc='outside lower center', ncols=2,
+                fontsize=7, frameon=False, handlelength=1, handleheight=1)
   with files.beside(path) as place:
     figure.savefig(place, dpi=150)
+
+
+def _legend():
+  """A square of each kind of patch, with what it means."""
+  from matplotlib.patches import Patch
+
+  gone = [(_FADED * 0.6 + (1 - _FADED) * part / 255) for part in _VEIL]
+  return [Patch(facecolor='white', edgecolor='grey', linewidth=0.5,
+                label='as in the image: the token lives'),
+          Patch(facecolor=gone, label='blue: the token is gone')]
 
 
 def histograms(layers: Sequence[Mapping[str, Any]], title: str,

@@ -44,5 +44,5 @@ def of(form: str, output: str, label: str, reduction: str,
       tell=lambda outputs, answers: tasks.ranked(
           soften(outputs), names or answers),
       card='softmax: the probabilities of '
-      + (' and '.join(names) or 'the answers'),
+      + (' and '.join(names) or 'the classes'),
       pictures=pictures)

@@ -12,8 +12,8 @@ import dataclasses
 from typing import Any
 
 from bst_jax.data import augment as augment_lib
+from bst_jax.data import class_names, video
 from bst_jax.data import options as options_lib
-from bst_jax.data import video
 from bst_jax.data.forms import Context, Form, Place
 from bst_jax.data.vocabularies import Vocabularies
 from bst_jax.elastic import check_name
@@ -104,8 +104,13 @@ def beside(records) -> Labels:
 
 
 def encode(rows: Labels, names: Vocabularies, context: Context) -> Labels:
-  """Classes with what training does to them."""
-  return dataclasses.replace(rows, recipe=context.options.recipe,
+  """Classes as numbers of the model's, with what training does to them."""
+  places = np.array(class_names.places(
+      context.features['label'].names, names.answers, context.options.name,
+      'the model'), np.int32)
+  labels = np.where(rows.labels < 0, rows.labels,
+                    places[np.maximum(rows.labels, 0)])
+  return dataclasses.replace(rows, labels=labels, recipe=context.options.recipe,
                              classes=len(names.answers))
 
 
