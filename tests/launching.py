@@ -2,8 +2,8 @@
 import os
 import pathlib
 import shlex
-import signal
 import subprocess
+import sys
 import textwrap
 import time
 
@@ -15,6 +15,13 @@ FLAGS = ['--multihost', '--compilation_cache=runs/compilation_cache']
 TPU = ['--name=a', '--zone=us-west4-a', '--accelerator=v5litepod-16']
 GKE = ['--name=a', '--image=registry.io/p/bst_jax:1', '--bucket=b',
        '--accelerator=tpu-v5-lite-podslice', '--topology=4x4']
+# A test run in the background ignores Ctrl-C, and so would its children. Not by
+# a function between fork and exec: with threads about, that may never end.
+HEEDING = [sys.executable, '-S', '-c', '''
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execvp(sys.argv[1], sys.argv[1:])
+''']
 # A process that tells which signals reach it.
 STOPS = '''
 import signal, sys, time
@@ -33,11 +40,9 @@ def start(script, *args, path=None, cwd=None, **env):
   """The script in a session of its own, so that Ctrl-C can be sent to it."""
   path = f'{path}:{os.environ["PATH"]}' if path else os.environ['PATH']
   return subprocess.Popen(
-      ['bash', LAUNCH / script, *map(str, args)], cwd=cwd, text=True,
+      [*HEEDING, 'bash', LAUNCH / script, *map(str, args)], cwd=cwd, text=True,
       env=os.environ | env | {'PATH': path}, start_new_session=True,
-      stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-      # A test run in the background ignores it, and so would its children.
-      preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+      stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def run(script, *args, **kwargs):
