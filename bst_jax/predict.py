@@ -5,9 +5,8 @@ import time
 
 from absl import flags
 from bst_jax.host import cli
-from bst_jax.report import latency, scoring
-from bst_jax.run import experiment
-from bst_jax.store import checkpoint
+from bst_jax.report import attention, latency, scoring
+from bst_jax.run import loaded
 import jax
 import jax.numpy as jnp
 
@@ -27,6 +26,10 @@ _TOP = flags.DEFINE_integer(
     allow_override=True)
 _STEP = flags.DEFINE_integer(
     'step', None, 'Checkpoint; the newest if left out.', allow_override=True)
+_ATTENTION = flags.DEFINE_string(
+    'attention', None, 'PNG file to write: where in the picture the answer '
+    'looked, cells or regions; of MCAN, UNITER, CLIP-ViL, ViT and CvT.',
+    allow_override=True)
 
 FIRST = ('workdir', 'image', 'question', 'submodel')
 DESCRIPTION = """Answers a question about a picture, or tells what it shows.
@@ -36,11 +39,13 @@ The probability is the model's own: of VQA models each answer's, which need not
 sum to one. Works for models that take pictures, and for models that take
 regions of a data set which can find them in a picture (digit scenes)."""
 EXAMPLES = """python -m bst_jax.predict --workdir runs/quickstart --image docs/scene.png --question "How many squares are there?"
-python -m bst_jax.predict --workdir runs/quickstart --image docs/scene.png --question "What digit is on the large square?" --submodel 1/4x1/4 --top 3"""
+python -m bst_jax.predict --workdir runs/quickstart --image docs/scene.png --question "What digit is on the large square?" --submodel 1/4x1/4 --top 3
+python -m bst_jax.predict --workdir runs/quickstart --image docs/scene.png --question "What digit is on the large square?" --attention look.png"""
 
 
 def predict(workdir: pathlib.Path, image: str | Sequence[str],
-            question: str | None, submodel: str, top: int, step: int | None = None):
+            question: str | None, submodel: str, top: int,
+            step: int | None = None, picture: str | None = None):
   """The most probable answers.
 
   Args:
@@ -50,26 +55,19 @@ def predict(workdir: pathlib.Path, image: str | Sequence[str],
     submodel: as 1/2x1/3.
     top: how many answers.
     step: checkpoint; the newest if None.
+    picture: PNG file to write, of where the network looked; none if None.
 
   Returns:
     [(answer, probability), …], the most probable first, and the seconds that
     one warm forward pass takes.
   """
-  # Slow to import: not before the flags are read.
-  from bst_jax.data import single, vocabularies
-
-  exp = experiment.load(workdir)
-  sub = exp.parse_one(submodel, 'answers')
-  names = vocabularies.names(workdir / experiment.VOCAB)
-  answers = names.get('answers', ())
-  batch = jax.tree.map(jnp.asarray, single.batch(
-      exp.config.data, exp.sizes, names.get('words'), image, question))
-  params = exp.extract(checkpoint.load_params(workdir, exp.shapes, step), sub)
-  small = exp.model.at(sub)
-  run = jax.jit(lambda params, batch: small.apply({'params': params}, batch))
-  outputs = jax.device_get(run(params, batch))
-  seconds = latency.median_seconds(lambda: run(params, batch), runs=10)
-  return exp.task.tell(outputs, answers)[0][:top], seconds
+  net = loaded.load(workdir, submodel, step)
+  batch = jax.tree.map(jnp.asarray, net.batch(image, question))
+  answers = net.tell(batch, top)
+  seconds = latency.median_seconds(lambda: net.outputs(batch), runs=10)
+  if picture is not None:
+    attention.draw(net, image, question, picture)
+  return answers, seconds
 
 
 def main() -> None:
@@ -79,11 +77,13 @@ def main() -> None:
   began = time.monotonic()
   found, seconds = predict(
       workdir, cli.required(_IMAGE), _QUESTION.value, _SUBMODEL.value, _TOP.value,
-      _STEP.value)
+      _STEP.value, _ATTENTION.value)
   print(scoring.aligned([(a, f'{100 * p:.1f} %') for a, p in found]))
   print(f'\nsubmodel {_SUBMODEL.value}: {1e3 * seconds:.2f} ms, '
         f'warm; {time.monotonic() - began:.1f} s in all, with loading and '
         'compiling')
+  if _ATTENTION.value:
+    print(f'Saved {_ATTENTION.value}')
 
 
 if __name__ == '__main__':

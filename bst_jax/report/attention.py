@@ -32,10 +32,11 @@ def draw(net: Loaded, picture: str | os.PathLike, question: str | None,
   if net.experiment.task.pictures != 1:
     raise ValueError('where the network looked is drawn on one picture, and it '
                      f'compares {net.experiment.task.pictures}.')
+  (picture,) = [picture] if isinstance(picture, (str, os.PathLike)) else picture
   batch = net.batch(picture, question)
   shares = np.asarray(jax.device_get(
       looks.looked_at(net.model, net.params, batch)))[0]
-  ((answer, probability),) = net.predict(picture, question, top=1)
+  ((answer, probability),) = net.tell(batch, top=1)
   if 'image' in batch:
     pixels = batch['image'][0]
     strength = _of_cells(shares, pixels.shape[:2])

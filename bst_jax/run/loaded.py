@@ -102,7 +102,12 @@ class Loaded:
     The probability is the model's own: of VQA models each answer's, which need
     not sum to one. Arguments and errors are those of `batch`.
     """
-    outputs = jax.device_get(self.outputs(self.batch(picture, question)))
+    return self.tell(self.batch(picture, question), top)
+
+  def tell(self, batch: Mapping[str, Any], top: int = 5
+           ) -> list[tuple[str, float]]:
+    """What `predict` says of the first row of a batch."""
+    outputs = jax.device_get(self.outputs(batch))
     return self.experiment.task.tell(outputs, self.answers)[0][:top]
 
   @functools.cached_property
