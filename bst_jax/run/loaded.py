@@ -51,7 +51,7 @@ class Loaded:
     if self.submodel != FULL:
       raise ValueError(f'{submodel} of {self.submodel} was asked for, but a '
                        'submodel has no submodels; ask the full network.')
-    sub = self.experiment.parse_one(str(submodel), 'is loaded')
+    sub = self.experiment.parse_one(str(submodel), 'answers')
     return dataclasses.replace(
         self, model=self.experiment.model.at(sub), submodel=sub,
         params=self.experiment.extract(self.params, sub))
@@ -132,5 +132,5 @@ def load(workdir: File, submodel: str | Submodel = FULL,
   exp = experiment.load(workdir)
   params = checkpoint.load_params(workdir, exp.shapes, step)
   whole = Loaded(workdir, exp, exp.model, params)
-  sub = exp.parse_one(str(submodel), 'is loaded')
+  sub = exp.parse_one(str(submodel), 'answers')
   return whole if sub == FULL else whole.at(sub)
