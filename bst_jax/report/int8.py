@@ -7,10 +7,13 @@ from typing import Any
 from bst_jax.report import portable
 import numpy as np
 
-# Entries of the smallest table that is worth two more operators.
+# Entries of the smallest weights that are worth two more operators.
 _LEAST = 1024
-ABOUT = ('weights of products are int8 with a scale a column, tables of words '
-         'int8 with a scale a row, all else float32; what meets the products is '
+# What reads weights that are stored as int8 and computed with in float32.
+_STORED = ('Conv', 'Einsum', 'Loop', 'Scan')
+ABOUT = ('weights are int8: of products with a scale a column, of tables of '
+         'words with a scale a row, of convolutions and recurrent layers with a '
+         'scale a channel, all else float32; what meets the products is '
          'quantised as the program runs')
 
 
@@ -21,6 +24,8 @@ def quantise(model: bytes) -> bytes:
   activations that meet them are quantised as the program runs. Those of tables
   that rows are looked up in have a scale a row: ONNX Runtime would give a table
   a single one, and a single large row would cost all others their precision.
+  Those of convolutions and recurrent layers, which ONNX Runtime is slow with or
+  leaves alone, are int8 in the file and float32 once it is loaded.
   """
   import onnx
   from onnxruntime import quantization
@@ -35,6 +40,7 @@ def quantise(model: bytes) -> bytes:
     folded = onnx.load(paths[1])
     _plain_products(folded.graph)
     _tables_by_row(folded.graph)
+    _stored_small(folded.graph)
     onnx.save(folded, paths[1])
     with portable.silent('root'):  # It tells of every product that is none.
       quantization.quantize_dynamic(
@@ -51,6 +57,8 @@ def _plain_products(graph: Any) -> None:
   float32.
   """
   for node in graph.node:
+    for inner in _inner(node):  # The body of a loop.
+      _plain_products(inner)
     if node.op_type != 'Gemm':
       continue
     given = {a.name: a.f if a.name in ('alpha', 'beta') else a.i
@@ -66,15 +74,10 @@ def _tables_by_row(graph: Any) -> None:
   """Quantises float tables that nothing but look-ups of rows read, in place."""
   from onnx import numpy_helper
 
-  tables = {one.name: one for one in graph.initializer
-            if len(one.dims) == 2 and np.prod(one.dims) >= _LEAST
-            and numpy_helper.to_array(one).dtype == np.float32}
+  tables = {name: one for name, one in _large(graph).items()
+            if len(one.dims) == 2}
   for name in _looked_up(graph, tables):
-    small, scale = by_row(numpy_helper.to_array(tables[name]))
-    graph.initializer.remove(tables[name])
-    graph.initializer.extend([
-        numpy_helper.from_array(small, f'{name}_int8'),
-        numpy_helper.from_array(scale, f'{name}_scale')])
+    _replace(graph, tables[name], *scaled(numpy_helper.to_array(tables[name])))
     nodes = [part for node in graph.node
              for part in (_look_up(node, name) if name in node.input
                           else [node])]
@@ -82,19 +85,63 @@ def _tables_by_row(graph: Any) -> None:
     graph.node.extend(nodes)
 
 
+def _stored_small(graph: Any) -> None:
+  """Makes int8 of other large weights, which become float32 again, in place."""
+  from onnx import helper, numpy_helper, TensorProto
+
+  for name, weights in _large(graph).items():
+    readers = {node.op_type for node in graph.node if name in node.input}
+    if not readers or not readers <= set(_STORED) or len(weights.dims) < 2:
+      continue
+    # Of a convolution, outputs come first.
+    axis = 0 if 'Conv' in readers else len(weights.dims) - 1
+    _replace(graph, weights, *scaled(numpy_helper.to_array(weights), axis))
+    nodes = [helper.make_node('Cast', [f'{name}_int8'], [f'{name}_float'],
+                              to=TensorProto.FLOAT),
+             helper.make_node('Mul', [f'{name}_float', f'{name}_scale'], [name]),
+             *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _large(graph: Any) -> dict[str, Any]:
+  """{name: float32 weights} of those that are worth it."""
+  from onnx import TensorProto
+
+  return {one.name: one for one in graph.initializer
+          if np.prod(one.dims) >= _LEAST
+          and one.data_type == TensorProto.FLOAT}
+
+
+def _replace(graph: Any, weights: Any, small: np.ndarray,
+             scale: np.ndarray) -> None:
+  """Puts int8 numbers and their scales in the place of weights."""
+  from onnx import numpy_helper
+
+  name = weights.name
+  graph.initializer.remove(weights)
+  graph.initializer.extend([
+      numpy_helper.from_array(small, f'{name}_int8'),
+      numpy_helper.from_array(scale, f'{name}_scale')])
+
+
 def _looked_up(graph: Any, names: Any) -> list[str]:
   """Those of the names that are read by look-ups of rows alone."""
   readers = {name: [node for node in graph.node if name in node.input]
              for name in names}
-  inside = {name for node in graph.node for a in node.attribute
-            for one in [a.g, *a.graphs] for inner in one.node
-            for name in inner.input}
+  inside = {name for node in graph.node for one in _inner(node)
+            for inner in one.node for name in inner.input}
   by_rows = lambda node, name: (
       node.op_type == 'Gather' and node.input[0] == name
       and not any(a.name == 'axis' and a.i for a in node.attribute))
   return [name for name, nodes in readers.items()
           if nodes and name not in inside
           and all(by_rows(node, name) for node in nodes)]
+
+
+def _inner(node: Any) -> list[Any]:
+  """The graphs inside of a node."""
+  return [one for a in node.attribute for one in [a.g, *a.graphs] if one.node]
 
 
 def _look_up(node: Any, name: str) -> list[Any]:
@@ -110,8 +157,15 @@ def _look_up(node: Any, name: str) -> list[Any]:
       helper.make_node('Mul', [f'{out}_float', f'{out}_scale'], [out])]
 
 
-def by_row(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """int8[V, d] and float32[V, 1], whose product is about float32[V, d]."""
-  scale = np.abs(table).max(-1, keepdims=True) / np.float32(127)
-  scale = np.where(scale > 0, scale, np.float32(1))
-  return np.rint(table / scale).astype(np.int8), scale.astype(np.float32)
+def scaled(weights: np.ndarray, axis: int = 0
+           ) -> tuple[np.ndarray, np.ndarray]:
+  """int8 numbers and float32 scales, one along an axis, whose product is near.
+
+  Args:
+    weights: float32[...].
+    axis: each of its entries has a scale; all others share it.
+  """
+  others = tuple(i for i in range(weights.ndim) if i != axis)
+  scale = np.abs(weights).max(others, keepdims=True) / np.float32(127)
+  scale = np.where(scale > 0, scale, np.float32(1)).astype(np.float32)
+  return np.rint(weights / scale).astype(np.int8), scale

@@ -117,3 +117,25 @@ def test_one_large_row_of_a_table_leaves_the_others_alone():
   error = np.abs(got - table[tokens[0]]).max(1)
   # Half a step of each row's own scale.
   assert (error <= np.abs(table[tokens[0]]).max(1) / 253).all()
+
+
+@pytest.mark.parametrize('run, shape', [
+    (lambda x, w: jax.lax.conv_general_dilated(
+        x, w[:, :, :, :8], (1, 1), 'VALID',
+        dimension_numbers=('NHWC', 'HWIO', 'NHWC')), (4, 4, 16, 8)),
+    (lambda x, w: jnp.einsum('bhwc,cd->bhwd', x, w), (16, 64)),
+    (lambda x, w: jax.lax.scan(lambda h, row: (jnp.tanh(h @ w) + row, None),
+                               x[:, 0, 0], x[:, 0].swapaxes(0, 1))[0],
+     (32, 32))])
+def test_large_kernels_are_stored_small(run, shape):
+  rng = np.random.default_rng(0)
+  kernel = rng.standard_normal(shape, np.float32) / 8
+  kernel[..., 1] *= 100  # A channel of its own scale.
+  x = rng.standard_normal((3, 5, 5, shape[-2]), np.float32)
+  file = portable.onnx(lambda batch: run(batch['x'], jnp.asarray(kernel)),
+                       {'x': x[:1]})
+  small = int8.quantise(file)
+  assert len(file) - len(small) > 2 * kernel.size
+  got, want = portable.Session(small)({'x': x}), np.asarray(run(x, kernel))
+  others = np.delete(np.arange(want.shape[-1]), 1)
+  assert 0 < off(got[..., others], want[..., others]) < 0.03
