@@ -15,7 +15,7 @@ from typing import Any
 
 from bst_jax.data import rand_augment
 from bst_jax.data.frame import Frame
-from bst_jax.elastic import check_name
+from bst_jax.elastic import check_name, typed
 import numpy as np
 from PIL import Image
 
@@ -50,6 +50,9 @@ class Recipe:
   @classmethod
   def of(cls, options: Mapping[str, Any] | None) -> 'Recipe':
     """The recipe of `config.data.augment`."""
+    if not isinstance(options or {}, Mapping):
+      raise ValueError(f'config.data.augment is {options!r}; it is a dict, as '
+                       'dict(flip=0.5), or None.')
     options = dict(options or {})
     for key in options:
       check_name(key, cls.__dataclass_fields__,
@@ -60,11 +63,13 @@ class Recipe:
       pair = options[key]
       options[key] = pair = tuple(pair) if isinstance(
           pair, (tuple, list)) else (pair,)
-      if len(pair) != 2 or not 0 < pair[0] <= pair[1]:
+      if len(pair) != 2 or not all(isinstance(x, (int, float)) for x in pair
+                                   ) or not 0 < pair[0] <= pair[1]:
         raise ValueError(
             f'config.data.augment.{key} is {pair}; give the smallest and the '
             f'largest, as {(0.08, 1.0) if key == "crop" else (0.75, 1.33)}.')
     recipe = cls(**options)
+    typed.check(recipe, 'config.data.augment')
     for key in ('rand_augment', 'mixup', 'cutmix'):
       if getattr(recipe, key) < 0:
         raise ValueError(f'config.data.augment.{key} is {getattr(recipe, key)};'

@@ -15,6 +15,7 @@ from bst_jax.data.frame import Frame
 import numpy as np
 
 Record = Mapping[str, Any]
+_MOST = 1 << 31  # of what a size may be
 
 
 @dataclasses.dataclass(frozen=True)
@@ -230,6 +231,26 @@ KINDS = {
 }
 # What config.data.inputs may name, and what each brings along.
 INPUTS = {'regions': ('regions', 'boxes'), 'image': ('image',)}
+
+
+# How many numbers a size may have; others are what a user's own form says.
+_NUMBERS = {'vocab_size': (1,), 'num_answers': (1,), 'max_tokens': (1,),
+            'num_regions': (1,), 'feature_size': (1,), 'image_size': (1, 2),
+            'clip_size': (3,)}
+
+
+def check_sizes(sizes: Mapping[str, Any]) -> None:
+  """Raises where sizes, which a file may tell, are no sizes of data."""
+  for name in _NUMBERS.keys() & sizes.keys():
+    size = sizes[name]
+    each = size if isinstance(size, (tuple, list)) else [size]
+    if len(each) not in _NUMBERS[name] or not all(
+        isinstance(n, (int, np.integer)) and n is not True and 0 < n < _MOST
+        for n in each):
+      raise ValueError(
+          f'The data were said to have the size {name} = {size!r}, but it must '
+          f'be {" or ".join(map(str, _NUMBERS[name]))} positive whole numbers. '
+          'Sizes are in vocab/sizes.json of a workdir, or config.data.sizes.')
 
 
 def of_inputs(inputs: Sequence[str]) -> tuple[str, ...]:

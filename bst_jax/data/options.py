@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from bst_jax.data import image as image_lib
 from bst_jax.data import kinds as kinds_lib
-from bst_jax.elastic import check_name
+from bst_jax.elastic import check_name, typed
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,9 +45,15 @@ class Options:
                   for key, value in config.items()})
 
   def __post_init__(self):
+    typed.check(self, 'config.data')
     check_name(self.image_fit, image_lib.FITS, 'way to fit a picture')
-    if self.image_size in ((0,), [0]):  # As flags give a number.
+    if self.image_size in ((0,), [0], None):  # As flags give a number.
       object.__setattr__(self, 'image_size', 0)
+    if self.image_size != 0:
+      image_lib.sides(self.image_size)
+    if self.cache not in (True, False, 'auto'):
+      raise ValueError(f'config.data.cache is {self.cache!r}; it is True, False '
+                       "or 'auto'.")
     for size in self.canvases:
       image_lib.sides(size)
     for key in ('eval_batch', 'limit', 'threads', 'max_bad', 'prefetch_mib'):

@@ -135,7 +135,7 @@ def save_list(path: str | os.PathLike, items: Iterable[str]):
 def load_list(path: str | os.PathLike) -> list[str]:
   """Reads what `save_list` wrote."""
   try:
-    items = json.loads(pathlib.Path(path).read_text('utf-8'))
+    items = json.loads(pathlib.Path(path).read_text('utf-8-sig'))
   except ValueError as error:  # Not JSON, or not UTF-8.
     items = error
   if not isinstance(items, list) or not all(isinstance(i, str) for i in items):

@@ -99,12 +99,33 @@ class Choice:
 
   @classmethod
   def from_json(cls, text: str) -> Choice:
-    """Reads `to_json`; an unknown key is an error."""
+    """Reads `to_json`; an unknown key is an error, and so is another type."""
     fields = json.loads(text)
-    for key in fields:
+    if not isinstance(fields, dict):
+      raise ValueError(f'a choice is {_short(fields)}; it must be an object, as '
+                       '{"submodel": "1/2x1/2"}.')
+    for key, value in fields.items():
       check_name(key, cls.__dataclass_fields__, 'choice')
+      _check_type(key, value)
     return cls(**fields | {
         'submodel': Submodel.parse(fields.get('submodel', '1x1'))})
+
+
+def _check_type(key, value):
+  """Raises where a key of a file's choice has another type than it must."""
+  kind, inner = {'skip': (list, str), 'keep': (dict, list),
+                 'layers': (dict, list), 'tokens': (dict, object),
+                 'submodel': (str, object), 'model': (str, object)}[key]
+  parts = value.values() if isinstance(value, dict) else (
+      value if isinstance(value, list) else ())
+  if key == 'skip' and value is None:
+    return
+  if not isinstance(value, kind) or not all(
+      isinstance(part, inner) for part in parts):
+    words = {'skip': 'null or a list of paths', 'keep': 'lists by axis',
+             'layers': 'lists by stack', 'tokens': 'settings by name'}
+    raise ValueError(f'the choice says {key} = {_short(value)}; that must be '
+                     f'{words.get(key, "text")}.')
 
 
 def _tuples(value):
@@ -122,8 +143,16 @@ def halves(entry: Any) -> tuple[int, int]:
       raise ValueError(
           f'an entry of layers is {dict(entry)}; write the number of a layer, '
           "or {'attention': 3, 'ffn': 4} for halves of two.")
-    return int(entry['attention']), int(entry['ffn'])
-  return int(entry), int(entry)
+    return _layer(entry['attention']), _layer(entry['ffn'])
+  return _layer(entry), _layer(entry)
+
+
+def _layer(number):
+  """The number of a layer; raises where it is none."""
+  if isinstance(number, (int, np.integer)) and not isinstance(number, bool):
+    return int(number)
+  raise ValueError(f'an entry of layers is {number!r}; write the number of a '
+                   "layer, or {'attention': 3, 'ffn': 4} for halves of two.")
 
 
 def fingerprint(shapes: Any) -> str:

@@ -46,6 +46,8 @@ def by_name(name: str, package: str, what: str, attribute: str,
     ValueError: there is no such file or module, importing it fails, or it lacks
       the attribute.
   """
+  if not isinstance(name, str):
+    raise ValueError(f'the name of a {what} is {name!r}, which is no text.')
   if '.' in name:
     module = _import(name, what)
   else:

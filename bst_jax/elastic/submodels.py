@@ -42,6 +42,9 @@ class Submodel:
     """Reads the text form `1/2x1/3` or the path form `w1-2_d1-3`."""
     if isinstance(text, Submodel):
       return text
+    if not isinstance(text, str):
+      raise ValueError(
+          f'submodel {text!r} is no text of WIDTHxDEPTH; write it as 1/2x1/3.')
     plain = text.replace('-', '/').replace('_d', 'x').removeprefix('w')
     width, cross, depth = plain.partition('x')
     if not cross:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import inspect
 from typing import Any
 
-from bst_jax.elastic import by_name, check_name, own_names
+from bst_jax.elastic import by_name, check_name, own_names, typed
 from flax import linen as nn
 import jax.numpy as jnp
 
@@ -30,16 +30,31 @@ def create(config: Mapping[str, Any],
   Raises:
     ValueError: no such model, or an argument that it does not take.
   """
+  if not hasattr(config, 'items') or 'name' not in config:
+    raise ValueError(f'config.model is {config!r}; it must be a dict with the '
+                     "name of a model, as dict(name='mcan').")
   # A model is hashable; lists are what JSON makes of tuples.
   options = {k: tuple(v) if isinstance(v, list) else v
              for k, v in config.items()}
   name = options.pop('name')
   known = arguments(name)
-  for option in options:
+  for option, value in options.items():
     check_name(option, known, f'argument of model {name}')
+    kind = known[option].annotation
+    if '.' not in name and not typed.fits(value, kind):
+      raise ValueError(f'config.model.{option} is {value!r}, but model {name} '
+                       f'takes {typed.word(kind)} there.')
   model = by_name(name, __name__, 'model', 'Model').Model
-  return model(**{k: v for k, v in sizes.items() if k in known}
-               | _computed(compute or {}, known, name) | options)
+  given = ({k: v for k, v in sizes.items() if k in known}
+           | _computed(compute or {}, known, name) | options)
+  missing = [k for k, one in known.items()
+             if one.default is inspect.Parameter.empty and k not in given]
+  if missing:
+    raise ValueError(
+        f'model {name} was to be built, but nothing tells its '
+        f'{", ".join(missing)}: neither config.model nor the sizes of the data, '
+        f'which are {", ".join(sorted(sizes)) or "none"}.')
+  return model(**given)
 
 
 def arguments(name: str) -> dict[str, inspect.Parameter]:

@@ -10,6 +10,7 @@ from typing import Any
 from bst_jax import elastic, models, tasks
 from bst_jax.data import kinds
 from bst_jax.elastic import Choice, Space, Submodel
+from bst_jax.run import settings
 from bst_jax.store import workdir as workdirs
 from flax import linen as nn
 import jax
@@ -102,13 +103,16 @@ class Experiment:
 def build(config: ml_collections.ConfigDict,
           sizes: Mapping[str, int]) -> Experiment:
   """The parts of an experiment on data of the given sizes."""
+  kinds.check_sizes(sizes)
+  settings.check_parts(config)
   space = space_of(config)
   task = tasks.create(config.task)
-  model = models.create(
-      config.model, config.get('compute'), strategy=space.strategy,
-      strategy_seed=space.seed, outputs=task.outputs, **sizes)
-  for sub in space:  # An impossible ratio fails here.
-    model.at(sub)
+  with settings.told(config):
+    model = models.create(
+        config.model, config.get('compute'), strategy=space.strategy,
+        strategy_seed=space.seed, outputs=task.outputs, **sizes)
+    for sub in space:  # An impossible ratio fails here.
+      model.at(sub)
   wanted = getattr(model, 'feature_size', None)
   if 'num_regions' in sizes and sizes.get('feature_size', wanted) != wanted:
     raise ValueError(
@@ -118,26 +122,14 @@ def build(config: ml_collections.ConfigDict,
   sizes = dict(sizes) | {
       key: getattr(model, key) for key in ('feature_size',)
       if hasattr(model, key)}
-  outputs, variables = jax.eval_shape(
-      model.init_with_output, jax.random.key(0),
-      example(sizes, pictures=task.pictures))
-  _check_outputs(config, task, outputs)
+  batch = example(sizes, pictures=task.pictures)
+  with settings.told(config, batch):
+    outputs, variables = jax.eval_shape(
+        model.init_with_output, jax.random.key(0), batch)
+  settings.check_outputs(config, task, outputs)
   exp = Experiment(config, sizes, model, task, space, variables['params'])
   choice = choice_of(config)
   return exp if choice is None else chosen(exp, choice)
-
-
-def _check_outputs(config, task, outputs):
-  """Raises where a model does not return what its task reads."""
-  there = list(outputs) if isinstance(outputs, Mapping) else []
-  for name in task.outputs:
-    if name not in there:
-      returns = ', '.join(map(repr, there)) or f'{type(outputs).__name__}'
-      raise ValueError(
-          f'task {config.task.name} reads the output {name!r}, but model '
-          f'{config.model.name} returns {returns}. A model returns a dict of '
-          'named outputs; choose a task that reads one of them, or another '
-          'model.')
 
 
 def chosen(given: Experiment | ml_collections.ConfigDict,
@@ -269,10 +261,15 @@ def _one_model(space):
 
 def space_of(config: Mapping[str, Any]) -> Space:
   """The space that `config.space` describes."""
+  settings.check_parts(config, ('space',))
   options = dict(config['space'])
   known = [f.name for f in dataclasses.fields(Space)]
   for option in options:
     elastic.check_name(option, known, 'option of config.space')
+  for key in ('widths', 'depths'):
+    if not isinstance(options.get(key, ()), (tuple, list)):
+      raise ValueError(f'config.space.{key} is {options[key]!r}; it must be a '
+                       "list of ratios, as ('1/2', '1').")
   return Space(**{k: tuple(v) if k in ('widths', 'depths') else v
                   for k, v in options.items()})
 

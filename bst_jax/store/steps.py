@@ -1,6 +1,7 @@
 """The checkpoints that a workdir holds, and the newest that can be read."""
 from collections.abc import Callable, Iterable, Iterator
 import contextlib
+import logging as python_logging
 import os
 from typing import Any
 
@@ -15,9 +16,17 @@ class UnusableError(Exception):
   """A checkpoint is damaged, as opposed to another model's."""
 
 
+def _is_news(record: python_logging.LogRecord) -> bool:
+  """Whether asyncio says more than that one more tensor was not read."""
+  return 'exception was never retrieved' not in record.getMessage()
+
+
 @contextlib.contextmanager
 def reading() -> Iterator[None]:
-  """Turns whatever is raised on damaged files into UnusableError."""
+  """Turns whatever is raised on damaged files into UnusableError.
+
+  It is then said once: what orbax's tasks log of each tensor is dropped.
+  """
   try:
     yield
   except MemoryError:  # No damage, and the next would not fit either.
@@ -25,6 +34,7 @@ def reading() -> Iterator[None]:
   except Exception as error:
     if 'RESOURCE_EXHAUSTED' in str(error):
       raise
+    python_logging.getLogger('asyncio').addFilter(_is_news)
     reason = ' '.join(str(error).split())[:200]
     raise UnusableError(f'{type(error).__name__}: {reason}') from error
 

@@ -168,8 +168,8 @@ def read_json(workdir: str | os.PathLike, name: str) -> dict[str, Any]:
   if not path.exists():
     raise ValueError(_not_there(pathlib.Path(workdir), name))
   try:
-    value = json.loads(path.read_text(encoding='utf-8'))
-  except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    value = json.loads(path.read_text(encoding='utf-8-sig'))
+  except (ValueError, RecursionError) as error:
     raise ValueError(
         f'{path} is not JSON ({error}); restore it from a copy, or use '
         'another workdir.') from error

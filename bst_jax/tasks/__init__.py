@@ -84,6 +84,9 @@ def create(config: Mapping[str, Any]) -> Task:
   Raises:
     ValueError: no such task, option, reduction or measure.
   """
+  if not hasattr(config, 'items') or not isinstance(config.get('name'), str):
+    raise ValueError(f'config.task is {config!r}; it must be a dict with the '
+                     "name of a task, as dict(name='vqa').")
   options = dict(config)
   asked, measure = options.pop('name'), options.pop('measure', None)
   options = NAMED.get(asked, {'name': asked}) | options

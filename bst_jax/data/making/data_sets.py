@@ -79,6 +79,9 @@ def region_reader(name: str):
 
 def whole_name(name: str) -> tuple[str, str]:
   """Data set and config of a name; raises ValueError where there is none."""
+  if not isinstance(name, str):
+    raise ValueError(f'config.data.name is {name!r}, not the name of a data set '
+                     f'as text. There are: {", ".join(names())}.')
   base, _, config = name.partition('/')
   configs = (class_of(base).builder_configs if '.' in base or base in BUILDERS
              else {})

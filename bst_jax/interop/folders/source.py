@@ -121,7 +121,7 @@ def _json(path):
   if not path.is_file():
     return None
   try:
-    found = json.loads(path.read_text('utf-8'))
+    found = json.loads(path.read_text('utf-8-sig'))
   except ValueError as error:  # Not JSON, or not UTF-8.
     raise ValueError(f'{path} is no readable JSON ({error}); fetch it again.'
                      ) from error
