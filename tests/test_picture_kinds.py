@@ -169,8 +169,7 @@ def test_what_is_no_picture_is_told_by_name(tmp_path, data, message):
 def test_larger_pictures_than_pillow_takes_are_told(monkeypatch):
   data = file_of(Image.fromarray(RAMP), 'PNG')
   monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 100)
-  with pytest.raises(ValueError, match='x has more pixels|x was to be decoded, '
-                     'but has more pixels than the'):
+  with pytest.raises(ValueError, match='x of .* has more pixels than the 100'):
     image.decode(data, name='x')
 
 

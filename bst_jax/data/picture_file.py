@@ -77,8 +77,9 @@ def read(data: bytes, name: str, most_pixels: int) -> Image.Image:
     raise
   except Image.DecompressionBombError as error:
     raise ValueError(
-        f'{name} was to be decoded, but has more pixels than the '
-        f'{most_pixels:,} allowed ({error}). Scale it down first.') from error
+        f'{name} of {len(data):,} bytes was to be decoded, but it has more '
+        f'pixels than the {most_pixels:,} allowed, or is not a whole PNG or '
+        f'JPEG file ({error}). Scale it down or copy it again.') from error
   except Exception as error:  # Pillow raises anything on damaged files.
     raise ValueError(
         f'{name} of {len(data):,} bytes was to be decoded, but it is not a '
