@@ -5,7 +5,7 @@ import pathlib
 from bst_jax import export, predict, profile
 from bst_jax.data import class_names, vocabularies
 from bst_jax.host import cli, config_flag
-from bst_jax.report import portable
+from bst_jax.report import latency, portable
 from bst_jax.run import experiment, other_data
 from bst_jax.store import checkpoint
 import jax
@@ -165,3 +165,25 @@ def test_a_fixed_file_scores_a_split_in_parts(workdir, pictures, tmp_path):
       rows=rows) for rows in (None, 4)}
   assert made[4]['accuracy'] == made[None]['accuracy']
   assert made[4]['inputs']['image']['shape'] == [4, 16, 16, 3]
+
+
+@pytest.mark.parametrize('config', [
+    'configs/ats_ps_vit.py:small_dense', 'configs/bst_clip_vil_scenes.py:tiny'])
+def test_random_parameters_give_finite_logits(config):
+  config = config_flag.load_config(config)
+  config.data.sizes = dict(
+      num_answers=3, image_size=64,
+      **(dict(vocab_size=9, max_tokens=4) if 'clip' in config.model.name else {}))
+  exp = experiment.build(config, experiment.sizes_of(config))
+  outputs = exp.model.apply({'params': latency.random_params(exp)},
+                            exp.example())
+  assert np.isfinite(models.only(outputs)).all()
+
+
+def test_files_that_give_nan_are_not_written(workdir, tmp_path):
+  exp = experiment.load(workdir)
+  params = jax.tree.map(lambda p: p * np.nan, checkpoint.load_params(
+      workdir, exp.shapes))
+  with pytest.raises(ArithmeticError, match='nothing was written'):
+    export.export(exp, params, '1x1', ['stablehlo'], tmp_path / 'out')
+  assert not (tmp_path / 'out').exists()

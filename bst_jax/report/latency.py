@@ -34,8 +34,13 @@ def product_rate(size: int = 2048, runs: int = 7) -> float:
 def random_params(exp: experiment.Experiment) -> Any:
   """Small random parameters of the full model, quickly."""
   rng = np.random.default_rng(0)
-  return jax.tree.map(lambda s: jnp.asarray(
-      0.02 * rng.standard_normal(s.shape, np.float32)), exp.shapes)
+
+  def draw(path, shape):
+    noise = 0.02 * rng.standard_normal(shape.shape, np.float32)
+    # A negative variance would make NaN of everything behind it.
+    return jnp.asarray(1 + noise if path[-1].key == 'var' else noise)
+
+  return jax.tree_util.tree_map_with_path(draw, exp.shapes)
 
 
 def measure(exp: experiment.Experiment, params: Any, subs: Sequence[Submodel],
