@@ -1,20 +1,19 @@
 """Turns foreign checkpoints into workdirs, and workdirs into foreign files."""
-from collections.abc import Callable
-import inspect
 import pathlib
 import shutil
-from typing import NamedTuple
 
 from absl import flags, logging
 from bst_jax import elastic
 from bst_jax.host import cli, config_flag
 from bst_jax.interop import core, files, folders
-from bst_jax.interop.folders import configs, families
+from bst_jax.interop.folders import card, configs, families, writing
+from bst_jax.interop.folders import rows as rows_lib
 from bst_jax.interop.folders import source as source_lib
 from bst_jax.layers.tokens import RESIZES
 from bst_jax.run import arguments, experiment
 from bst_jax.run import start as starts
 from bst_jax.store import checkpoint
+from bst_jax.store import origin as origins
 from bst_jax.store import workdir as workdirs
 import jax
 import numpy as np
@@ -45,7 +44,8 @@ _VOCAB = flags.DEFINE_string(
     "the data's if left out.",
     allow_override=True)
 _OUTPUT = flags.DEFINE_string(
-    'output', None, 'Foreign file to write from --workdir instead.', allow_override=True)
+    'output', None, 'What to write from --workdir instead: a folder for '
+    'transformers, or, with --table, a file.', allow_override=True)
 
 FIRST = ('checkpoint', 'workdir', 'config', 'table')
 DESCRIPTION = """Converts checkpoints, strictly: every tensor on either side is
@@ -54,16 +54,22 @@ accounted for, or the command says which is not.
 With --checkpoint it writes a new workdir. Of a standard folder of transformers
 or timm nothing else need be said: its files name the model, its sizes, how
 pictures are prepared and the classes, or the command says what there is no
-model for. Other checkpoints need --config and --table. With --output it writes
-the workdir's parameters as a file of the named family. A family that fills a
+model for. Other checkpoints need --config and --table. A family that fills a
 part of the model (bert, clip_visual, …) leaves the rest at random or, with
 --config.start, as another workdir has it; what that is, is listed.
+
+With --output FOLDER it writes what AutoModel….from_pretrained of transformers
+opens: weights, config.json with the names of the classes, how pictures are
+prepared, and a README.md to go on with. Submodels are extracted first. With
+--output NAME.safetensors and --table it writes the parameters as a file of the
+named family.
 
 The table glove reads word vectors as text, also .gz and .zip, for the words of
 config.data; train with --config.start=WORKDIR and the same config.data."""
 EXAMPLES = """python -m bst_jax.convert --checkpoint hf:google/vit-base-patch16-224 --workdir runs/vit
 python -m bst_jax.convert --config configs/bst_mcan_vqa.py --table mcan_bst --checkpoint epoch14.pkl --workdir runs/teacher
 python -m bst_jax.convert --workdir runs/teacher --table mcan_bst --output teacher.safetensors
+python -m bst_jax.convert --workdir runs/vit/w1-2_d1-2 --output my-small-vit
 python -m bst_jax.convert --config configs/mcan_vqa.py --table glove --checkpoint glove.840B.300d.zip --workdir runs/glove"""
 
 
@@ -114,7 +120,7 @@ def read(config, family: str | None, path: str | pathlib.Path,
                                needed=config is None or family is None)
   config = configs.configured(config, described, source)
   family = family or families.known(tensors, source.weights)
-  rows = _rows(table(family), tensors, described, family)
+  rows = rows_lib.of(table(family), tensors, described)
   if described and not described.part and '.' not in family:
     families.check_layers(tensors, family, described)
   sizes = _sizes(config, rows.PARTIAL and not rows.headless)
@@ -124,7 +130,8 @@ def read(config, family: str | None, path: str | pathlib.Path,
   target = (starts.params(starts.of(config), exp, config.seed)
             if rows.PARTIAL else exp.shapes)
   tensors = core.named(rows.TABLE, tensors, exp.shapes, rows.RENAMES)
-  tensors = _adapted(rows, tensors, exp.shapes, resize, described, family)
+  tensors = rows_lib.adapted(rows, tensors, exp.shapes, exp.model, resize,
+                             described, family)
   try:
     params = core.read(rows.TABLE, tensors, target, rows.IGNORED, rows.RENAMES,
                        rows.PARTIAL, allow_nonfinite)
@@ -132,53 +139,9 @@ def read(config, family: str | None, path: str | pathlib.Path,
     raise ValueError(
         f'{error}{families.better(tensors, family, described)}') from error
   labels = described.labels if described else ()
-  _write(workdir, exp, config, params, rows.TABLE, family, vocab, labels)
+  _write(workdir, exp, config, params, rows.TABLE, family, vocab, labels,
+         origin=source_lib.name_of(path))
   return elastic.size(params)
-
-
-class _Rows(NamedTuple):
-  """A table with what it leaves out, see `core`; `headless`: without a head."""
-
-  TABLE: core.Table
-  IGNORED: tuple[str, ...]
-  RENAMES: tuple[tuple[str, str], ...]
-  ADAPT: Callable | None
-  PARTIAL: bool
-  headless: bool = False
-
-
-def _adapted(rows, tensors, shapes, resize, described, family):
-  """The tensors that a model of these shapes reads."""
-  able = rows.ADAPT and 'resize' in inspect.signature(rows.ADAPT).parameters
-  if resize and not able:
-    raise ValueError(f'--resize={resize} is about places of patches, and table '
-                     f'{family!r} resizes none; leave it out.')
-  if not rows.ADAPT:
-    return tensors
-  resize = resize or (described.resize if described else None)
-  return rows.ADAPT(tensors, shapes,
-                    **({'resize': resize} if resize and able else {}))
-
-
-def _rows(module, tensors, described, family):
-  """The rows of a table; without a head where the checkpoint has none."""
-  rows = _Rows(module.TABLE, tuple(getattr(module, 'IGNORED', ())),
-               tuple(getattr(module, 'RENAMES', ())),
-               getattr(module, 'ADAPT', None),
-               getattr(module, 'PARTIAL', False))
-  if described is None or rows.PARTIAL or callable(rows.TABLE):
-    return rows
-  heads = [row for row in rows.TABLE if str(row[1]).startswith('head/')]
-  # Wrappers put a prefix before all names.
-  if any(name.endswith(row[0]) for row in heads for name in tensors):
-    return rows
-  logging.warning(
-      'The checkpoint has no head that tells classes apart: the head of %d '
-      'classes is random. Train on with --config.start of the workdir.',
-      described.sizes['num_answers'])
-  return rows._replace(
-      TABLE=tuple(row for row in rows.TABLE if row not in heads), PARTIAL=True,
-      headless=True)
 
 
 def _read_words(config, family, path, workdir, vocab):
@@ -194,7 +157,7 @@ def _read_words(config, family, path, workdir, vocab):
 
 
 def _write(workdir, exp, config, params, rows, family, vocab, labels,
-           data=None):
+           data=None, origin=None):
   """Writes a workdir of parameters, vocabularies and what is still random."""
   from bst_jax.data import vocabularies
 
@@ -214,6 +177,8 @@ def _write(workdir, exp, config, params, rows, family, vocab, labels,
   if rest:
     workdirs.write_json(workdir, experiment.PART, {
         'table': family, 'missing': sorted({p.split('/')[0] for p in rest})})
+  if origin:
+    origins.write(workdir, origin)
   experiment.save(workdir, config, exp.sizes)
 
 
@@ -267,6 +232,61 @@ def write(workdir: str | pathlib.Path, family: str,
   return len(tensors)
 
 
+def write_folder(workdir: str | pathlib.Path,
+                 output: str | pathlib.Path) -> int:
+  """Writes a workdir's model as a folder that transformers opens.
+
+  Args:
+    workdir: of a classifier of pictures or clips.
+    output: the folder, which must be empty or not there.
+
+  Returns:
+    Its number of tensors.
+
+  Raises:
+    ValueError: the output is there, or transformers has no class for the model;
+      nothing is written.
+  """
+  # Not everything that has a model has data.
+  from bst_jax.data import kinds, vocabularies
+
+  workdir, output = pathlib.Path(workdir), pathlib.Path(output)
+  if output.exists() and not (output.is_dir() and not any(output.iterdir())):
+    raise ValueError(
+        f'{output} is {"not empty" if output.is_dir() else "a file"}, and '
+        'nothing is overwritten; choose a new --output.')
+  exp = experiment.load(workdir)
+  missing = _missing(workdir)
+  params = jax.tree.map(np.asarray, checkpoint.load_params(workdir, exp.shapes))
+  vocab = workdir / experiment.VOCAB
+  labels = (vocabularies.names(vocab)['answers'] if vocabularies.path(
+      vocab, 'answers').exists() else ())
+  results = [workdirs.read_json(workdir, path.name)
+             for path in sorted(workdir.glob('evaluation_*.json'))]
+  return writing.write(
+      output, exp.model, exp.config.model.name, params, labels=labels,
+      fit=kinds.image_fit(exp.config.data), missing=missing,
+      checkpoint=origins.of(workdir), measured=card.scores(
+          results, str(elastic.FULL), elastic.size(params)))
+
+
+def _missing(workdir):
+  """What is random of a converted encoder: a head, and what is with it.
+
+  Raises:
+    ValueError: other parts are random, too.
+  """
+  if not (workdir / experiment.PART).exists():
+    return ()
+  part = workdirs.read_json(workdir, experiment.PART)
+  if not {*rows_lib.head_of(table(part['table']))} >= {*part['missing']}:
+    raise ValueError(
+        f'{workdir} was to be written, but it was converted from a part of a '
+        f'model, and all else of it is random: {", ".join(part["missing"])}. '
+        'Train it first, as --config.start of a config.')
+  return tuple(part['missing'])
+
+
 def main() -> None:
   """The command."""
   cli.start()
@@ -275,7 +295,10 @@ def main() -> None:
     raise cli.UsageError('give either --checkpoint (to read) or --output (to '
                          'write).')
   if _OUTPUT.value:
-    count = write(workdir, cli.required(_TABLE), _OUTPUT.value)
+    if _TABLE.value or pathlib.Path(_OUTPUT.value).suffix in files.KINDS:
+      count = write(workdir, cli.required(_TABLE), _OUTPUT.value)
+    else:
+      count = write_folder(workdir, _OUTPUT.value)
     print(f'{_OUTPUT.value}: {count} tensors')
   else:
     size = read(_CONFIG.value, _TABLE.value, _CHECKPOINT.value, workdir,

@@ -9,7 +9,7 @@ from bst_jax import elastic
 from bst_jax.elastic import Choice, Submodel
 from bst_jax.host import cli
 from bst_jax.run import experiment, statistics
-from bst_jax.store import checkpoint
+from bst_jax.store import checkpoint, origin
 from bst_jax.store import workdir as workdirs
 
 _WORKDIR = cli.define_workdir()
@@ -75,6 +75,7 @@ def extract(workdir: str | pathlib.Path, choice: Choice | Submodel,
   checkpoint.save_params(output, params)
   choice = dataclasses.replace(choice, model=elastic.fingerprint(exp.shapes))
   workdirs.write_choice(output, json.loads(choice.to_json()))
+  origin.copy(workdir, output)
   experiment.save(output, small.config, exp.sizes)
   return elastic.size(params)
 

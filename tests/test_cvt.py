@@ -185,3 +185,19 @@ def test_submodels_sample_in_the_layers_that_they_keep():
 def test_models_that_cannot_be(changes, why):
   with pytest.raises(ValueError, match=why):
     Model(**SIZES | changes)
+
+
+def test_keys_at_every_cell_and_further_apart():
+  """Sampling scores cells by their own keys; what looks has shares of all."""
+  model, batch, params = tiny(key_strides=(2, 1), ats=dict(
+      blocks=(0, 1), num_points=9))
+  assert tiny()[0].key_strides == (2, 2)
+  logits = models.run(model, params, batch)
+  # Every key is a cell of its own, whichever way it is scored.
+  both, *_ = tiny(key_strides=(2, 1), score_stride1=True, ats=dict(
+      blocks=(0, 1), num_points=9))
+  np.testing.assert_allclose(models.run(both, params, batch), logits, atol=1e-5)
+  with pytest.raises(ValueError, match='is 3, but tokens are sampled there'):
+    tiny(key_strides=(2, 3), ats=dict(blocks=(0,)))
+  with pytest.raises(ValueError, match='key_strides is of 1 stages'):
+    tiny(key_strides=(2,))

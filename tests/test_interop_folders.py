@@ -6,6 +6,7 @@ from bst_jax import convert, elastic, predict
 from bst_jax import models as backbones
 from bst_jax.interop import core, files, folders
 from bst_jax.interop.folders import families, hub, source
+from bst_jax.layers.tokens import resize_positions
 from bst_jax.run import experiment
 from bst_jax.store import checkpoint
 from configs import ats_deit_s
@@ -35,10 +36,12 @@ CVT_SIZES = dict(name='cvt', num_answers=7, image_size=16, width=(16, 16),
 
 
 def write(folder, config, sizes=SIZES, table='hf_vit_4', pictures=PICTURES,
-          key='image', **changes):
+          key='image', side=None, **changes):
   """A folder of a random model; returns its parameters of ours."""
   model = backbones.create(sizes | changes)
-  params, _ = models.prepare(model, models.batch_of(key))
+  batch = ({key: np.zeros((1, *side, 3), np.uint8)} if side
+           else models.batch_of(key))
+  params, _ = models.prepare(model, batch)
   folder = pathlib.Path(folder)
   files.save(folder / 'model.safetensors',
              core.write(convert.table(table).TABLE, params))
@@ -140,6 +143,21 @@ def test_places_come_to_another_size_as_is_asked(tmp_path):
     read(tmp_path, resize='bicubic')
 
 
+@pytest.mark.parametrize('old, new', [((4, 6), (6, 3)), ((3, 8), (6, 4)),
+                                      ((2, 3), (4, 4))])
+def test_places_of_a_grid_that_is_no_square(tmp_path, old, new):
+  """Also where there are as many cells as before, in other rows."""
+  pixels = lambda grid: [4 * side for side in grid]
+  params = write(tmp_path, VIT | dict(image_size=pixels(old), qkv_bias=True),
+                 pictures=PICTURES | dict(size=dict(
+                     zip(('height', 'width'), pixels(new)))),
+                 side=pixels(old), image_size=tuple(pixels(old)))
+  exp, got = read(tmp_path)
+  assert exp.model.token_grid == new
+  want = resize_positions(params['positions'], 1, old, new, 'bicubic')
+  np.testing.assert_allclose(got['positions'], want, atol=1e-6)
+
+
 def test_two_stages_of_cvt(tmp_path):
   params = write(tmp_path, CVT, CVT_SIZES, 'hf_cvt')
   exp, got = read(tmp_path)
@@ -149,6 +167,38 @@ def test_two_stages_of_cvt(tmp_path):
   # Of the code, which does not read layer_norm_eps; and no QuickGELU.
   assert (exp.model.eps, exp.model.activation) == (1e-5, 'gelu')
   assert exp.model.heads == (4, 2)
+
+
+def test_keys_of_cvt_at_other_strides_and_without_biases(tmp_path):
+  changes = dict(key_strides=(3, 1), qkv_bias=(False, True))
+  params = write(tmp_path, CVT | dict(
+      stride_kv=[3, 1], qkv_bias=[False, True]), CVT_SIZES, 'hf_cvt', **changes)
+  exp, got = read(tmp_path)
+  same(got, params)
+  assert 'bias' not in got['stage_0']['layer_0']['attention']['key']
+  assert (exp.model.key_strides, exp.model.qkv_bias) == ((3, 1), (False, True))
+
+
+def test_an_encoder_of_cvt_without_a_head(tmp_path):
+  """The last normalisation is none of the encoder's, so it is new too."""
+  params = write(tmp_path, CVT | dict(num_labels=7), CVT_SIZES, 'hf_cvt')
+  tensors = {name.removeprefix('cvt.'): value for name, value in files.load(
+      tmp_path / 'model.safetensors').items() if name.startswith('cvt.')}
+  files.save(tmp_path / 'model.safetensors', tensors)
+  exp, got = read(tmp_path)
+  assert exp.model.num_answers == 7
+  assert json.loads((tmp_path / 'work' / 'part.json').read_text()) == {
+      'table': 'hf_cvt', 'missing': ['head', 'norm']}
+  np.testing.assert_array_equal(got['norm']['scale'], 1)
+  for part in ('head', 'norm'):
+    got.pop(part), params.pop(part)
+  same(got, params)
+  # One tensor that is lost is no encoder without a head.
+  (tmp_path / 'work').rename(tmp_path / 'first')
+  tensors.pop('encoder.stages.0.layers.0.layernorm_before.weight')
+  files.save(tmp_path / 'model.safetensors', tensors)
+  with pytest.raises(ValueError, match='1 missing .*layernorm_before.weight'):
+    read(tmp_path)
 
 
 CLIPS = dict(model_type='timesformer', hidden_size=16, num_hidden_layers=4,
@@ -188,10 +238,10 @@ def test_a_folder_of_videos(tmp_path):
     (VIT, dict(id2label={'0': 'a'}), 'names 1 classes, but .* has 7'),
     (VIT, dict(intermediate_size=40), 'does not fit the model: .*misshapen.* '
      'The sizes are those of .*config.json'),
-    (CVT, dict(stride_kv=[2, 1]), r'stride_kv is \[2, 1\], but .* \[2, 2\]'),
+    (CVT, dict(stride_kv=[2, 0]), r'stride_kv is \[2, 0\], but .* at least 1'),
     (CVT, dict(qkv_projection_method=['avg', 'avg']), 'qkv_projection_method'),
     (CVT, dict(cls_token=[True, True]), r'cls_token is \[True, True\]'),
-    (CVT, dict(qkv_bias=[True, False]), 'qkv_bias')])
+    (CVT, dict(qkv_bias=[True]), r'qkv_bias is \[True\], but .* of 2 of true')])
 def test_what_a_model_cannot_be_is_named(tmp_path, base, changes, message):
   if base is VIT:
     vit(tmp_path)
@@ -403,6 +453,16 @@ def test_an_encoder_of_timm(tmp_path):
   assert exp.model.num_answers == 2 and exp.model.layer_scale == 1.0
   assert json.loads((tmp_path / 'work/part.json').read_text())['missing'] == [
       'head']
+
+
+@pytest.mark.parametrize('share, told', [(0.9, True), (0.95, True),
+                                         (0.875, False), (1.0, False)])
+def test_what_is_cut_off_pictures_of_timm_is_told(tmp_path, caplog, share, told):
+  timm(tmp_path, dict(pretrained_cfg=TIMM['pretrained_cfg'] | dict(
+      crop_pct=share)))
+  exp, _ = read(tmp_path)
+  assert (f'crop_pct is {share}, but' in caplog.text) == told
+  assert exp.config.data.image_fit == ('stretch' if share == 1 else 'crop')
 
 
 def test_places_without_one_for_the_class(tmp_path):

@@ -1,8 +1,9 @@
-"""Files that are whole or not there at all."""
+"""Files, and folders of them, that are whole or not there at all."""
 from collections.abc import Iterator
 import contextlib
 import os
 import pathlib
+import shutil
 
 
 @contextlib.contextmanager
@@ -26,3 +27,26 @@ def beside(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     os.replace(place, path)
   finally:
     place.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def folder_beside(path: str | os.PathLike) -> Iterator[pathlib.Path]:
+  """A new folder beside `path`; leaving the block renames it there.
+
+  What is at `path` is an empty folder or nothing. Where the block fails nothing
+  is left behind.
+  """
+  path = pathlib.Path(path).resolve()
+  path.parent.mkdir(parents=True, exist_ok=True)
+  place = path.with_name(f'{path.name}.{os.getpid()}.tmp')
+  place.mkdir()
+  try:
+    yield place
+    for written in place.iterdir():
+      with open(written, 'rb') as f:
+        os.fsync(f.fileno())
+    if path.is_dir():
+      path.rmdir()
+    place.rename(path)
+  finally:
+    shutil.rmtree(place, ignore_errors=True)

@@ -13,10 +13,13 @@ and, where it needs them,
   RENAMES  pairs (regular expression, replacement), applied in turn to every
            foreign name: old spellings and prefixes.
   ADAPT    (foreign tensors, shapes of ours) -> the tensors
-           that a model of our sizes reads; with a third argument `resize`,
-           one of `tokens.RESIZES`, where it resizes places.
+           that a model of our sizes reads; where it resizes places, with
+           arguments `resize`, one of `tokens.RESIZES`, and `grids`, rows and
+           columns of patches of theirs and of ours.
   PARTIAL  whether it fills only a part of our model: the rest keeps the
            parameters that it starts from; False if left out.
+  HEAD     names at the top of our parameters that files of the encoder alone
+           lack; ('head',) if left out.
   load     (path, words, our parameters or shapes) -> foreign tensors by name,
            where the foreign file is looked up by the words of the data.
 """

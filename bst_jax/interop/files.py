@@ -15,6 +15,7 @@ import safetensors
 import safetensors.numpy
 
 TORCH = ('.pkl', '.pth', '.pyth', '.pt', '.bin', '.ckpt', '.tar')
+KINDS = ('.safetensors', *TORCH)
 # Where training scripts keep the weights among other things, and where those
 # that keep running means of them keep these.
 _NESTED = ('state_dict', 'model', 'model_state')
@@ -45,7 +46,7 @@ def load(path: str | pathlib.Path, key: str | None = None
   path = pathlib.Path(path)
   if not path.is_file():
     near = sorted(p.name for p in path.parent.glob('*')
-                  if p.suffix in (*TORCH, '.safetensors'))
+                  if p.suffix in KINDS)
     raise ValueError(f'there is no checkpoint {path}. Checkpoints beside it: '
                      f'{", ".join(near[:8]) or "none"}.')
   if path.suffix == '.safetensors':
@@ -205,15 +206,17 @@ def _weights(path, tree, key):
 def save(path: str | pathlib.Path, tensors: Mapping[str, np.ndarray]) -> None:
   """Writes .safetensors or a torch state dict: whole, or not at all."""
   path = pathlib.Path(path)
-  tensors = {name: np.ascontiguousarray(x) for name, x in tensors.items()}
+  tensors = {name: np.asarray(x, order='C') for name, x in tensors.items()}
   with files.beside(path) as place:
     if path.suffix == '.safetensors':
-      safetensors.numpy.save_file(tensors, place)
+      # transformers opens no file that does not say whose tensors it has.
+      safetensors.numpy.save_file(tensors, place, metadata={'format': 'pt'})
     elif path.suffix in TORCH:
       import torch
       torch.save({'state_dict': {
           name: torch.from_numpy(x.copy()) for name, x in tensors.items()}},
           place)
     else:
-      raise ValueError(f'{path} is of an unknown kind; write .safetensors or '
-                       f'{", ".join(TORCH)}.')
+      raise ValueError(
+          f'{path} is of an unknown kind; write .safetensors or '
+          f'{", ".join(TORCH)}. A folder for transformers needs no --table.')

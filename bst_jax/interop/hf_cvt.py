@@ -7,5 +7,7 @@ from bst_jax.interop.cvt import table
 
 TABLE = table(hf=True)
 IGNORED = (r'.*\.num_batches_tracked',)
-RENAMES = ()
+# Files of the encoder alone lack the prefix, and the last normalisation too.
+RENAMES = ((r'^encoder\.', 'cvt.encoder.'),)
+HEAD = 'head', 'norm'
 PARTIAL = False

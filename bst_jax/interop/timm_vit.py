@@ -40,35 +40,47 @@ def scale_rows(first, second):
 def adapter(places, kernel):
   """What brings old and smaller checkpoints to our sizes; see `core`.
 
-  A flattened patch kernel is unfolded; the places of a square grid of another
-  size are resized to ours, if that is square too. Where the tokens in front
-  have none, theirs are zero.
+  A flattened patch kernel is unfolded; places of another grid are resized to
+  ours, where both are known or square. Where the tokens in front have none,
+  theirs are zero.
 
   Args:
     places, kernel: foreign names of the positions and of the patches' weights.
   """
-  def adapt(foreign, target, resize='bilinear'):
+  def adapt(foreign, target, resize='bilinear', grids=None):
     new = dict(foreign)
     shape = target['patches']['proj']['kernel'].shape       # [p, p, 3, D]
     if kernel in new and new[kernel].ndim == 2:
       new[kernel] = new[kernel].reshape(
           -1, shape[2], *shape[:2])
+    if places not in new:
+      return new
     lead = 1 + ('distillation_token' in target)
-    if places in new and new[places].shape[1] == (
-        target['positions'].shape[0] - lead):
-      new[places] = np.pad(new[places], ((0, 0), (lead, 0), (0, 0)))
-    have = new[places].shape[1] - lead if places in new else 0
     want = target['positions'].shape[0] - lead
-    sides = tuple(math.isqrt(max(cells, 0)) for cells in (have, want))
-    if have > 0 and have != want and (
-        sides[0] ** 2, sides[1] ** 2) == (have, want):
+    # As many as there are cells: the tokens in front have none.
+    count, cells = new[places].shape[1], math.prod(grids[0]) if grids else want
+    if count - lead != cells and count in (cells, want):
+      new[places] = np.pad(new[places], ((0, 0), (lead, 0), (0, 0)))
+    have = new[places].shape[1] - lead
+    grids = _grids(grids, have, want)
+    if grids and grids[0] != grids[1]:
       logging.info('The places of %d x %d patches are resized to %d x %d, %s.',
-                   *2 * sides[:1], *2 * sides[1:], resize)
+                   *grids[0], *grids[1], resize)
       new[places] = np.asarray(resize_positions(
-          new[places][0], lead, 2 * sides[:1], 2 * sides[1:], resize))[None]
+          new[places][0], lead, *grids, resize))[None]
     return new
 
   return adapt
+
+
+def _grids(known, have, want):
+  """Rows and columns of so many places, theirs and ours; None if not known."""
+  if known and tuple(map(math.prod, known)) == (have, want):
+    return known
+  sides = tuple(math.isqrt(max(cells, 0)) for cells in (have, want))
+  square = all(side > 0 and side ** 2 == cells
+               for side, cells in zip(sides, (have, want)))
+  return tuple((side, side) for side in sides) if square else None
 
 
 _BLOCK = 'blocks.{i}'

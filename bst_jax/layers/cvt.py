@@ -24,14 +24,14 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-# Cells of the queries' grid, along a side, for one of the keys'.
+# Cells of the queries' grid, along a side, for one of the keys', as published.
 STRIDE = 2
 DROPPED = ('stale', 'zero')
 
 
-def strided(size: int) -> int:
+def strided(size: int, stride: int = STRIDE) -> int:
   """Cells along a side of the keys' grid."""
-  return -(-size // STRIDE)
+  return -(-size // stride)
 
 
 def upsampled(x: jax.Array, grid: tuple[int, int]) -> jax.Array:
@@ -99,7 +99,8 @@ class ConvAttention(nn.Module):
     score_stride1: tokens are scored at every cell, with keys and values of
       stride 1, rather than at the strided ones and upsampled.
     batch_norm: makes the normalisation behind a convolution.
-    head_dim: see `Attention`.
+    head_dim, qkv_bias: see `Attention`.
+    stride: cells of the grid, along a side, for one of the keys'.
   """
 
   embed: Axis
@@ -111,6 +112,8 @@ class ConvAttention(nn.Module):
   kernel_init: Callable | None = None
   bias_init: Callable | None = None
   head_dim: Size | None = None
+  qkv_bias: bool = True
+  stride: int = STRIDE
 
   @nn.compact
   def __call__(self, front: jax.Array, cells: jax.Array,
@@ -131,29 +134,21 @@ class ConvAttention(nn.Module):
     Returns:
       float[B, lead + n', d], and the stage's selection or None.
     """
-    (batch, lead, width), (height, columns) = front.shape, self.grid
+    lead, width = front.shape[1:]
     split = head_axes(self, self.embed, self.heads, self.head_dim)
-    linear = lambda name, inp, out: functools.partial(Dense(
-        inp, out, self.kernel_init, self.bias_init, self.dtype, name=name),
-        sub=sub)
-    query, key, value = (linear(name, (self.embed,), split)
+    linear = lambda name, inp, out, bias=True: functools.partial(Dense(
+        inp, out, self.kernel_init, self.bias_init, self.dtype, bias,
+        name=name), sub=sub)
+    query, key, value = (linear(name, (self.embed,), split, self.qkv_bias)
                          for name in ('query', 'key', 'value'))
-
-    def convolved(name, stride):
-      x = cells.reshape(batch, height, columns, width)
-      x = Conv(self.embed, self.embed, self.dtype, 3, stride, 1,
-               use_bias=False, depthwise=True,
-               kernel_init=self.kernel_init, name=f'{name}_conv')(x, sub=sub)
-      x = self.batch_norm(self.embed, name=f'{name}_norm')(
-          x, sub=sub, train=train)
-      return jnp.concatenate([front, x.reshape(batch, -1, width)], 1)
+    convolved = functools.partial(self._convolved, front, cells, sub, train)
 
     x = convolved('query', 1)                               # [B, 1 + h w, d]
     if ids is not None:
       x = jnp.concatenate([x[:, :lead], gather_tokens(
           x[:, lead:], jnp.maximum(ids, 0))], 1)            # [B, 1 + n, d]
     dense = self.score_stride1 and stage is not None
-    stride = 1 if dense else STRIDE
+    stride = 1 if dense else self.stride
     k = key(convolved('key', stride))                       # [B, M, h, K]
     v = value(convolved('value', stride))
 
@@ -161,24 +156,36 @@ class ConvAttention(nn.Module):
     judge = None
     if dense:
       judge = functools.partial(attend, k), v
-      # A strided convolution is every other value of the one without stride.
-      some = _strided_places(self.grid, lead)
+      # A strided convolution is some of the values of the one without stride.
+      some = _strided_places(self.grid, lead, self.stride)
       k, v = k[:, some], v[:, some]
 
     if stage is None:
       probs, picked = attend(k, query(x)), None
     else:
-      spread = functools.partial(_spread, grid=self.grid, ids=ids, dense=dense)
+      spread = functools.partial(_spread, grid=self.grid, ids=ids,
+                                 dense=stride == 1)
       probs, picked = stage(x, valid, query, functools.partial(attend, k), v,
                             spread, judge)
     looks.sow(self, probs)
     z = jnp.einsum('bhnm,bmhk->bnhk', probs, v)             # [B, n, h, K]
     return linear('out', split, (self.embed,))(z), picked
 
+  def _convolved(self, front, cells, sub, train, name, stride):
+    """What the queries, keys or values are projected from: float[B, M, d]."""
+    batch, _, width = front.shape
+    x = Conv(self.embed, self.embed, self.dtype, 3, stride, 1, use_bias=False,
+             depthwise=True, kernel_init=self.kernel_init,
+             name=f'{name}_conv')(
+                 cells.reshape(batch, *self.grid, width), sub=sub)
+    x = self.batch_norm(self.embed, name=f'{name}_norm')(
+        x, sub=sub, train=train)
+    return jnp.concatenate([front, x.reshape(batch, -1, width)], 1)
 
-def _strided_places(grid, lead):
+
+def _strided_places(grid, lead, stride):
   """int32[M], the tokens in front and the cells that a stride leaves."""
-  cells = jnp.arange(grid[0] * grid[1]).reshape(grid)[::STRIDE, ::STRIDE]
+  cells = jnp.arange(grid[0] * grid[1]).reshape(grid)[::stride, ::stride]
   return jnp.concatenate([jnp.arange(lead), lead + cells.reshape(-1)])
 
 
@@ -206,7 +213,7 @@ class Layer(vit.Layer):
     grid: height and width of the grid that tokens behind the lead are cells of.
     lead: tokens in front.
     dropped: see `settled`.
-    score_stride1, batch_norm: see `ConvAttention`.
+    score_stride1, batch_norm, stride: see `ConvAttention`.
   """
 
   grid: tuple[int, int] = (1, 1)
@@ -214,6 +221,7 @@ class Layer(vit.Layer):
   dropped: str = 'stale'
   score_stride1: bool = False
   batch_norm: Callable[..., nn.Module] = BatchNorm
+  stride: int = STRIDE
 
   def _attend(self, tokens, part, run):
     """What attention adds to the tokens that live, and these."""
@@ -224,7 +232,8 @@ class Layer(vit.Layer):
     h = self.norm(self.embed, name='norm1')(h, sub=sub)
     z, picked = ConvAttention(
         self.embed, self.heads, self.grid, self.score_stride1,
-        self.batch_norm, **part, head_dim=self.head_dim, name='attention')(
+        self.batch_norm, **part, head_dim=self.head_dim, qkv_bias=self.qkv_bias,
+        stride=self.stride, name='attention')(
             h[:, :self.lead], h[:, self.lead:], tokens.ids if gone else None,
             valid=tokens.valid, stage=self.stage, sub=sub,
             train=run['seed'] is not None)

@@ -44,6 +44,10 @@ class Model(Backbone):
     width, heads, mlp, num_layers: of every stage; a submodel keeps a prefix of
       the first three.
     kernels, strides, paddings: of the convolution in front of every stage.
+    key_strides: cells along a side of every stage's grid for one of its keys';
+      2 if None.
+    qkv_bias: whether queries, keys and values have biases, of all stages or of
+      each.
     activation: of `ACTIVATIONS`: the official model's `quick_gelu`, or `gelu`,
       which Hugging Face's has.
     eps: of every layer normalisation.
@@ -91,23 +95,38 @@ class Model(Backbone):
   dtype: Any = jnp.float32
   remat: bool = False
   head_dim: tuple[Size | None, ...] | None = None
+  key_strides: tuple[int, ...] | None = None
+  qkv_bias: bool | tuple[bool, ...] = True
 
   def __post_init__(self):
     check_name(self.activation, ACTIVATIONS, 'activation')
     check_name(self.dropped, cvt.DROPPED, 'state of dropped cells')
     batch_norm.of(self.batch_stats)
+    stages = len(self.width)
+    # Written out, so that who reads a model finds one for every stage.
+    for field, usual in (('key_strides', cvt.STRIDE), ('qkv_bias', True)):
+      value = getattr(self, field)
+      if not isinstance(value, tuple):
+        value = (usual if value is None else value,) * stages
+        object.__setattr__(self, field, value)
     for field in ('heads', 'mlp', 'num_layers', 'kernels', 'strides',
-                  'paddings'):
-      if len(getattr(self, field)) != len(self.width):
+                  'paddings', 'key_strides', 'qkv_bias'):
+      if len(getattr(self, field)) != stages:
         raise ValueError(
             f'{field} is of {len(getattr(self, field))} stages and width of '
-            f'{len(self.width)}; give one number for every stage to both.')
+            f'{stages}; give one number for every stage to both.')
     ats = Ats.of(self.ats)
     for option in ('policy_eps', 'fill'):
       if getattr(ats, option):
         raise ValueError(
             f'ats.{option} is about keys that a mask hides, and CvT hides '
             'none: its keys are those of the whole grid. Leave it out.')
+    if ats.blocks and self.key_strides[-1] > cvt.STRIDE:
+      raise ValueError(
+          f'key_strides of the last stage is {self.key_strides[-1]}, but tokens '
+          'are sampled there by the scores of keys at most '
+          f'{cvt.STRIDE} cells apart; set it to 1 or {cvt.STRIDE}, or leave ats '
+          'out.')
     if self.score_stride1 and ats.attention == 'reference':
       raise ValueError(
           'score_stride1 has keys of its own for scores, and ats.attention '
@@ -204,8 +223,8 @@ class Model(Backbone):
              batch: Mapping[str, jax.Array]) -> jax.Array:
     """float[B, N], what the class token attends to in the last layer.
 
-    Keys are every other cell of a row and of a column; their neighbours have
-    an equal share.
+    Keys are every other cell of a row and of a column, or as `key_strides` says;
+    the cells behind one have an equal share.
     """
     del batch
     stage = self.sampled
@@ -213,8 +232,10 @@ class Model(Backbone):
         sown, f'{stage}/layer_{self.stacks[stage].num_layers - 1}/attention',
         self.lead)
     rows, columns = self.token_grid
-    cells = shares.reshape(-1, cvt.strided(rows), cvt.strided(columns))
-    cells = cells.repeat(cvt.STRIDE, 1).repeat(cvt.STRIDE, 2)
+    stride = self.key_strides[-1]
+    cells = shares.reshape(
+        -1, *(cvt.strided(side, stride) for side in (rows, columns)))
+    cells = cells.repeat(stride, 1).repeat(stride, 2)
     cells = cells[:, :rows, :columns].reshape(len(cells), -1)
     return cells / cells.sum(-1, keepdims=True)
 
@@ -240,7 +261,8 @@ class Model(Backbone):
         grid=self.grids[i], lead=lead, dropped=self.dropped,
         score_stride1=self.score_stride1,
         batch_norm=batch_norm.of(self.batch_stats),
-        head_dim=self.head_dim and self.head_dim[i], dropout=self.dropout,
+        head_dim=self.head_dim and self.head_dim[i],
+        stride=self.key_strides[i], qkv_bias=self.qkv_bias[i], dropout=self.dropout,
         dtype=self.dtype, soft=ats.grad != 'hard', **_INIT)
     x = Stack(layer, order, self.remat, layer_options(layers, rates, stages),
               name=f'stage_{i}')(

@@ -27,6 +27,8 @@ class Description:
     labels: names of the classes.
     fit: how pictures come to their size, of `image.FITS`.
     resize: how places are resized to another size, of `tokens.RESIZES`.
+    grid: rows and columns of patches that the places are of; None where nothing
+      says it.
     part: it is of a part of models, whose other sizes it does not say.
   """
 
@@ -36,6 +38,7 @@ class Description:
   labels: tuple[str, ...] = ()
   fit: str = 'crop'
   resize: str = 'bicubic'
+  grid: tuple[int, int] | None = None
   part: bool = False
 
 
@@ -85,6 +88,17 @@ class Keys:
       raise ValueError(f'{self.where}: {key} is {value!r}, but it is true or '
                        'false. Fetch the file again.')
     return value
+
+  def flags(self, key: str, default: Sequence[bool]) -> tuple[bool, ...]:
+    """A setting that is a list of as many true and false as there are usually.
+    """
+    value = self.get(key, default)
+    if not isinstance(value, (list, tuple)) or len(value) != len(
+        default) or not all(isinstance(x, bool) for x in value):
+      raise ValueError(
+          f'{self.where}: {key} is {value!r}, but it is a list of '
+          f'{len(default)} of true and false. Fetch the file again.')
+    return tuple(value)
 
   def numbers(self, key: str, default: Sequence[float], least: float,
               count: int | None = None, whole: bool = False) -> tuple:

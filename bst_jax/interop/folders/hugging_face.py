@@ -66,17 +66,24 @@ def _classes(tensors):
   return None
 
 
-def _transformer(keys, eps=1e-12, ratio=False):
-  """Sizes that all plain transformers name alike."""
-  width = keys.count('hidden_size', 768)
-  heads = keys.heads(width, keys.count('num_attention_heads', 12),
-                     'num_attention_heads')
+def _transformer(keys, eps=1e-12, ratio=False, free_heads=True):
+  """Sizes that all plain transformers name alike.
+
+  `free_heads`: where the file has `head_dim`, its code reads it.
+  """
+  width, heads = keys.count('hidden_size', 768), keys.count(
+      'num_attention_heads', 12)
+  own = {}
+  if free_heads and keys.get('head_dim') is not None:
+    own = dict(head_dim=keys.count('head_dim'))
+  else:
+    keys.heads(width, heads, 'num_attention_heads')
   mlp = int(width * keys.number('mlp_ratio', 4)) if ratio else keys.count(
       'intermediate_size', 3072)
   return dict(width=width, heads=heads, mlp=mlp,
               num_layers=keys.count('num_hidden_layers', 12),
               eps=keys.number('layer_norm_eps', eps),
-              activation=keys.activation())
+              activation=keys.activation()) | own
 
 
 def _patched(keys, model, tensors, pictures, mean, std, patch=16,
@@ -95,7 +102,7 @@ def _patched(keys, model, tensors, pictures, mean, std, patch=16,
                std=ready.std, ats=None) | model
   return Description(
       keys.where, model, dict(num_answers=len(names), image_size=_side(sides)),
-      names, ready.fit, resize)
+      names, ready.fit, resize, tuple(n // model['patch'] for n in places))
 
 
 def _folder(keys):
@@ -140,8 +147,7 @@ def _cvt(keys, pictures, tensors):
   every = lambda value: [value] * stages
   keys.only('num_channels', 3)
   for key, value in (('qkv_projection_method', 'dw_bn'), ('kernel_qkv', 3),
-                     ('padding_kv', 1), ('stride_kv', 2), ('padding_q', 1),
-                     ('stride_q', 1), ('qkv_bias', True)):
+                     ('padding_kv', 1), ('padding_q', 1), ('stride_q', 1)):
     keys.only(key, every(value))
   keys.only('cls_token', [*every(False)[1:], True])
   heads = get('num_heads', (1, 3, 6))
@@ -158,7 +164,9 @@ def _cvt(keys, pictures, tensors):
           width, keys.numbers('mlp_ratio', (4.0,) * stages, 0.1, stages))),
       kernels=get('patch_sizes', (7, 3, 3)),
       strides=get('patch_stride', (4, 2, 2)),
-      paddings=get('patch_padding', (2, 1, 1), 0), activation='gelu', eps=1e-5,
+      paddings=get('patch_padding', (2, 1, 1), 0),
+      key_strides=get('stride_kv', every(2)),
+      qkv_bias=keys.flags('qkv_bias', every(True)), activation='gelu', eps=1e-5,
       mean=ready.mean, std=ready.std, ats=None)
   return Description(
       keys.where, model, dict(num_answers=len(names), image_size=_side(
@@ -176,13 +184,14 @@ def _timesformer(keys, pictures, tensors):
         f'frames of {ready.size[0]} x {ready.size[1]}, and places of frames '
         'are not resized here. Make both the same.')
   names = labels(keys, _classes(tensors))
-  model = _transformer(keys, 1e-6) | dict(
+  model = _transformer(keys, 1e-6, free_heads=False) | dict(
       name='timesformer', patch=keys.side('patch_size', 16),
       qkv_bias=keys.flag('qkv_bias', True), mean=ready.mean,
       std=ready.std, ats=None)
   clip = (keys.count('num_frames', 8, 1024), side, side)
   return Description(keys.where, model, dict(
-      num_answers=len(names), clip_size=clip), names, 'crop')
+      num_answers=len(names), clip_size=clip), names,
+                     ready.fit if ready.size else 'crop')
 
 
 def _bert(keys, pictures, tensors):

@@ -1,4 +1,7 @@
-"""How pictures are prepared, as a preprocessor_config.json says it."""
+"""How pictures are prepared, as a preprocessor_config.json says it.
+
+`read` reads one, `told` is its inverse.
+"""
 from collections.abc import Mapping, Sequence
 import dataclasses
 from typing import Any
@@ -129,3 +132,36 @@ def _pair(keys, key, value):
         f'{keys.where}: {key} is {keys.get(key)!r}, but the model reads '
         'pictures of one size: {"height": 224, "width": 224} or {"shortest_edge": 224}.')
   return tuple(pair)
+
+
+def told(mean: Sequence[float], std: Sequence[float], size: tuple[int, int],
+         fit: str, clips: bool = False) -> dict[str, Any]:
+  """What preprocessor_config.json says, which `read` reads.
+
+  Args:
+    mean, std: that pictures of 0..1 are brought to.
+    size: height and width.
+    fit: how they come to it, of `image.FITS`.
+    clips: the model reads clips, not pictures.
+  """
+  sides = dict(zip(('height', 'width'), size))
+  said = dict(image_mean=list(mean), image_std=list(std), do_rescale=True,
+              rescale_factor=1 / 255, do_normalize=True)
+  kind = 'ViTImageProcessor'
+  if fit == 'crop':
+    kind = 'BitImageProcessor'
+    # The larger side, so that what is cut out never reaches over the border.
+    said |= dict(do_resize=True, do_center_crop=True, crop_size=sides,
+                 size=dict(shortest_edge=round(max(size) / _LEFT)))
+  elif fit == 'stretch':
+    said |= dict(do_resize=True, do_center_crop=False, size=sides)
+  else:
+    logging.warning(
+        'Pictures come to their size between bars here (config.data.image_fit='
+        '%s), which transformers does not do: the folder says do_resize=false, '
+        'so bring them to %d x %d pixels first.', fit, *size)
+    said |= dict(do_resize=False, do_center_crop=False, size=sides)
+  if fit in _OF_FIT:
+    said['resample'] = int(_OF_FIT[fit])
+  return {'image_processor_type': 'VideoMAEImageProcessor' if clips else kind
+          } | said

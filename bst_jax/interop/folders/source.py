@@ -3,6 +3,7 @@ from collections.abc import Mapping
 import dataclasses
 import json
 import pathlib
+import re
 from typing import Any
 
 from bst_jax.interop import files
@@ -13,9 +14,12 @@ CONFIG = 'config.json'
 _PICTURES = ('preprocessor_config.json', 'video_preprocessor_config.json')
 _PROCESSOR = 'processor_config.json'
 # The names by which folders hold their weights, the first that is there.
-_WEIGHTS = ('model.safetensors', 'model.safetensors.index.json',
+WEIGHTS = 'model.safetensors'
+_WEIGHTS = (WEIGHTS, 'model.safetensors.index.json',
             'pytorch_model.bin', 'pytorch_model.bin.index.json')
 _INDEX = '.index.json'
+# Of the hub's cache: models--ORGANISATION--NAME/snapshots/REVISION.
+_CACHED = re.compile(r'models--([\w.-]+?)--([\w.-]+)')
 _ADVICE = (f'A folder has {CONFIG} and one of {", ".join(_WEIGHTS)}; or name '
            'the file of the weights.')
 
@@ -69,6 +73,19 @@ def find(checkpoint: str | pathlib.Path) -> Source:
                                  'architectures'} & config.keys():
     config = None
   return Source(weights, config, _pictures(weights.parent))
+
+
+def name_of(checkpoint: str | pathlib.Path) -> str:
+  """What a checkpoint is called, for others: hf:…, or the name of a file.
+
+  Where it lies on this machine is nobody else's matter.
+  """
+  if str(checkpoint).startswith(hub.PREFIX):
+    return str(checkpoint)
+  path = pathlib.Path(checkpoint).resolve()
+  cached = (_CACHED.fullmatch(part) for part in reversed(path.parts))
+  match = next((match for match in cached if match), None)
+  return hub.PREFIX + '/'.join(match.groups()) if match else path.name
 
 
 def _weights(folder):

@@ -3,13 +3,16 @@ from collections.abc import Mapping
 import re
 from typing import Any
 
-from bst_jax.interop.folders.description import Description, Keys
+from absl import logging
+from bst_jax.interop.folders.description import Description, Keys, LARGEST
 from bst_jax.layers import pixels
 import numpy as np
 
 # Heads by the word in a network's name that tells its size.
 _HEADS = {'tiny': 3, 'small': 6, 'medium': 8, 'base': 12, 'large': 16,
           'huge': 16, 'giant': 16, 'gigantic': 16}
+# The share of the shorter side that `crop` leaves.
+_LEFT = 0.875
 _HARMLESS = (
     'num_features', 'pretrained_cfg', 'label_descriptions',
     'pretrained_cfg_overlay', 'tags', 'hf_hub_id')
@@ -59,16 +62,37 @@ def describe(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray],
           'act_layer'),
       mean=learned.numbers('mean', pixels.MEAN, 0, 3),
       std=learned.numbers('std', pixels.STD, 1e-6, 3), ats=None)
-  made.get('img_size'), made.get('dynamic_img_size'), made.get('init_values')
+  made.get('dynamic_img_size'), made.get('init_values')
   made.get('reg_tokens'), made.get('no_embed_class')
   made.tell_unread()
   labels = _labels(keys, learned, tensors)
   keys.tell_unread()
-  whole = learned.number('crop_pct', 0.875) == 1
   side = sides[0] if sides[0] == sides[1] else tuple(sides)
   return Description(
       where, model, dict(num_answers=len(labels), image_size=side), labels,
-      'stretch' if whole else 'crop', 'bicubic_antialias')
+      _fit(learned), 'bicubic_antialias', _grid(made, sides, patch))
+
+
+def _fit(learned):
+  """How pictures come to their size, of `image.FITS`."""
+  left = learned.number('crop_pct', _LEFT)
+  if left not in (1, _LEFT):
+    logging.warning(
+        '%s: crop_pct is %s, but the middle of 8/7 of a picture is read here '
+        '(crop_pct %s, config.data.image_fit=crop): answers differ a little. '
+        'For the same ones, scale and cut the pictures to their size '
+        'beforehand.', learned.where, left, _LEFT)
+  return 'stretch' if left == 1 else 'crop'
+
+
+def _grid(made, sides, patch):
+  """Rows and columns of patches of the pictures that places are made for."""
+  size = made.get('img_size')
+  if isinstance(size, list):
+    sides = made.numbers('img_size', (), 1, 2, whole=True)
+  elif size is not None:
+    sides = 2 * (made.count('img_size', most=LARGEST),)
+  return tuple(side // patch for side in sides)
 
 
 def _heads(name, made):
