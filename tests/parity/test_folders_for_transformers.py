@@ -1,6 +1,6 @@
 """Folders that we write, opened by transformers: pixels to logits, and back.
 
-  pytest -n 0 tests/parity/test_written_folders.py
+  pytest -n 0 tests/parity/test_folders_for_transformers.py
 """
 import json
 import pathlib
