@@ -67,6 +67,10 @@ def test_what_cannot_be_loaded_or_asked(workdir, tmp_path):
     net.predict(SCENE)
   with pytest.raises(ValueError, match='config.json'):
     bst_jax.load(tmp_path)
+  (tmp_path / 'config.json').write_text('{"model_type": "vit"}')
+  for foreign in (tmp_path, 'hf:google/vit-base-patch16-224'):
+    with pytest.raises(ValueError, match=f'convert --checkpoint {foreign}'):
+      bst_jax.load(foreign)
 
 
 def test_the_models_are_listed():

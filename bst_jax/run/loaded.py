@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 import dataclasses
 import functools
+import json
 import os
 import pathlib
 from typing import Any
@@ -126,11 +127,27 @@ def load(workdir: File, submodel: str | Submodel = FULL,
     step: checkpoint; the newest if None.
 
   Raises:
-    ValueError: no such workdir, checkpoint or submodel.
+    ValueError: no such workdir, checkpoint or submodel; or a folder of
+      transformers or timm, which `convert` makes a workdir of.
   """
+  _check_ours(workdir)
   workdir = pathlib.Path(workdir)
   exp = experiment.load(workdir)
   params = checkpoint.load_params(workdir, exp.shapes, step)
   whole = Loaded(workdir, exp, exp.model, params)
   sub = exp.parse_one(str(submodel), 'answers')
   return whole if sub == FULL else whole.at(sub)
+
+
+def _check_ours(workdir):
+  """Raises where a folder is another library's, or an address of a hub."""
+  try:
+    about = json.loads(pathlib.Path(workdir, 'config.json').read_text('utf-8'))
+  except (OSError, ValueError):
+    about = {}
+  if str(workdir).startswith('hf:') or 'data' not in about and (
+      'model_type' in about or 'architecture' in about):
+    raise ValueError(
+        f'{workdir} was to be loaded, but it is of transformers or timm. Make a '
+        f'workdir of it once: bst-jax convert --checkpoint {workdir} --workdir '
+        "runs/converted; then bst_jax.load('runs/converted').")
