@@ -255,16 +255,6 @@ def test_other_addresses_are_refused_with_what_works(monkeypatch):
     source.load({'name': 'digit_scenes/tiny'})
 
 
-@pytest.mark.parametrize('name', ['class_folders', 'vqa_v2', 'folder/regions'])
-def test_files_of_yours_are_on_a_disk(tmp_path, name):
-  with pytest.raises(ValueError) as error:
-    source.load({'name': name, 'data_dir': os.fspath(tmp_path / 'home'),
-                 'manual_dir': 'gs://mine/photos/birds'})
-  assert 'gcloud storage cp -r gs://mine/photos/birds DIR' in str(error.value)
-  assert ('gcsfuse --implicit-dirs mine DIR) and give DIR/photos/birds'
-          in str(error.value))
-
-
 def test_a_folder_of_yours_is_found_by_its_path():
   hint = 'give the config.data.manual_dir that it was made with'
   for by_folder in (True, False):

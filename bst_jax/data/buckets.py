@@ -110,19 +110,6 @@ def refusal_to_make(name: str, home: str, by_folder: bool = False) -> str:
           f'gcloud storage cp -r DIR/{base} {home}/')
 
 
-def check_manual(manual_dir: str) -> None:
-  """Raises where the files that a data set is made from are in a bucket."""
-  if is_remote(manual_dir or ''):
-    path = manual_dir.partition('://')[2]
-    bucket, _, folder = path.partition('/')
-    raise ValueError(
-        f'config.data.manual_dir is {manual_dir}, but data sets are made from '
-        'files on this machine only, as all of them are read at random. Copy '
-        f'them (gcloud storage cp -r {manual_dir} DIR), or mount the bucket '
-        f'(gcsfuse --implicit-dirs {bucket} DIR) and give '
-        f'{"DIR/" + folder if folder else "DIR"}.')
-
-
 def again(folder: str | os.PathLike) -> str:
   """How a folder of a data set that is damaged is made again, as a sentence."""
   if is_remote(folder):

@@ -9,8 +9,8 @@ from bst_jax.data.builders import found
 
 def config_of(config, manual_dir: str):
   """The config of a folder's own data set: its name tells folders apart."""
-  buckets.check_manual(manual_dir)
-  path = os.path.abspath(os.path.expanduser(manual_dir))
+  path = manual_dir.rstrip('/') if buckets.is_remote(manual_dir) else (
+      os.path.abspath(os.path.expanduser(manual_dir)))
   last = ''.join(c if c.isalnum() else '_' for c in os.path.basename(path))
   digest = hashlib.sha256(path.encode()).hexdigest()[:8]
   return dataclasses.replace(config, name=f'{config.name}_{last}_{digest}')
@@ -18,7 +18,6 @@ def config_of(config, manual_dir: str):
 
 def check_there(builder, manual_dir: str):
   """Raises where there is nothing to make a data set from."""
-  buckets.check_manual(manual_dir)
   path = os.path.expanduser(manual_dir)
   if not manual_dir or not os.path.isdir(path) or not os.listdir(path):
     why = (f'{manual_dir} is no folder with files' if manual_dir

@@ -45,7 +45,7 @@ def remedy(folder: str | os.PathLike, file: str) -> str:
 def check(builder, files: list[str], manual_dir: str) -> None:
   """Raises where broken files cannot be made again."""
   if not builder.MANUAL_DOWNLOAD_INSTRUCTIONS or os.path.isdir(
-      os.path.expanduser(manual_dir or ' ')):
+      os.path.expanduser(manual_dir or ' ')) or buckets.is_remote(manual_dir):
     return
   why = (f'{manual_dir} is no folder' if manual_dir
          else 'config.data.manual_dir is empty')

@@ -6,7 +6,7 @@ import pathlib
 import shutil
 
 from absl import logging
-from bst_jax.data import buckets, manual
+from bst_jax.data import buckets, fetched, manual
 from bst_jax.data.builders import found
 from bst_jax.data.making import data_sets, maker, mending
 import tensorflow_datasets as tfds
@@ -63,13 +63,21 @@ def prepare(name: str, home: str = '', manual_dir: str = '',
   with _alone(lock, builder.data_dir):
     if data_sets.is_whole(builder):
       if mending.broken(builder.data_dir):
-        mending.mend(builder, manual_dir)
+        mending.mend(builder, _on_disk(manual_dir, home))
     else:
       logging.info('Making %s in %s', f'{base}/{config}'.rstrip('/'),
                    builder.data_dir)
       builder.check_videos = check_videos
-      _make(builder, manual_dir, max_bad, max_missing, processes, shard_bytes)
+      _make(builder, _on_disk(manual_dir, home), max_bad, max_missing,
+            processes, shard_bytes)
   return build()
+
+
+def _on_disk(manual_dir, home):
+  """The folder of the user's files, fetched where they are in a bucket."""
+  if not buckets.is_remote(manual_dir):
+    return manual_dir
+  return fetched.fetch(manual_dir, data_sets.data_dir(home))
 
 
 def _check_place(builder, base, home):
