@@ -1,6 +1,7 @@
 """The way in: a data set, by its name, as batches and vocabularies."""
 from collections.abc import Mapping
 import os
+from typing import Any
 
 from bst_jax.data import augment as augment_lib
 from bst_jax.data import batches as batches_lib
@@ -84,7 +85,6 @@ class Data:
 
   Attributes:
     form: its name, a file of `forms`.
-    builder: of TFDS.
     vocab: words of the training texts, or word pieces; None without texts.
     answers: what is told apart: answers, the most frequent first, or classes.
     types: types of rows, sorted; by them they are scored.
@@ -106,7 +106,7 @@ class Data:
                shard_index: int = 0, shard_count: int = 1):
     self.form, self._form, self._options = opened.name, opened.form, (
         opened.options)
-    self.builder = opened.builder
+    self._builder = opened.builder
     self._splits, self._numbers = splits.Splits(opened), {}
     self._measured = {}  # Threads by split.
     form, options = self._form, self._options
@@ -141,6 +141,11 @@ class Data:
         self.sizes |= kind.sizes(self.example[name][0])
     if options.canvases:  # Pictures have another size in evaluation.
       self.sizes |= kinds_lib.image_sizes(self._splits.size())
+
+  @property
+  def builder(self) -> Any:
+    """The data set's builder, of TFDS."""
+    return self._builder
 
   @property
   def vocabularies(self) -> dict[str, object]:
