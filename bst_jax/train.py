@@ -50,6 +50,10 @@ def main() -> None:
   """The command."""
   cli.start()
   config, workdir = cli.required(_CONFIG), cli.required(_WORKDIR)
+  done = training.finished(config, workdir, watching.REPORTS)
+  if done:
+    logging.info('%s', done)
+    return
   if _FROM.value and jax.process_index() == 0:
     start.keep_vocabularies(config, pathlib.Path(workdir))
   try:

@@ -202,3 +202,49 @@ def test_interrupt_outside_the_main_thread_does_nothing():
   thread.start()
   thread.join()
   assert seen == [False]
+
+
+def test_where_nothing_is_lost_a_signal_is_at_once():
+  for number in (signal.SIGTERM, signal.SIGINT):
+    with pytest.raises(KeyboardInterrupt):
+      with interrupt.Interrupt() as stop, stop.at_once():
+        os.kill(os.getpid(), number)
+    assert stop.lossless
+
+
+def test_a_signal_before_such_a_block_ends_it():
+  with interrupt.Interrupt() as stop:
+    os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+      with stop.at_once():
+        pytest.fail('the block was entered')
+    assert stop.lossless
+
+
+def test_a_second_interrupt_is_told_from_one_that_loses_nothing():
+  with interrupt.Interrupt() as stop:
+    os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+      os.kill(os.getpid(), signal.SIGINT)
+    assert not stop.lossless
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_what_does_not_come_back_to_python(number):
+  """As a compiler does: the handler never runs."""
+  code = """
+import hashlib, sys
+from bst_jax.host import interrupt
+interrupt._PATIENCE = 0.2
+with interrupt.Interrupt() as stop:
+  stop.last_words += [lambda: print('last words', flush=True)]
+  with stop.at_once():
+    print('begun', flush=True)
+    hashlib.pbkdf2_hmac('sha256', b'', b'', (1 << 31) - 1)
+"""
+  run = subprocess.Popen([sys.executable, '-c', code], text=True,
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+  assert run.stdout.readline() == 'begun\n'
+  run.send_signal(number)
+  out, error = run.communicate(timeout=30)
+  assert run.returncode == 130 and out == 'last words\n', (out, error)

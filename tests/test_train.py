@@ -119,6 +119,8 @@ def test_a_finished_run_started_again_changes_nothing(whole, cache):
   before = (whole / 'metrics.jsonl').read_bytes()
   run = finish(whole, cache=cache)
   assert run.returncode == 0, run.stdout
+  assert 'is finished: step 12 of 12' in run.stdout
+  assert 'parameters' not in run.stdout  # Neither data nor model were made.
   assert (whole / 'metrics.jsonl').read_bytes() == before
 
 

@@ -6,19 +6,20 @@ Exit codes: 0 done; 1 a file could not be read or written, or a fault of ours;
 2 the user's input is wrong; 3 a number stopped being finite; 4 another process
 of the run was lost; 130 interrupted.
 """
+import atexit
 from collections.abc import Callable, Sequence
 import difflib
 import logging as python_logging
 import os
 import re
+import signal
 import sys
-import textwrap
 import time
 import traceback
 from typing import Any
 
 from absl import flags, logging
-from bst_jax.host import config_flag
+from bst_jax.host import command_help, config_flag
 from bst_jax.host.config_flag import UsageError
 from ml_collections import config_flags
 
@@ -45,6 +46,7 @@ _TRACEBACK = flags.DEFINE_bool(
 # The flag of `run.other_data`; --data.KEY=VALUE is short for --data=KEY=VALUE.
 DATA = 'data'
 
+_INTERRUPTED = 130
 _HELP = ('help', 'h', '?', 'helpshort')
 # Seconds of silence after which a process counts as lost. Jax waits for 100;
 # threads of its own send the signs of life, so that work delays none.
@@ -68,6 +70,8 @@ def run(main: Callable[[], Any], description: str,
   code = _run(main, description, examples, command)
   if code:
     _leave(code)
+  if code == _INTERRUPTED:
+    atexit.register(_end_now)
   sys.exit(code)
 
 
@@ -123,10 +127,17 @@ def start(multihost: bool | None = None) -> None:
   # It tells of every accelerator that is not there.
   python_logging.getLogger('jax._src.xla_bridge').setLevel(
       python_logging.WARNING)
+  python_logging.getLogger('absl').addFilter(_is_worth_reading)
   process = jax.process_index()
   logging.get_absl_handler().setFormatter(_ShortFormatter(process))
   if process:
     logging.set_verbosity(logging.WARNING)
+
+
+def _is_worth_reading(record: python_logging.LogRecord) -> bool:
+  """False for what TFDS says of every data set that it opens."""
+  return (f'{os.sep}tensorflow_datasets{os.sep}' not in record.pathname
+          or record.levelno >= python_logging.WARNING)
 
 
 # Running.
@@ -139,16 +150,24 @@ def _run(main, description, examples, command) -> int:
     print(FLAGS.get_help())
     return 0
   if any(name in asked for name in _HELP):
-    print(_help(main, description, examples, command))
+    shared = (config_flag.__name__, __name__)
+    print(command_help.text(main, description, examples, command, shared))
     return 0
 
   show = '--traceback' in argv  # Flags may be what fails.
   try:
     _parse(argv)
-    main()
+    from bst_jax.host import interrupt  # Imports jax.
+
+    with interrupt.Interrupt((signal.SIGINT,)) as stop, stop.at_once():
+      main()
     return 0
   except KeyboardInterrupt:
-    return _fail('interrupted', 130)
+    return _fail('interrupted', _INTERRUPTED)
+  except SystemExit as left:
+    if left.code != _INTERRUPTED or _is_one_of_many():
+      raise
+    return _INTERRUPTED
   except Exception as error:
     return _failed(error, show)
 
@@ -190,8 +209,7 @@ def _leave(code: int) -> None:
     return
   import jax
 
-  sys.stdout.flush()
-  sys.stderr.flush()
+  _flush()
   try:
     first = jax.process_index() == 0
   except RuntimeError:  # It never got as far as having devices.
@@ -199,6 +217,21 @@ def _leave(code: int) -> None:
   if first:
     time.sleep(_LAST_WORDS)
   os._exit(code)
+
+
+def _end_now() -> None:
+  """Ends an interrupted process before jax does what it does at exit.
+
+  It waits for all that its devices still work on, and may crash where it was
+  left in the middle.
+  """
+  _flush()
+  os._exit(_INTERRUPTED)
+
+
+def _flush() -> None:
+  sys.stdout.flush()
+  sys.stderr.flush()
 
 
 def _fail(message: str, code: int, show_traceback: bool = False) -> int:
@@ -282,51 +315,3 @@ class _ShortFormatter(python_logging.Formatter):
     if record.exc_info:
       text = f'{text}\n{self.formatException(record.exc_info)}'
     return f'{self.formatTime(record, self.datefmt)} {text}'
-
-
-# Help.
-
-
-def _help(main, description, examples, command) -> str:
-  module = main.__module__
-  spec = getattr(sys.modules.get('__main__'), '__spec__', None)
-  command = command or (f'python -m {spec.name}' if spec else
-                        os.path.basename(sys.argv[0]))
-  # absl files the flags of a script under the name it was called by.
-  own = FLAGS.get_key_flags_for_module(
-      sys.argv[0] if module == '__main__' else module)
-  shared = [flag for name in (config_flag.__name__, __name__)
-            for flag in FLAGS.get_key_flags_for_module(name)]
-  wanted = getattr(sys.modules[module], 'FIRST', ('config', 'workdir'))
-  first = [FLAGS[name] for name in wanted if name in FLAGS]
-  own = [flag for flag in own if flag not in (*shared, *first)]
-  own = [flag for flag in shared if flag not in first
-         and flag.name in ('config', 'workdir')] + own
-  rest = [flag for flag in shared if flag not in (*first, *own)]
-
-  parts = [f'usage: {command} [flags]', textwrap.fill(description.strip(), 80)]
-  parts += [f'{title}:\n' + '\n'.join(map(_flag_help, some))
-            for title, some in (('flags that matter first', first),
-                                ('more flags', own),
-                                ('flags of every command', rest)) if some]
-  if not isinstance(examples, str):
-    examples = '\n'.join(examples)
-  if examples.strip():
-    lines = textwrap.dedent(examples).strip('\n')
-    parts.append('examples:\n' + textwrap.indent(lines, '  '))
-  parts.append('--helpfull lists the flags of the libraries too.')
-  return '\n\n'.join(parts)
-
-
-def _flag_help(flag: flags.Flag) -> str:
-  text = (flag.help or '').strip()
-  if isinstance(flag, flags.MultiFlag):  # absl's own words, after a semicolon.
-    text = re.sub(r';\s+repeat this option to specify a list of values', '',
-                  text)
-  if isinstance(flag, flags.EnumFlag):  # absl writes <a|b|c>: before its text.
-    text = text.partition('>: ')[2] or text
-    text = f'One of {", ".join(flag.parser.enum_values)}. {text}'
-  if flag.default not in (None, False, '', []):
-    text = f'{text} (default: {flag.default})'
-  return f'  --{flag.name}\n' + textwrap.fill(
-      text, 80, initial_indent=' ' * 6, subsequent_indent=' ' * 6)

@@ -303,9 +303,7 @@ def _create(path: pathlib.Path, holder: Holder) -> bool:
 
 
 def _text(holder: Holder) -> str:
-  about = dataclasses.asdict(holder)
-  del about['beat']
-  return json.dumps(about, indent=2) + '\n'
+  return json.dumps(dataclasses.asdict(holder), indent=2) + '\n'
 
 
 def _read(path: pathlib.Path) -> Holder | None:

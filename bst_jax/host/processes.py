@@ -79,24 +79,26 @@ class Vote:
       if vote(asked):
         break
 
-  Every process calls it once a step. An answer is that of `LAG` calls before,
+  Every process calls it once a step. An answer is that of `lag` calls before,
   so that nobody waits for the others: the devices add up one number a call,
   between their steps, while the host goes on. In one process it is `asked`.
   """
 
-  LAG = 4  # Steps that the devices may be behind before the host waits.
+  LAG = 2  # Steps that the devices may be behind before the host waits.
 
   def __init__(self):
     self._pending = collections.deque()
 
-  def __call__(self, asked: bool) -> bool:
+  def __call__(self, asked: bool, lag: int = LAG) -> bool:
     if jax.process_count() == 1:
       return asked
     split, count = _counter()
     self._pending.append(count(jax.make_array_from_callback(
         (jax.device_count(),), split, lambda _: np.array([asked]))))
-    return (len(self._pending) > self.LAG
-            and bool(self._pending.popleft()))
+    answer = False
+    while len(self._pending) > lag:
+      answer |= bool(self._pending.popleft())
+    return answer
 
 
 @functools.cache

@@ -5,11 +5,11 @@ import pathlib
 from typing import Any
 
 from bst_jax.elastic import Submodel
+from bst_jax.host import alive
 from bst_jax.run import forward
 from bst_jax.run.experiment import Experiment
 import jax
 import numpy as np
-import tqdm
 
 
 def ids(data: Any, split: str) -> list[str]:
@@ -30,9 +30,9 @@ def pick(exp: Experiment, data: Any, params: Any, subs: Sequence[Submodel],
   """Answers int[len(subs), B] to each batch of a split that nobody scores."""
   run = forward.make_runner(exp, mesh, functools.partial(
       picked, exp))
-  return [np.stack(picks) for picks in run(params, subs, tqdm.tqdm(
-      data.evaluation(split), f'{len(subs)} submodels', unit='batch',
-      disable=None))]
+  with alive.told(f'answers of {len(subs)} submodels on {split}') as stretch:
+    return [np.stack(picks) for picks in run(
+        params, subs, stretch.over(data.evaluation(split)))]
 
 
 def picked(exp: Experiment, outputs: Any, *_: Any) -> jax.Array:

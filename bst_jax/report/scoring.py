@@ -5,14 +5,13 @@ from typing import Any
 
 from bst_jax import elastic, scores, tasks
 from bst_jax.elastic import Submodel
-from bst_jax.host import files
+from bst_jax.host import alive, files
 from bst_jax.report import costs, predictions
 from bst_jax.run import forward, statistics
 from bst_jax.run.experiment import Experiment
 from bst_jax.scores import tokens as token_counts
 from bst_jax.store import workdir as workdirs
 import numpy as np
-import tqdm
 
 
 def make_scorer(exp: Experiment, data: Any, mesh: Any,
@@ -86,10 +85,9 @@ def evaluate(exp: Experiment, data: Any, params: Any,
   statistics.warn_of_parts(exp, subs)
   score, prior = make_scorer(exp, data, mesh, picks), data.prior(split)
   rows = [row(exp, sub) for sub in subs]
-  batches = tqdm.tqdm(data.evaluation(split), f'{len(subs)} submodels',
-                      unit='batch', disable=None)
-  rows = [about | scores for about, scores in zip(
-      rows, score(params, subs, batches))]
+  with alive.told(f'evaluating {len(subs)} submodels on {split}') as stretch:
+    rows = [about | scores for about, scores in zip(
+        rows, score(params, subs, stretch.over(data.evaluation(split))))]
   return {'data': exp.config.data.name, 'split': split, 'rule': data.rule,
           'floor': data.floor, 'unit': data.unit, 'prior': prior,
           'ceiling': data.ceiling(split),

@@ -1,5 +1,6 @@
 """What a training tells of its parameters: on the way, and at its end."""
 from collections.abc import Callable
+import pathlib
 from typing import Any
 
 from bst_jax import scores
@@ -7,6 +8,7 @@ from bst_jax.report import scoring
 from bst_jax.run.jobs import Job
 from bst_jax.run.training import Reports
 import jax
+import ml_collections
 
 
 def watch(job: Job) -> Callable[[Any], dict[str, float]]:
@@ -34,9 +36,11 @@ def finish(job: Job, params: Any) -> None:
     scoring.report(job.workdir, result)
 
 
-def finished(job: Job) -> bool:
-  """Whether the last file that `finish` writes is there."""
-  return (job.workdir / f'evaluation_{job.config.data.eval}.png').exists()
+def finished(config: ml_collections.ConfigDict,
+             workdir: pathlib.Path) -> pathlib.Path | None:
+  """The table that `finish` writes, where also its picture is there."""
+  table = workdir / f'evaluation_{config.data.eval}.json'
+  return table if table.with_suffix('.png').exists() else None
 
 
 REPORTS = Reports(watch, finish, finished)

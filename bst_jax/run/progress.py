@@ -52,6 +52,7 @@ class Writer:
         purge_step=first_step + 1 if first_step else None)
     self._total = total_steps
     self._first = self._step = first_step
+    self._idle = 0.0  # Seconds in which no steps were to be made.
     self._shown, self._latest = tuple(shown), {}
     self._is_terminal = sys.stderr.isatty()
     self._began = self._logged = time.monotonic()
@@ -97,10 +98,27 @@ class Writer:
     now = time.monotonic()
     late = now - self._logged >= _SECONDS_PER_LINE or self._step == self._total
     if not self._is_terminal and late:
-      rate = (self._step - self._first) / max(now - self._began, 1e-9)
-      logging.info('step %d of %d, %.3g steps/s  %s', self._step, self._total,
-                   rate, self._summary())
+      steps, seconds = self._step - self._first, max(now - self._began, 1e-9)
+      left = (self._total - self._step) * seconds / steps if steps else 0
+      logging.info(
+          'step %d of %d, %.3g steps/s%s  %s', self._step, self._total,
+          steps / max(seconds - self._idle, 1e-9),
+          f', about {duration(left)} left' if left else '', self._summary())
       self._logged = now
+
+  def restart(self, step: int) -> None:
+    """Counts rate and time left from here: what was before was compiling."""
+    if not self._enabled:
+      return
+    self._first, self._idle = int(step), 0.0
+    self._began = self._logged = time.monotonic()
+    self._bar.unpause()
+
+  def leave_out(self, seconds: float) -> None:
+    """Leaves out of the rate what was no training, but evaluation."""
+    if self._enabled:
+      self._idle += seconds
+      self._bar.unpause()
 
   def close(self) -> None:
     """Closes the files and leaves the progress bar as it stands."""
@@ -145,6 +163,23 @@ def read(workdir: str | os.PathLike) -> list[dict[str, Any]]:
     rows.append({name: float(value) if value in ('nan', 'inf', '-inf')
                  else value for name, value in line.items()})
   return rows
+
+
+def is_measured(workdir: str | os.PathLike, step: int) -> bool:
+  """Whether metrics.jsonl has an evaluation of a step."""
+  path = pathlib.Path(workdir) / FILE
+  return path.exists() and any(
+      row['step'] == step and any(name.startswith('eval/') for name in row)
+      for row in read(workdir))
+
+
+def duration(seconds: float) -> str:
+  """`40 s`, `12 min` or `3 h 20 min`."""
+  if seconds < 90:
+    return f'{seconds:.0f} s'
+  minutes = round(seconds / 60)
+  return (f'{minutes} min' if minutes < 90 else
+          f'{minutes // 60} h {minutes % 60} min')
 
 
 def check_finite(metrics: Mapping[str, Any], step: int,

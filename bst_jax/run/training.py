@@ -1,25 +1,35 @@
 """Training: from a config to the last checkpoint of its workdir."""
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 import contextlib
 import json
 import pathlib
-import time
 from typing import Any, NamedTuple
 
 from absl import logging
 from bst_jax import elastic
-from bst_jax.host import interrupt, lock, processes
+from bst_jax.host import alive, interrupt, lock, processes
 from bst_jax.learn import sharding
 from bst_jax.learn import state as states
 from bst_jax.learn.state import TrainState
-from bst_jax.run import experiment, feed, jobs, progress, statistics, teachers
+from bst_jax.run import (
+    experiment,
+    feed,
+    jobs,
+    pace,
+    progress,
+    statistics,
+    teachers,
+)
 from bst_jax.run import start as starts
 from bst_jax.run.jobs import Job
-from bst_jax.store import checkpoint
+from bst_jax.store import checkpoint, steps
 from bst_jax.store import workdir as workdirs
 import jax
 import jax.numpy as jnp
 import ml_collections
+
+# Says that the last step was made, and all that comes after it.
+_FINISHED = 'finished.json'
 
 
 class Stopped(Exception):
@@ -33,12 +43,14 @@ class Reports(NamedTuple):
     watch: job -> (params -> {name: number}), the numbers that go into the
       metrics every `config.eval_every` steps.
     finish: (job, params) -> None, after the last step.
-    finished: job -> whether `finish` was done by an earlier run.
+    finished: (config, workdir) -> the file that an earlier run's `finish`
+      left; None for none.
   """
 
   watch: Callable[[Job], Callable[[Any], dict[str, float]]]
   finish: Callable[[Job, Any], None]
-  finished: Callable[[Job], bool]
+  finished: Callable[[ml_collections.ConfigDict, pathlib.Path],
+                     pathlib.Path | None]
 
 
 def run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path,
@@ -72,29 +84,75 @@ def run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path,
       {'--workdir': str(workdir)}
       | {f'config.{key}': v for key, v in workdirs.flat(config).items()})
   processes.check_shared(workdir)
-  with contextlib.ExitStack() as holds:
-    holds.enter_context(lock.held(workdir, wait_for_workdir))
-    todo = jobs.prepare(config, workdir, profile_steps)
-    for job in todo[:-1]:  # Teachers, in workdirs of their own.
-      holds.enter_context(lock.held(job.workdir, wait_for_workdir))
-    for job in todo:
-      state = train(job, reports)
+  with interrupt.Interrupt() as stop, contextlib.ExitStack() as holds:
+    stop.last_words.append(lock.release_all)
+    hold = lambda place: holds.enter_context(lock.held(
+        place, wait_for_workdir, lambda: stop.requested))
+    try:
+      with stop.at_once():
+        hold(workdir)
+        with alive.told('opening the data, checking the config', False):
+          todo = jobs.prepare(config, workdir, profile_steps)
+        for job in todo[:-1]:  # Teachers, in workdirs of their own.
+          hold(job.workdir)
+      for job in todo:
+        state = train(job, reports, stop)
+    except KeyboardInterrupt:
+      if not stop.lossless:
+        raise
+      raise Stopped(f'Stopped; all that was done is saved in {workdir}. The '
+                    'same command goes on from there.') from None
+    if jax.process_index() == 0:
+      workdirs.write_json(workdir, _FINISHED, {'step': todo[-1].total})
   return state
 
 
-def train(job: Job, reports: Reports) -> TrainState:
+def finished(config: ml_collections.ConfigDict, workdir: str | pathlib.Path,
+             reports: Reports) -> str | None:
+  """What is to be told of a training that needs nothing more; None for others.
+
+  Reads a few small files and no data.
+
+  Raises:
+    ValueError: the workdir is that of another config.
+  """
+  workdir = pathlib.Path(workdir)
+  if not (workdir / _FINISHED).exists():
+    return None
+  config = experiment.chosen(config)
+  if workdirs.check_same(workdir, config):  # More steps, perhaps.
+    return None
+  step = workdirs.read_json(workdir, _FINISHED)['step']
+  table = reports.finished(config, workdir)
+  if (step != max(steps.steps(steps.folder(workdir)), default=None)
+      or config.evaluate_at_end and table is None):
+    return None
+  return _is_finished(workdir, step, table)
+
+
+def _is_finished(workdir, step, table):
+  about = f'; its table is {table}' if table else ''
+  return (f'The training in {workdir} is finished: step {step} of {step}'
+          f'{about}. To go on, give more steps by --config.steps or '
+          '--config.epochs; to start anew, another --workdir.')
+
+
+def train(job: Job, reports: Reports, stop: interrupt.Interrupt) -> TrainState:
   """Trains to the last step, going on from the workdir's checkpoint.
 
   Raises:
     ValueError: a checkpoint does not fit.
     FloatingPointError, Stopped: as `run`.
+    KeyboardInterrupt: `stop` came where nothing was to be saved.
   """
   config, workdir = job.config, job.workdir
   with jax.set_mesh(job.mesh), checkpoint.Store(
       workdir, save_every=config.save_every, keep=config.keep) as store:
-    if job.config.get('teacher'):  # Others are checked before anything trains.
-      starts.check(job.start, job.exp, job.data, job.teaches)
-    state, frozen, batches, first_step = _begin(job, store)
+    stop.last_words.insert(0, store.wait)
+    with stop.at_once(), alive.told('placing the parameters', False):
+      if job.config.get('teacher'):  # Others are checked before all training.
+        starts.check(job.start, job.exp, job.data, job.teaches)
+      state, frozen, batches, first_step = _begin(job, store)
     if jax.process_index() == 0:  # All have read them, or found none.
       experiment.save(workdir, config, job.exp.sizes)
       job.data.save_vocab(workdir / experiment.VOCAB)
@@ -105,12 +163,16 @@ def train(job: Job, reports: Reports) -> TrainState:
     statistics.warn(
         job.exp, at_random=not (first_step or job.start),
         pictures=sharding.pictures(job.data.example) // config.micro_batches)
+    table = reports.finished(config, workdir)
     if first_step < job.total:
       state = _loop(job, store, batches, state, frozen, first_step,
-                    reports.watch(job))
-    if config.evaluate_at_end and not (
-        first_step == job.total and reports.finished(job)):
-      reports.finish(job, states.averaged(state))
+                    reports.watch(job), stop)
+    elif table or not config.evaluate_at_end:
+      logging.info('%s', _is_finished(workdir, job.total, table))
+    if config.evaluate_at_end and not (first_step == job.total and table):
+      with stop.at_once():
+        reports.finish(job, states.averaged(state))
+    stop.last_words.remove(store.wait)
   state = state.replace(frozen=frozen)
   if job.program.method.choice and jax.process_index() == 0:
     choice = job.program.method.choice(state)
@@ -160,84 +222,74 @@ def _first_state(job: Job, resumes: bool) -> TrainState:
 
 def _loop(job: Job, store: checkpoint.Store, batches: feed.Streams,
           state: TrainState, frozen: Any, first_step: int,
-          watch: Callable[[Any], dict[str, float]]) -> TrainState:
+          watch: Callable[[Any], dict[str, float]],
+          stop: interrupt.Interrupt) -> TrainState:
   """Steps, and what is logged, measured and saved between them."""
   config, total = job.config, job.total
-  window = _Window(first_step)
+  window = pace.Window(first_step)
   with job.trace, progress.Writer(
       job.workdir, total, first_step=first_step,
-      enabled=jax.process_index() == 0) as writer, (
-          interrupt.Interrupt()) as stop:
+      enabled=jax.process_index() == 0) as writer:
     for step in range(first_step + 1, total + 1):
-      job.trace.before(step, state)
-      state, metrics = job.program.step(state, frozen, batches.take())
-      job.trace.after(step, state)
-      window.add(metrics)
-      is_last = step == total
+      is_first, is_last = step == first_step + 1, step == total
+      with _compiles(stop) if is_first else contextlib.nullcontext():
+        job.trace.before(step, state)
+        state, metrics = job.program.step(state, frozen, batches.take())
+        job.trace.after(step, state)
+        if is_first:
+          jax.block_until_ready(metrics)
       if not is_last:
         batches.load()  # While the step runs.
-      stops = stop.agreed()
-      if step == first_step + 1:
-        jax.block_until_ready(metrics)
+      done = window.add(step, metrics)
+      stops = stop.agreed(window.ahead)
+      if is_first:
         logging.info('compiled the step in %.1f s', window.restart())
         batches.waited()
+        writer.restart(step)
 
-      saves = store.due(step) or is_last or stops
+      measures = (config.eval_every and step % config.eval_every == 0
+                  and not is_last and not stops)
+      # What is saved is not lost while it is evaluated.
+      saves = store.due(step) or is_last or stops or (
+          measures and config.save_every)
       if saves or step % config.log_every == 0:
         # Before it is saved: a state that is not finite never is.
         means, seconds = window.close(step)
+        done = step
         writer.write(step, means | {
             'lr': float(job.program.rate(step - 1)),
-            'examples_per_s': job.data.batch * window.closed / seconds,
+            'examples_per_s': config.data.batch * window.closed / seconds,
             'wait_share': batches.waited() / seconds})
-      if config.eval_every and step % config.eval_every == 0 and not is_last:
-        writer.write(step, watch(states.averaged(state)))
-        window.restart()
       if saves:
         lock.check(job.workdir)
         store.save(step, state, batches.position)
-      writer.update(step)
-      if stops and not is_last:
-        store.wait()
+      if measures:
+        with _measures(stop, saves):
+          writer.write(step, watch(states.averaged(state)))
+        writer.leave_out(window.restart())
+      writer.update(done)
+      if stops:
+        with alive.told('writing the checkpoint', False):
+          store.wait()
         raise Stopped(f'Stopped and saved at step {step} of {total} in '
                       f'{job.workdir}. The same command goes on from there.')
   return state
 
 
-class _Window:
-  """Metrics of the steps since the last line of the log, and their time.
+@contextlib.contextmanager
+def _compiles(stop: interrupt.Interrupt) -> Iterator[None]:
+  """Around the first step: there is nothing yet to be saved."""
+  with stop.at_once(), alive.told('compiling the step'):
+    yield
 
-  Attributes:
-    closed: how many steps the last closed window had.
-  """
 
-  def __init__(self, step: int):
-    self._step, self._metrics, self.closed = step, [], 0
-    self._began = time.monotonic()
-
-  def add(self, metrics: dict[str, jax.Array]) -> None:
-    """Takes the metrics of one step, which may still run."""
-    self._metrics.append(metrics)
-
-  def restart(self) -> float:
-    """Sets the clock to zero; returns the seconds that it showed."""
-    now = time.monotonic()
-    seconds, self._began = now - self._began, now
-    return seconds
-
-  def close(self, step: int) -> tuple[dict[str, float], float]:
-    """Means of the window's metrics, all of them finite, and its seconds.
-
-    Raises:
-      FloatingPointError: a metric is not finite.
-    """
-    window = jax.device_get(self._metrics)
-    for i, metrics in enumerate(window):
-      progress.check_finite(metrics, self._step + i + 1)
-    self._step, self._metrics, self.closed = step, [], len(window)
-    means = {name: sum(float(m[name]) for m in window) / len(window)
-             for name in window[0]}
-    return means, self.restart()
+@contextlib.contextmanager
+def _measures(stop: interrupt.Interrupt, saved: bool) -> Iterator[None]:
+  """Around an evaluation; of several processes none may leave it alone."""
+  at_once = saved and jax.process_count() == 1
+  with stop.at_once() if at_once else contextlib.nullcontext(), (
+      alive.told('evaluating', False)):
+    yield
 
 
 def _about(job: Job, first_step: int) -> str:
