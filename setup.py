@@ -53,8 +53,8 @@ setup(
               'bst_jax.configs'],
     package_dir={'bst_jax.configs': 'configs'},
     package_data={'bst_jax': ['py.typed'],
-                  'bst_jax.data.builders.digit_scenes': ['*.npz', '*.md'],
-                  'bst_jax.data.builders.folder': ['*.md']},
+                  'bst_jax.data.builders.digit_scenes': ['*.npz'],
+                  '': ['*.md']},  # What a data set's folder holds.
     entry_points={'console_scripts': ['bst-jax = bst_jax.__main__:main']},
     python_requires='>=3.11,<3.14',
     install_requires=[
