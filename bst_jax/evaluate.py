@@ -10,7 +10,7 @@ from bst_jax.run import experiment, other_data
 from bst_jax.sampling import pictures as token_pictures
 from bst_jax.sampling import ways as token_ways
 from bst_jax.scores import tokens as token_counts
-from bst_jax.store import checkpoint
+from bst_jax.store import best, checkpoint
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,8 +23,7 @@ _SUBMODEL = flags.DEFINE_string(
     'submodel', 'all', 'Submodels as 1/2x1/3, comma-separated, or all of the '
     "space. Pairs outside of the space are allowed: they weren't trained.",
     allow_override=True)
-_STEP = flags.DEFINE_integer(
-    'step', None, 'Checkpoint; the newest if left out.', allow_override=True)
+_STEP = flags.DEFINE_string('step', None, best.STEP_HELP, allow_override=True)
 _DATA = other_data.define()
 _BUDGET = flags.DEFINE_multi_string(
     'budget', [], 'KEY<=NUMBER with KEY one of params, macs, latency_ms: names '
@@ -77,7 +76,8 @@ def main() -> None:
   if outside:
     logging.warning('%s: not among the submodels that were trained (%s).',
                     ', '.join(outside), ', '.join(map(str, exp.space)))
-  params = checkpoint.load_params(workdir, exp.shapes, _STEP.value)
+  step = best.step_of(workdir, _STEP.value)
+  params = checkpoint.load_params(workdir, exp.shapes, step)
   other_data.put(exp.config, _DATA.value, _SPLIT.value)
   split = _SPLIT.value or exp.config.data.eval
   if _OVERLAP.value:
@@ -103,6 +103,8 @@ def main() -> None:
   if jax.process_index():
     return
   if result:
+    if step is not None:
+      result['step'] = step
     scoring.report(workdir, result, exp.config.data.name if _DATA.value else '')
   if _RESULTS.value:
     for path in predictions.write(exp, data, ids, picks, subs, split, workdir):

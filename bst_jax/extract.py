@@ -9,7 +9,7 @@ from bst_jax import elastic
 from bst_jax.elastic import Choice, Submodel
 from bst_jax.host import cli
 from bst_jax.run import experiment, statistics
-from bst_jax.store import checkpoint, origin
+from bst_jax.store import best, checkpoint, origin
 from bst_jax.store import workdir as workdirs
 
 _WORKDIR = cli.define_workdir()
@@ -20,8 +20,7 @@ _CHOICE = flags.DEFINE_string(
 _OUTPUT = flags.DEFINE_string(
     'output', None, 'New workdir; of a submodel WORKDIR/w1-2_d1-3 and so on if '
     'left out.', allow_override=True)
-_STEP = flags.DEFINE_integer(
-    'step', None, 'Checkpoint; the newest if left out.', allow_override=True)
+_STEP = flags.DEFINE_string('step', None, best.STEP_HELP, allow_override=True)
 _STATS_BATCHES = flags.DEFINE_integer(
     'stats_batches', statistics.BATCHES, 'Training batches from which a model '
     'of batch statistics takes its own; 0 keeps those of the full model and '
@@ -94,7 +93,8 @@ def main() -> None:
     choice = Choice(Submodel.parse(cli.required(_SUBMODEL)))
     what = f'submodel {choice.submodel}'
     output = _OUTPUT.value or workdir / choice.submodel.path
-  size = extract(workdir, choice, output, _STEP.value, _STATS_BATCHES.value)
+  size = extract(workdir, choice, output, best.step_of(workdir, _STEP.value),
+                 _STATS_BATCHES.value)
   print(f'{output}: {what}, {size:,} parameters')
 
 

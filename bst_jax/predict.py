@@ -7,6 +7,7 @@ from absl import flags
 from bst_jax.host import cli
 from bst_jax.report import attention, latency, scoring
 from bst_jax.run import loaded
+from bst_jax.store import best
 import jax
 import jax.numpy as jnp
 
@@ -24,8 +25,7 @@ _SUBMODEL = flags.DEFINE_string(
 _TOP = flags.DEFINE_integer(
     'top', 5, 'Answers to show, the most probable first.', lower_bound=1,
     allow_override=True)
-_STEP = flags.DEFINE_integer(
-    'step', None, 'Checkpoint; the newest if left out.', allow_override=True)
+_STEP = flags.DEFINE_string('step', None, best.STEP_HELP, allow_override=True)
 _ATTENTION = flags.DEFINE_string(
     'attention', None, 'PNG file to write: where in the picture the answer '
     'looked, cells or regions; of MCAN, UNITER, CLIP-ViL, ViT and CvT.',
@@ -77,7 +77,7 @@ def main() -> None:
   began = time.monotonic()
   found, seconds = predict(
       workdir, cli.required(_IMAGE), _QUESTION.value, _SUBMODEL.value, _TOP.value,
-      _STEP.value, _ATTENTION.value)
+      best.step_of(workdir, _STEP.value), _ATTENTION.value)
   print(scoring.aligned([(a, f'{100 * p:.1f} %') for a, p in found]))
   print(f'\nsubmodel {_SUBMODEL.value}: {1e3 * seconds:.2f} ms, '
         f'warm; {time.monotonic() - began:.1f} s in all, with loading and '

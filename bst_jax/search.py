@@ -14,7 +14,7 @@ from bst_jax.learn import sharding
 from bst_jax.report.budget import Budget
 from bst_jax.run import experiment
 from bst_jax.sampling import calibration
-from bst_jax.store import checkpoint
+from bst_jax.store import best, checkpoint
 from bst_jax.store import workdir as workdirs
 import jax
 import tqdm
@@ -48,8 +48,7 @@ _QUANTILE = flags.DEFINE_float(
 _MULTIPLE = flags.DEFINE_integer(
     'multiple', 1, 'Widths, with the class token, are rounded up to this; 8 or '
     '128 on accelerators.', lower_bound=1, allow_override=True)
-_STEP = flags.DEFINE_integer(
-    'step', None, 'Checkpoint; the newest if left out.', allow_override=True)
+_STEP = flags.DEFINE_string('step', None, best.STEP_HELP, allow_override=True)
 
 FIRST = ('workdir', 'method', 'budget', 'output')
 DESCRIPTION = """Finds how a trained vision transformer samples its tokens within
@@ -142,7 +141,8 @@ def main() -> None:
   output = pathlib.Path(cli.required(_OUTPUT))
   budget = Budget.parse(cli.required(_BUDGET))
   found = search(workdir, output, budget, _BLOCKS.value, _SELECTION.value,
-                 _IMAGES.value, _QUANTILE.value, _MULTIPLE.value, _STEP.value)
+                 _IMAGES.value, _QUANTILE.value, _MULTIPLE.value,
+                 best.step_of(workdir, _STEP.value))
   ats = found.ats
   print(f'\n{budget}: {ats.num_points} '
         f'{"tokens" if ats.method == "topk" else "grid points"}, slots '

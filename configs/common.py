@@ -36,7 +36,9 @@ def base() -> ml_collections.ConfigDict:
   config.mesh = dict(data=-1, fsdp=1)
   config.rules = 'replicated'
   config.log_every, config.save_every, config.eval_every = 100, 1000, 1000
-  config.keep = 2
+  config.keep = 2  # The newest checkpoints that stay.
+  # Whether the one that scores best on config.data.watch stays, too.
+  config.keep_best = ml_collections.config_dict.placeholder(bool)
   config.evaluate_at_end = True
   return config
 

@@ -29,6 +29,12 @@ WRONG = {
     'start': (lambda c: c.update(start='nowhere'),
               'nowhere|config.teacher is trained first'),
     'ema': (lambda c: c.update(ema=1.5), 'config.ema is 1.5'),
+    'unwatched': (lambda c: (c.update(keep_best=True),
+                             c.data.update(watch='')), 'config.data.watch'),
+    'unscored': (lambda c: c.update(keep_best=True, eval_every=0),
+                 'config.eval_every is 0'),
+    'old start': (lambda c: c.update(init_from='nowhere'),
+                  'nowhere|config.teacher is trained first'),
     'teacher': (lambda c: c.update(teacher_from='nowhere'),
                 'config.json was looked for in nowhere'),
 }

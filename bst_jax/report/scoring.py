@@ -6,7 +6,7 @@ from typing import Any
 from bst_jax import elastic, scores, tasks
 from bst_jax.elastic import Submodel
 from bst_jax.host import alive, files
-from bst_jax.report import costs, predictions
+from bst_jax.report import costs, predictions, standing
 from bst_jax.run import forward, statistics
 from bst_jax.run.experiment import Experiment
 from bst_jax.scores import tokens as token_counts
@@ -179,13 +179,16 @@ def report(workdir: str | pathlib.Path, result: Mapping[str, Any],
 
   Args:
     workdir: of the network.
-    result: from `evaluate`.
+    result: from `evaluate`; `step` in it is that of the checkpoint, else it is
+      of the newest.
     other: name of data that are not the workdir's own; their results have
       files of their own.
   """
-  of = f'{other.replace("/", "_")}_' if other else ''
-  name = pathlib.Path(workdir) / f'evaluation_{of}{result["split"]}'
-  workdirs.write_json(workdir, f'{name.name}.json', dict(result))
-  picture(result, name.with_suffix('.png'))
+  name, whole = standing.place(workdir, result, other)
+  name = pathlib.Path(workdir) / name
+  workdirs.write_json(workdir, f'{name.name}.json', whole)
+  picture(whole, name.with_suffix('.png'))
   print(f'\n{table(result)}\n')
-  print(f'Saved {name}.json and {name}.png', flush=True)
+  more = len(whole['rows']) - len(result['rows'])
+  beside = f', with the rows of {more} more' if more else ''
+  print(f'Saved {name}.json and {name}.png{beside}', flush=True)

@@ -1,5 +1,5 @@
 """What a training tells of its parameters: on the way, and at its end."""
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 import pathlib
 from typing import Any
 
@@ -33,7 +33,7 @@ def finish(job: Job, params: Any) -> None:
   result = scoring.evaluate(job.exp, job.data, params, job.exp.space.submodels,
                             job.config.data.eval, job.mesh)
   if jax.process_index() == 0:
-    scoring.report(job.workdir, result)
+    scoring.report(job.workdir, result | {'step': job.total})
 
 
 def finished(config: ml_collections.ConfigDict,
@@ -43,4 +43,18 @@ def finished(config: ml_collections.ConfigDict,
   return table if table.with_suffix('.png').exists() else None
 
 
-REPORTS = Reports(watch, finish, finished)
+def score(numbers: Mapping[str, float]) -> tuple[float, str]:
+  """What checkpoints are compared by: the mean of the main numbers of `watch`.
+
+  Returns:
+    The mean over the submodels, and what it is of.
+  """
+  main = {}  # eval/split/submodel -> its first number, which is the main one
+  for name, value in numbers.items():
+    main.setdefault(tuple(name.split('/', 3)[:3]), (name, value))
+  return (sum(value for _, value in main.values()) / len(main),
+          'mean of ' * (len(main) > 1) + ' and '.join(
+              name for name, _ in main.values()))
+
+
+REPORTS = Reports(watch, finish, finished, score)

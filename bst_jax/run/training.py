@@ -1,5 +1,5 @@
 """Training: from a config to the last checkpoint of its workdir."""
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 import contextlib
 import json
 import pathlib
@@ -45,12 +45,15 @@ class Reports(NamedTuple):
     finish: (job, params) -> None, after the last step.
     finished: (config, workdir) -> the file that an earlier run's `finish`
       left; None for none.
+    score: numbers of `watch` -> the one that tells the best checkpoint, of
+      which more is better, and what it is of.
   """
 
   watch: Callable[[Job], Callable[[Any], dict[str, float]]]
   finish: Callable[[Job, Any], None]
   finished: Callable[[ml_collections.ConfigDict, pathlib.Path],
                      pathlib.Path | None]
+  score: Callable[[Mapping[str, float]], tuple[float, str]]
 
 
 def run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path,
@@ -147,7 +150,8 @@ def train(job: Job, reports: Reports, stop: interrupt.Interrupt) -> TrainState:
   """
   config, workdir = job.config, job.workdir
   with jax.set_mesh(job.mesh), checkpoint.Store(
-      workdir, save_every=config.save_every, keep=config.keep) as store:
+      workdir, save_every=config.save_every, keep=config.keep,
+      keep_best=bool(config.get('keep_best'))) as store:
     stop.last_words.insert(0, store.wait)
     with stop.at_once(), alive.told('placing the parameters', False):
       if job.config.get('teacher'):  # Others are checked before all training.
@@ -166,7 +170,7 @@ def train(job: Job, reports: Reports, stop: interrupt.Interrupt) -> TrainState:
     table = reports.finished(config, workdir)
     if first_step < job.total:
       state = _loop(job, store, batches, state, frozen, first_step,
-                    reports.watch(job), stop)
+                    reports, stop)
     elif table or not config.evaluate_at_end:
       logging.info('%s', _is_finished(workdir, job.total, table))
     if config.evaluate_at_end and not (first_step == job.total and table):
@@ -222,14 +226,18 @@ def _first_state(job: Job, resumes: bool) -> TrainState:
 
 def _loop(job: Job, store: checkpoint.Store, batches: feed.Streams,
           state: TrainState, frozen: Any, first_step: int,
-          watch: Callable[[Any], dict[str, float]],
+          reports: Reports,
           stop: interrupt.Interrupt) -> TrainState:
   """Steps, and what is logged, measured and saved between them."""
   config, total = job.config, job.total
-  window = pace.Window(first_step)
+  window, measure = pace.Window(first_step), _measure(job, store, reports)
   with job.trace, progress.Writer(
       job.workdir, total, first_step=first_step,
       enabled=jax.process_index() == 0) as writer:
+    if first_step and _due(job, first_step) and not _is_measured(
+        job.workdir, first_step):  # The run before ended in it.
+      with _measures(stop, True):
+        measure(first_step, state, writer)
     for step in range(first_step + 1, total + 1):
       is_first, is_last = step == first_step + 1, step == total
       with _compiles(stop) if is_first else contextlib.nullcontext():
@@ -247,11 +255,10 @@ def _loop(job: Job, store: checkpoint.Store, batches: feed.Streams,
         batches.waited()
         writer.restart(step)
 
-      measures = (config.eval_every and step % config.eval_every == 0
-                  and not is_last and not stops)
+      measures = _due(job, step) and not stops
       # What is saved is not lost while it is evaluated.
       saves = store.due(step) or is_last or stops or (
-          measures and config.save_every)
+          measures and (config.save_every or config.get('keep_best')))
       if saves or step % config.log_every == 0:
         # Before it is saved: a state that is not finite never is.
         means, seconds = window.close(step)
@@ -265,7 +272,7 @@ def _loop(job: Job, store: checkpoint.Store, batches: feed.Streams,
         store.save(step, state, batches.position)
       if measures:
         with _measures(stop, saves):
-          writer.write(step, watch(states.averaged(state)))
+          measure(step, state, writer)
         writer.leave_out(window.restart())
       writer.update(done)
       if stops:
@@ -274,6 +281,32 @@ def _loop(job: Job, store: checkpoint.Store, batches: feed.Streams,
         raise Stopped(f'Stopped and saved at step {step} of {total} in '
                       f'{job.workdir}. The same command goes on from there.')
   return state
+
+
+def _due(job: Job, step: int) -> bool:
+  """Whether a step is evaluated; the last one is where the best is kept."""
+  if step == job.total:
+    return bool(job.config.get('keep_best'))
+  return bool(job.config.eval_every) and step % job.config.eval_every == 0
+
+
+def _is_measured(workdir: pathlib.Path, step: int) -> bool:
+  """Whether the first process finds an evaluation of a step."""
+  return processes.gather({
+      'measured': progress.is_measured(workdir, step)})[0]['measured']
+
+
+def _measure(job: Job, store: checkpoint.Store, reports: Reports) -> Callable:
+  """(step, state, writer) -> None: evaluates a step that was saved."""
+  watch = reports.watch(job)
+
+  def measure(step, state, writer):
+    numbers = watch(states.averaged(state))
+    # Before the line that says that it was measured.
+    if job.config.get('keep_best'):
+      store.note_score(step, *reports.score(numbers))
+    writer.write(step, numbers)
+  return measure
 
 
 @contextlib.contextmanager

@@ -44,6 +44,7 @@ def check(config: ml_collections.ConfigDict, name: str = 'config') -> None:
     _check_rows(exp.task, opened)
     made = program.make(exp, mesh, _EPOCH, _STEPS, teacher)
     check_streams(made.method, config)
+    _check_best(config)
     if config.get('teacher'):
       _check_no_start(start)
     else:
@@ -95,11 +96,29 @@ def _check_rows(task, opened):
         'config.task to a task of such rows.')
 
 
+def _check_best(config):
+  """Raises where the best checkpoint is wanted and nothing tells which it is."""
+  if not config.get('keep_best'):
+    return
+  if not config.get('eval_every'):
+    raise ValueError(
+        'config.keep_best keeps the checkpoint that scores best, but '
+        'config.eval_every is 0, so that none is scored; give the steps between '
+        'two evaluations.')
+  if not config.data.get('watch'):
+    raise ValueError(
+        'config.keep_best keeps the checkpoint that scores best on the split '
+        'config.data.watch, but that is not set. Give a split that is neither '
+        f'trained on nor reported (config.data.eval is {config.data.eval!r}): '
+        'the best on what is reported would be chosen by what it is to show.')
+
+
 def _check_no_start(start):
   """Raises where a config has a teacher to start from and something else."""
   if start is not None:
     raise ValueError(
-        f'config.start is {start.workdir}, but config.teacher is trained first '
+        f'config.start (or config.init_from, its old name) is {start.workdir}, '
+        'but config.teacher is trained first '
         'and is what training starts from. Set config.teacher.start for where '
         'the teacher starts, or config.teacher to None.')
 

@@ -9,6 +9,7 @@ in its own JSON metadata. A checkpoint of parameters only (`save_params`) has
 the same form without `train`, so `load_params` reads both.
 """
 import contextlib
+import dataclasses
 import logging as python_logging
 import os
 from typing import Any
@@ -17,6 +18,7 @@ from absl import logging
 from bst_jax import elastic
 from bst_jax.host import processes
 from bst_jax.learn import paths
+from bst_jax.store import best as bests
 from bst_jax.store import old_paths, steps, trees
 from etils import epath
 from flax.core import meta
@@ -60,10 +62,11 @@ class Store:
     keep: how many of the latest checkpoints stay.
     keep_every: a checkpoint of a multiple of these steps stays for good; 0 for
       none.
+    keep_best: whether the best one that `note_score` was told of stays, too.
   """
 
   def __init__(self, workdir: str | os.PathLike, *, save_every: int = 1000,
-               keep: int = 3, keep_every: int = 0):
+               keep: int = 3, keep_every: int = 0, keep_best: bool = False):
     if keep < 1:
       raise ValueError(
           f'keep={keep} would delete each checkpoint as it is written; '
@@ -75,6 +78,10 @@ class Store:
     kept = [policies.LatestN(keep)]
     if keep_every:
       kept.append(policies.EveryNSteps(keep_every))
+    self._best, self._stays = None, bests.Policy(None)
+    if keep_best:
+      kept.append(self._stays)
+      self._read_best()
     if jax.process_index() == 0:
       steps.clean(self._folder)
     self._orbax = ocp.training.Checkpointer(
@@ -127,6 +134,30 @@ class Store:
           step, items, force=True, custom_metadata={
               'holds': 'state', 'ema': 'ema' in items, 'data': data})
 
+  def note_score(self, step: int, score: float, of: str) -> None:
+    """Keeps the checkpoint of this step if none before was as good.
+
+    Args:
+      step: of a checkpoint that was saved.
+      score: more is better; one that is not finite is none.
+      of: what was scored.
+    """
+    if not bests.is_better(score, self._best):
+      return
+    self.wait()  # A file must not name what may never be there.
+    self._best = bests.Best(step, float(score), of)
+    if jax.process_index() == 0:
+      bests.write(self._workdir, self._best)
+    self._stays.step = step
+    logging.info('best so far: %s', self._best)
+
+  def _read_best(self):
+    # That of the first process holds for all.
+    best = processes.gather({'best': dataclasses.asdict(best) if (
+        best := bests.read(self._workdir)) else None})[0]['best']
+    self._best = best and bests.Best(**best)
+    self._stays.step = self._best and self._best.step
+
   def restore(self, abstract_state: Any, step: int | None = None
               ) -> tuple[Any, dict]:
     """Reads a checkpoint, by default the newest that can be read.
@@ -174,6 +205,8 @@ class Store:
           steps.move_aside(path)
       processes.barrier('moved_aside')
       self._orbax.reload()
+      if self._best:
+        self._read_best()
 
     rest = abstract_state.replace(params=None, frozen=None, ema=None)
     fields = {field: loaded['train'][field] for field in _TRAIN}

@@ -14,8 +14,8 @@ CHOICE = 'choice.json'
 
 # Keys that change what is printed, kept or measured, or where it is computed,
 # never what is learnt.
-_HARMLESS = ('log_every', 'save_every', 'eval_every', 'keep', 'keep_every',
-             'profile', 'rules', 'data.cache', 'data.threads',
+_HARMLESS = ('log_every', 'save_every', 'eval_every', 'keep', 'keep_best',
+             'keep_every', 'profile', 'rules', 'data.cache', 'data.threads',
              'data.prefetch_mib')
 # Where the same data lie now, and how long training goes on: these may differ
 # too, and are told.
