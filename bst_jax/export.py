@@ -9,7 +9,7 @@ from typing import Any
 from absl import flags, logging
 from bst_jax import elastic, scores
 from bst_jax.data import kinds
-from bst_jax.host import cli, config_flag, files
+from bst_jax.host import alive, cli, config_flag, files
 from bst_jax.report import int8, latency, portable, scoring
 from bst_jax.run import arguments, experiment, other_data
 from bst_jax.store import checkpoint
@@ -318,8 +318,10 @@ def main() -> None:
   else:
     exp = experiment.build(_CONFIG.value, experiment.sizes_of(_CONFIG.value))
     params = latency.random_params(exp)
-  card = export(exp, params, _SUBMODEL.value, _FORMAT.value, output, data,
-                split, _BATCH.value)
+  with alive.told(f'making {", ".join(_FORMAT.value)}; each is compared with '
+                  'the JAX model', False):
+    card = export(exp, params, _SUBMODEL.value, _FORMAT.value, output, data,
+                  split, _BATCH.value)
   if _WORKDIR.value:
     shutil.copytree(workdir / experiment.VOCAB, output / experiment.VOCAB)
   write_card(card, output, trained=bool(_WORKDIR.value))

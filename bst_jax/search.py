@@ -8,7 +8,7 @@ from typing import Any
 from absl import flags
 from bst_jax import elastic
 from bst_jax.elastic import Choice
-from bst_jax.host import cli
+from bst_jax.host import alive, cli
 from bst_jax.layers.sampler import Ats
 from bst_jax.learn import sharding
 from bst_jax.report.budget import Budget
@@ -17,7 +17,6 @@ from bst_jax.sampling import calibration
 from bst_jax.store import best, checkpoint
 from bst_jax.store import workdir as workdirs
 import jax
-import tqdm
 
 METHODS = ('ats',)
 
@@ -112,10 +111,10 @@ def search(workdir: pathlib.Path, output: pathlib.Path, budget: Budget,
   data = data or experiment.load_data(exp.config, workdir)
   mesh = sharding.make_mesh({'data': -1})
   with jax.set_mesh(mesh):
-    batches = tqdm.tqdm(data.calibration(limit=images), 'reading',
-                        unit='batch', leave=False, disable=None)
-    found = calibration.search(exp, params, ats, batches, mesh, budget,
-                               quantile, multiple)
+    with alive.told(f'counting the tokens of {images} pictures') as stretch:
+      batches = stretch.over(data.calibration(limit=images))
+      found = calibration.search(exp, params, ats, batches, mesh, budget,
+                                 quantile, multiple)
   choice = Choice(tokens={
       name: value for name, value in dataclasses.asdict(found.ats).items()
       if name in ('blocks', 'num_points', 'capacity', 'method', 'grad')},

@@ -11,6 +11,8 @@ import tqdm
 
 _SECONDS = 10.0  # Between two lines.
 
+_running = []  # Stretches, one within the other; the innermost one speaks.
+
 
 class Stretch:
   """What is being done, and how far.
@@ -53,15 +55,16 @@ def told(what: str, at_once: bool = True) -> Iterator[Stretch]:
 
   def tell():
     while not ended.wait(_SECONDS):
-      if not _has_bar():
+      if _running[-1:] == [stretch] and not _has_bar():
         logging.info('%s: %s%.0f s', stretch.what, stretch.done,
                      time.monotonic() - began)
 
-  thread = threading.Thread(target=tell, daemon=True)
-  thread.start()
+  _running.append(stretch)
+  threading.Thread(target=tell, daemon=True).start()
   try:
     yield stretch
   finally:
+    _running.remove(stretch)
     ended.set()
 
 

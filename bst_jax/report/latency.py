@@ -5,12 +5,12 @@ from typing import Any
 
 from bst_jax import elastic
 from bst_jax.elastic import Submodel
+from bst_jax.host import alive
 from bst_jax.report import costs
 from bst_jax.run import experiment
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tqdm
 
 
 def median_seconds(run: Callable[[], Any], runs: int) -> float:
@@ -60,24 +60,26 @@ def measure(exp: experiment.Experiment, params: Any, subs: Sequence[Submodel],
     batch, and the share of a plain matrix product's rate that it reaches.
   """
   params = random_params(exp) if params is None else params
-  inputs = exp.example(batch)
-  rows = []
-  for sub in tqdm.tqdm(subs, unit='submodel', disable=None):
-    small = exp.model.at(sub)
-    part = jax.jit(lambda p, sub=sub: exp.extract(p, sub))(params)
-    run = jax.jit(
-        lambda p, b, small=small: small.apply({'params': p}, b)
-    ).lower(part, inputs).compile()
-    count = costs.of(small, part, inputs)
-    seconds = median_seconds(lambda: run(part, inputs), runs)  # noqa: B023
-    # The rate of the machine now, as others may use it too.
-    rate = product_rate()
-    rows.append({
-        'submodel': str(sub), 'params': elastic.size(part),
-        'macs': count.macs // batch,
-        **{f'flops_{name}': convention(count) // batch
-           for name, convention in costs.CONVENTIONS.items()},
-        'xla_flops': run.cost_analysis()['flops'] / batch,
-        'latency_ms': 1e3 * seconds, 'macs_per_s': count.macs / seconds,
-        'utilisation': count.macs / seconds / rate})
-  return rows
+  with alive.told(f'measuring {len(subs)} submodels') as stretch:
+    return [_measured(exp, params, sub, batch, runs)
+            for sub in stretch.over(subs, 'submodel')]
+
+
+def _measured(exp, params, sub, batch, runs):
+  """What `measure` tells of a submodel."""
+  small, inputs = exp.model.at(sub), exp.example(batch)
+  part = jax.jit(lambda p: exp.extract(p, sub))(params)
+  run = jax.jit(lambda p, b: small.apply({'params': p}, b)).lower(
+      part, inputs).compile()
+  count = costs.of(small, part, inputs)
+  seconds = median_seconds(lambda: run(part, inputs), runs)
+  # The rate of the machine now, as others may use it too.
+  rate = product_rate()
+  return {
+      'submodel': str(sub), 'params': elastic.size(part),
+      'macs': count.macs // batch,
+      **{f'flops_{name}': convention(count) // batch
+         for name, convention in costs.CONVENTIONS.items()},
+      'xla_flops': run.cost_analysis()['flops'] / batch,
+      'latency_ms': 1e3 * seconds, 'macs_per_s': count.macs / seconds,
+      'utilisation': count.macs / seconds / rate}

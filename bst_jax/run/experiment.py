@@ -10,6 +10,7 @@ from typing import Any
 from bst_jax import elastic, models, tasks
 from bst_jax.data import kinds
 from bst_jax.elastic import Choice, Space, Submodel
+from bst_jax.host import alive
 from bst_jax.run import settings
 from bst_jax.store import workdir as workdirs
 from flax import linen as nn
@@ -294,9 +295,10 @@ def load_data(config: ml_collections.ConfigDict,
   """The data of a config, with the workdir's vocabularies if it has any."""
   from bst_jax.data import source  # Not everything that has a model has data.
 
-  return source.load(
-      config.data, vocab_dir=pathlib.Path(workdir) / VOCAB,
-      shard_index=jax.process_index(), shard_count=jax.process_count())
+  with alive.told(f'opening {config.data.get("name")}', False):
+    return source.load(
+        config.data, vocab_dir=pathlib.Path(workdir) / VOCAB,
+        shard_index=jax.process_index(), shard_count=jax.process_count())
 
 
 def sizes_of(config: ml_collections.ConfigDict) -> dict[str, int]:

@@ -94,7 +94,7 @@ def run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path,
     try:
       with stop.at_once():
         hold(workdir)
-        with alive.told('opening the data, checking the config', False):
+        with alive.told('checking the config', False):
           todo = jobs.prepare(config, workdir, profile_steps)
         for job in todo[:-1]:  # Teachers, in workdirs of their own.
           hold(job.workdir)

@@ -12,6 +12,7 @@ import time
 from typing import Any
 
 from bst_jax.elastic import Submodel
+from bst_jax.host import alive
 from bst_jax.models import vit
 from bst_jax.report import scoring, token_macs
 from bst_jax.run.experiment import Experiment
@@ -22,7 +23,6 @@ from bst_jax.store import workdir as workdirs
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tqdm
 
 _TOGETHER = 4  # Batches that are sorted by their counts.
 _ROUNDS = 3
@@ -108,12 +108,12 @@ def rates(ways: Mapping[str, Callable], images: np.ndarray,
   on the pictures.
   """
   speeds = {name: [] for name in ways}
-  for _, (name, run) in tqdm.tqdm(
-      [*itertools.product(range(rounds), ways.items())], 'ways', unit='run',
-      disable=None):
-    began = time.perf_counter()
-    run(images)
-    speeds[name].append(len(images) / (time.perf_counter() - began))
+  turns = [*itertools.product(range(rounds), ways.items())]
+  with alive.told('timing the ways to run sampled tokens') as stretch:
+    for _, (name, run) in stretch.over(turns, 'run'):
+      began = time.perf_counter()
+      run(images)
+      speeds[name].append(len(images) / (time.perf_counter() - began))
   return {name: np.array(taken) for name, taken in speeds.items()}
 
 
