@@ -8,6 +8,7 @@ from bst_jax.elastic import typed
 from bst_jax.run import experiment
 from configs import quickstart
 import numpy as np
+import ml_collections
 import pytest
 
 
@@ -107,3 +108,8 @@ def test_what_a_model_needs_is_named():
     models.create(dict(name='mcan'), num_answers=3)
   with pytest.raises(ValueError, match='name of a task'):
     tasks.create(None)
+
+
+@pytest.mark.parametrize('kind', [dict, ml_collections.ConfigDict])
+def test_a_recipe_of_a_config_is_read(kind):
+  assert augment.Recipe.of(kind(dict(flip=0.5))) == augment.Recipe(flip=0.5)

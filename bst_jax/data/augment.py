@@ -50,7 +50,8 @@ class Recipe:
   @classmethod
   def of(cls, options: Mapping[str, Any] | None) -> 'Recipe':
     """The recipe of `config.data.augment`."""
-    if not isinstance(options or {}, Mapping):
+    # A ConfigDict is no Mapping.
+    if options and not hasattr(options, 'keys'):
       raise ValueError(f'config.data.augment is {options!r}; it is a dict, as '
                        'dict(flip=0.5), or None.')
     options = dict(options or {})
