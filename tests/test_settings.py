@@ -7,8 +7,8 @@ from bst_jax.data import augment, kinds, source
 from bst_jax.elastic import typed
 from bst_jax.run import experiment
 from configs import quickstart
-import numpy as np
 import ml_collections
+import numpy as np
 import pytest
 
 
