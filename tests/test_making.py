@@ -12,7 +12,7 @@ import threading
 import types
 
 from absl import logging
-from bst_jax.data import records, source
+from bst_jax.data import buckets, records, source
 from bst_jax.data.builders import found, region_files
 from bst_jax.data.builders.class_folders.builder import ClassFolders
 from bst_jax.data.builders.folder.builder import Folder
@@ -559,7 +559,8 @@ def test_a_bucket_is_no_folder_here(mine, tmp_path, monkeypatch):
   assert data_sets.data_dir('here') == pathlib.Path('here').absolute()
   monkeypatch.setenv('BST_JAX_DATA', 'gs://mine')
   assert os.fspath(data_sets.data_dir()) == 'gs://mine'
-  monkeypatch.setattr(data_sets, 'is_remote', lambda path: True)
-  with pytest.raises(ValueError, match='made on a disk.*copy that folder'):
-    make(tmp_path, mine)
+  builder = data_sets.builder_of('folder/regions', str(tmp_path), str(mine))
+  monkeypatch.setattr(buckets, 'is_remote', lambda path: True)
+  with pytest.raises(ValueError, match='made on disks only.*gcloud storage cp'):
+    preparing._check_place(builder, 'folder', str(tmp_path))
   assert not [*tmp_path.iterdir()]

@@ -105,9 +105,11 @@ def beside(records) -> Labels:
 
 def encode(rows: Labels, names: Vocabularies, context: Context) -> Labels:
   """Classes as numbers of the model's, with what training does to them."""
+  own = names.answers  # As in a form of a user's own, without such a feature.
+  if 'label' in context.features:
+    own = context.features['label'].names
   places = np.array(class_names.places(
-      context.features['label'].names, names.answers, context.options.name,
-      'the model'), np.int32)
+      own, names.answers, context.options.name, 'the model'), np.int32)
   labels = np.where(rows.labels < 0, rows.labels,
                     places[np.maximum(rows.labels, 0)])
   return dataclasses.replace(rows, labels=labels, recipe=context.options.recipe,
