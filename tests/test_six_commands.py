@@ -110,10 +110,10 @@ def test_questions_about_raw_pictures(site, tmp_path):
       '--config.data.name=folder/images --config.data.manual_dir=mine '
       '--config.data.eval=val --config.data.watch= --config.steps=4 '
       '--config.data.image_size=32,32 --config.space.depths=1 '
-      '--config.method.sampled=0',
+      '--config.method.name=plain',
       "evaluate --workdir runs/mine --split val --budget 'macs<=100M'",
       'extract --workdir runs/mine --submodel 1/2x1 --output runs/small',
-      'profile --workdir runs/small --runs 1',
+      'evaluate --workdir runs/small --split val',
       f'predict --workdir runs/small --image mine/images/val0.png --question {asked}',
       'export --workdir runs/small --format stablehlo --output runs/phone',
   ], tmp_path, site)

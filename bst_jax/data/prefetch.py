@@ -14,6 +14,7 @@ _LEAST = 2  # batches: one is used while the next is made
 _THREADS = 16
 _TRIED = (1, 2, 4, 8, _THREADS)
 _TRIAL, _CHUNK = 0.06, 0.005  # seconds
+_MOST_CHUNKS = 2000  # of a trial; of what takes no time, more only wait
 _SLOW = 0.1  # seconds; what takes longer is not tried out
 _NEAR = 0.85  # of the highest rate is enough
 
@@ -97,8 +98,8 @@ def measured(read: Callable[[np.ndarray], object], count: int,
   rates = {}
   for threads in _TRIED:
     with futures.ThreadPoolExecutor(threads) as pool:
-      chunks = [some() for _ in range(
-          max(2 * threads, int(_TRIAL * threads / took)))]
+      wanted = max(2 * threads, int(_TRIAL * threads / took))
+      chunks = [some() for _ in range(min(wanted, _MOST_CHUNKS))]
       began = time.perf_counter()
       done = 0
       for _ in pool.map(read, chunks):
