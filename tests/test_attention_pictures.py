@@ -3,26 +3,18 @@ import pathlib
 
 import bst_jax
 from bst_jax.report import attention
-from bst_jax.run import experiment
-from bst_jax.store import checkpoint
 from configs import bst_mcan_pictures, quickstart
-import models
 import numpy as np
 from PIL import Image
 import pytest
+import random_workdir
 
 SCENE = pathlib.Path(__file__).parents[1] / 'docs' / 'scene.png'
 
 
 @pytest.mark.parametrize('config', [quickstart, bst_mcan_pictures])
 def test_what_was_looked_at_is_red(tmp_path, config):
-  config = config.get_config('tiny')
-  data = experiment.load_data(config, tmp_path)
-  exp = experiment.build(config, data.sizes)
-  data.save_vocab(tmp_path / experiment.VOCAB)
-  experiment.save(tmp_path, config, data.sizes)
-  checkpoint.save_params(tmp_path, models.random_params(exp.shapes))
-  net = bst_jax.load(tmp_path)
+  net = bst_jax.load(random_workdir.make(tmp_path, config.get_config('tiny')))
   shares = attention.draw(net, SCENE, 'How many squares are there?',
                           tmp_path / 'a.png')
   assert shares.sum() == pytest.approx(1, abs=1e-4)

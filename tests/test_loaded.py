@@ -3,12 +3,10 @@ import pathlib
 
 import bst_jax
 from bst_jax import predict
-from bst_jax.run import experiment
-from bst_jax.store import checkpoint
 from configs import quickstart
-import models
 import numpy as np
 import pytest
+import random_workdir
 
 SCENE = pathlib.Path(__file__).parents[1] / 'docs' / 'scene.png'
 ASKED = 'How many squares are there?'
@@ -17,14 +15,8 @@ ASKED = 'How many squares are there?'
 @pytest.fixture(scope='module')
 def workdir(tmp_path_factory):
   """A workdir with random parameters, as training would leave it."""
-  folder = tmp_path_factory.mktemp('loaded')
-  config = quickstart.get_config('tiny')
-  data = experiment.load_data(config, folder)
-  exp = experiment.build(config, data.sizes)
-  data.save_vocab(folder / experiment.VOCAB)
-  experiment.save(folder, config, data.sizes)
-  checkpoint.save_params(folder, models.random_params(exp.shapes))
-  return folder
+  return random_workdir.make(tmp_path_factory.mktemp('loaded'),
+                             quickstart.get_config('tiny'))
 
 
 def test_a_network_answers_as_the_command_does(workdir):
