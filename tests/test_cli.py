@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 from bst_jax.host import interrupt
 import pytest
@@ -245,6 +246,7 @@ with interrupt.Interrupt() as stop:
   run = subprocess.Popen([sys.executable, '-c', code], text=True,
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
   assert run.stdout.readline() == 'begun\n'
+  time.sleep(0.5)  # Until it is there.
   run.send_signal(number)
   out, error = run.communicate(timeout=30)
   assert run.returncode == 130 and out == 'last words\n', (out, error)
