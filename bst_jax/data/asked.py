@@ -71,8 +71,8 @@ def of(rows: Iterable[Sequence[str]], counts: Iterable[int]) -> Questions:
     columns.add(row)
   found = columns.coded()
   said = found[_FIELDS.index('answers')]
-  said.different = Lists.of([tuple(one.split('\n')) if one else ()
-                             for one in said.different])
+  said.different = [tuple(one.split('\n')) if one else ()
+                    for one in said.different]
   return Questions(*found, start=np.cumsum([0, *counts], dtype=np.int64))
 
 
@@ -96,7 +96,6 @@ def joined(parts: Sequence[Questions]) -> Questions:
     return parts[0]
   columns = {name: Coded.joined([getattr(part, name) for part in parts])
              for name in _FIELDS}
-  columns['answers'].different = Lists.of(columns['answers'].different)
   counts = [np.diff(part.start) for part in parts]
   return Questions(**columns, start=np.cumsum([0, *np.concatenate(counts)]))
 

@@ -173,12 +173,8 @@ def complete(argv: list[str], unlisted: list[overrides.Override]) -> None:
 def _no_key(key: str, config: ml_collections.ConfigDict) -> UsageError:
   """That there is no such key, and which could be meant."""
   keys = _dotted(config)
-  *parents, section, _ = ('', *key.split('.'))
-  whole = config
-  for parent in filter(None, parents):
-    whole = whole.get(parent) if isinstance(
-        whole, ml_collections.ConfigDict) else None
-  if _KNOWN and section and whole and section in whole:
+  whole, section, _ = overrides.section_of(config, key)
+  if _KNOWN and whole:
     prefix = key.rpartition('.')[0]
     options = [f'{prefix}.{name}' for name in _KNOWN[0](whole, section) or ()]
     keys += [name for name in options if name not in keys]

@@ -73,6 +73,21 @@ def split(argv: Sequence[str], config: ml_collections.ConfigDict
   return [*kept, *argv[end:]], unlisted
 
 
+def section_of(config: ml_collections.ConfigDict, key: str
+               ) -> tuple[ml_collections.ConfigDict | None, str, str]:
+  """Where an option belongs: (config, or its teacher's, section, option).
+
+  None in place of the config where it has no such section.
+  """
+  *parents, section, option = ('', *key.split('.'))
+  whole = config
+  for parent in filter(None, parents):
+    whole = whole.get(parent) if isinstance(
+        whole, ml_collections.ConfigDict) else None
+  there = isinstance(whole, ml_collections.ConfigDict) and section in whole
+  return whole if there else None, section, option
+
+
 def complete(config: ml_collections.ConfigDict, unlisted: Sequence[Override],
              known: Known) -> Override | None:
   """Puts options into a config that does not list them.
@@ -89,14 +104,9 @@ def complete(config: ml_collections.ConfigDict, unlisted: Sequence[Override],
     ValueError: a value that the option cannot have.
   """
   for override in unlisted:
-    *parents, section, option = ('', '', *override.key.split('.'))[-4:]
-    whole = config
-    for parent in filter(None, parents):
-      whole = whole.get(parent) if whole else None
-    if not section or not whole or section not in whole:
-      return override
-    options = known(whole, section) or {}
-    if option not in options:
+    whole, section, option = section_of(config, override.key)
+    options = known(whole, section) if whole else None
+    if option not in (options or {}):
       return override
     value = _value(override, options[option])
     with config.unlocked():
