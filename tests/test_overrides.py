@@ -84,6 +84,20 @@ def test_another_schedule_leaves_the_options_of_the_first(parsed, caplog):
   assert config.schedule.warmup == 0.1
 
 
+def test_another_method_takes_its_own_usual_weight(parsed):
+  """A sandwich's labels weigh nothing, which plain training cannot learn from."""
+  pictures = QUICK.replace('quickstart.py', 'pictures.py')
+  assert parsed(pictures).method.gt_weight == 0.0
+  assert dict(parsed(pictures, '--config.method.name=plain').method) == {
+      'name': 'plain'}
+  config = parsed(pictures, '--config.method.name=plain',
+                  '--config.method.gt_weight=0.5')
+  assert config.method.gt_weight == 0.5  # Asked for: stays.
+  config = parsed(QUICK, '--config.method.name=plain',
+                  '--config.optimizer.name=sgd')
+  assert config.optimizer.lr == parsed(QUICK).optimizer.lr
+
+
 def test_without_known_options_only_listed_keys_are_taken(parsed):
   with pytest.raises(config_flag.UsageError, match="no key 'data.threads'"):
     parsed(QUICK, '--config.data.threads=3', known=None)

@@ -121,7 +121,9 @@ def drop_options_of_others(config: ml_collections.ConfigDict,
   """Drops what only the schedule, say, that an override replaced takes.
 
   A config that names cosine has its warm-up; --config.schedule.name=constant
-  means a schedule that has none.
+  means a schedule that has none. Weights of one method mean another thing in
+  another (labels weigh nothing in a sandwich, and everything in plain
+  training), so another method begins with its own.
 
   Args:
     config: with all overrides.
@@ -141,16 +143,16 @@ def drop_options_of_others(config: ml_collections.ConfigDict,
     options = known(config, section)
     if options is None:
       continue
-    gone = [option for option in before
-            if option != 'name' and option not in options
+    gone = [option for option in before if option != 'name'
+            and (option not in options or section == 'method')
             and f'{prefix}{section}.{option}' not in overridden]
     with config.unlocked():
       for option in gone:
         del after[option]
     if gone:
-      logging.info('config.%s%s is %s, not %s; left out, as it has none of '
-                   'them: %s.', prefix, section, after.name, before.name,
-                   ', '.join(gone))
+      logging.info('config.%s%s is %s, not %s; left out, as they are options '
+                   'of %s: %s.', prefix, section, after.name, before.name,
+                   before.name, ', '.join(gone))
 
 
 def tuple_of(text: str) -> tuple:
