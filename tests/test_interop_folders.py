@@ -204,7 +204,8 @@ def test_an_encoder_of_cvt_without_a_head(tmp_path):
 CLIPS = dict(model_type='timesformer', hidden_size=16, num_hidden_layers=4,
              num_attention_heads=2, intermediate_size=32, image_size=16,
              patch_size=4, num_frames=4, hidden_act='gelu_new', qkv_bias=False,
-             layer_norm_eps=1e-3, id2label=VIT['id2label'])
+             layer_norm_eps=1e-3, id2label=VIT['id2label'],
+             drop_path_rate=0.1)  # As version 4 of transformers wrote it.
 
 
 def test_a_folder_of_videos(tmp_path):

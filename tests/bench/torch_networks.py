@@ -1,0 +1,172 @@
+"""Networks in torch of the same products as ours, for benchmarks alone."""
+import math
+
+import torch
+from torch import nn
+import torch.nn.functional as F
+import transformers
+
+
+class Hugging(nn.Module):
+  """A network of transformers that is given some inputs and gives a tensor."""
+
+  def __init__(self, network, draw, out):
+    super().__init__()
+    self.network, self.inputs, self.out = network, draw, out
+
+  def forward(self, **inputs):
+    return getattr(self.network(**inputs), self.out)
+
+
+def deit_s():
+  """DeiT-S at 224: transformers' ViT, which has the same layers."""
+  network = transformers.ViTForImageClassification(transformers.ViTConfig(
+      hidden_size=384, num_attention_heads=6, intermediate_size=1536,
+      num_labels=1000, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+      attn_implementation='sdpa'))
+  return Hugging(network, lambda batch: {
+      'pixel_values': torch.randn(batch, 3, 224, 224)}, 'logits')
+
+
+def timesformer_b():
+  """TimeSformer-B of 8 frames, divided attention."""
+  network = transformers.TimesformerForVideoClassification(
+      transformers.TimesformerConfig(num_labels=400, num_frames=8))
+  return Hugging(network, lambda batch: {
+      'pixel_values': torch.randn(batch, 8, 3, 224, 224)}, 'logits')
+
+
+def uniter():
+  """The layers of UNITER-base over 20 words and 100 regions, as BERT's."""
+  network = transformers.BertModel(transformers.BertConfig(
+      num_hidden_layers=12, hidden_dropout_prob=0.0,
+      attention_probs_dropout_prob=0.0, attn_implementation='sdpa'))
+  return Hugging(network, lambda batch: {
+      'inputs_embeds': torch.randn(batch, 120, 768)}, 'pooler_output')
+
+
+class Block(nn.Module):
+  """A layer of a transformer; `mix` changes keys and values before the product."""
+
+  def __init__(self, width, heads, mlp, bias=True, mix=None):
+    super().__init__()
+    self.heads, self.mix = heads, mix or (lambda x: x)
+    self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+    self.qkv = nn.Linear(width, 3 * width, bias=bias)
+    self.proj = nn.Linear(width, width)
+    self.ffn = nn.Sequential(nn.Linear(width, mlp), nn.GELU(),
+                             nn.Linear(mlp, width))
+
+  def forward(self, x):
+    """float[B, N, D] -> float[B, N, D]."""
+    batch, length, width = x.shape
+    q, k, v = self.qkv(self.norm1(x)).chunk(3, -1)
+    q, k, v = (y.view(batch, length, self.heads, -1).transpose(1, 2)
+               for y in (q, self.mix(k), self.mix(v)))
+    seen = F.scaled_dot_product_attention(q, k, v)
+    x = x + self.proj(seen.transpose(1, 2).reshape(batch, length, width))
+    return x + self.ffn(self.norm2(x))
+
+
+def mixed(x, segment=8, share=8):
+  """An eighth of the channels from the next frame, an eighth from the last."""
+  frames = x.unflatten(0, (-1, segment))                     # [B, T, N, D]
+  size = x.shape[-1] // share
+  ahead, behind, rest = frames.split([size, size, x.shape[-1] - 2 * size], -1)
+  ahead = F.pad(ahead[:, 1:], (0, 0, 0, 0, 0, 1))
+  behind = F.pad(behind[:, :-1], (0, 0, 0, 0, 1, 0))
+  return torch.cat([ahead, behind, rest], -1).flatten(0, 1)
+
+
+class XVit(nn.Module):
+  """X-ViT-B/16 of 16 frames in two segments (Bulat et al., NeurIPS 2021)."""
+
+  def __init__(self, width=768, heads=12, mlp=3072, layers=12, frames=16):
+    super().__init__()
+    self.frames = frames
+    self.patch = nn.Conv2d(3, width, 16, 16)
+    self.token = nn.Parameter(torch.zeros(1, 1, width))
+    self.places = nn.Parameter(0.02 * torch.randn(1, 197, width))
+    self.times = nn.Parameter(0.02 * torch.randn(1, frames, width))
+    self.layers = nn.Sequential(*(
+        Block(width, heads, mlp, mix=mixed) for _ in range(layers)))
+    self.norm = nn.LayerNorm(width)
+    self.temporal = Block(width, heads, mlp, bias=False)
+    self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width),
+                              nn.GELU(), nn.Linear(width, 600))
+
+  def inputs(self, batch):
+    return {'clip': torch.randn(batch, self.frames, 3, 224, 224)}
+
+  def forward(self, clip):
+    x = self.patch(clip.flatten(0, 1)).flatten(2).transpose(1, 2)
+    x = torch.cat([self.token.expand(len(x), -1, -1), x], 1) + self.places
+    x = self.norm(self.layers(x))[:, 0].unflatten(0, (-1, self.frames))
+    x = torch.cat([self.token.expand(len(x), -1, -1), x + self.times], 1)
+    return self.head(self.temporal(x)[:, 0])
+
+
+class Bottleneck(nn.Module):
+  """Three convolutions and a shortcut."""
+
+  def __init__(self, inp, hidden, out):
+    super().__init__()
+    shapes = ((inp, hidden, 1), (hidden, hidden, 3), (hidden, out, 1))
+    self.parts = nn.ModuleList(
+        nn.Sequential(nn.Conv2d(a, b, size, padding=size // 2, bias=False),
+                      nn.BatchNorm2d(b)) for a, b, size in shapes)
+    self.short = nn.Sequential(nn.Conv2d(inp, out, 1, bias=False),
+                               nn.BatchNorm2d(out))
+
+  def forward(self, x):
+    y = x
+    for i, part in enumerate(self.parts):
+      y = F.relu(part(y)) if i < 2 else part(y)
+    return F.relu(y + self.short(x))
+
+
+class PsVit(nn.Module):
+  """PS-ViT-B/14 (Yue et al., ICCV 2021): stored batch statistics, no dropout."""
+
+  def __init__(self, width=384, heads=6, mlp=1152, points=14, looks=4, layers=10):
+    super().__init__()
+    self.points = points
+    self.stem = nn.Sequential(
+        nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(),
+        nn.MaxPool2d(3, 2, 1), Bottleneck(64, 64, 256),
+        Bottleneck(256, 64, width)).eval()
+    self.place = nn.Linear(2, width)
+    self.looks = nn.ModuleList(
+        Block(width, heads, mlp, bias=False) for _ in range(looks))
+    self.offsets = nn.ModuleList(
+        nn.Linear(width, 2) for _ in range(looks - 1))
+    self.token = nn.Parameter(torch.zeros(1, 1, width))
+    self.layers = nn.Sequential(*(
+        Block(width, heads, mlp, bias=False) for _ in range(layers)))
+    self.norm = nn.LayerNorm(width)
+    self.head = nn.Linear(width, 1000)
+
+  def inputs(self, batch):
+    return {'image': torch.randn(batch, 3, 224, 224)}
+
+  def forward(self, image):
+    grid = self.stem(image)                                  # [B, D, h, w]
+    side = grid.shape[-1]
+    even = (torch.arange(self.points) + 0.5) / self.points * side
+    at = torch.stack(torch.meshgrid(even, even, indexing='ij'), -1).flatten(0, 1)
+    at = at.expand(len(grid), -1, -1)                        # [B, n, 2]
+    x, offset = 0.0, torch.zeros_like(at)
+    for i, layer in enumerate(self.looks):
+      where = (at + offset) / (side / 2) - 1
+      seen = F.grid_sample(grid, where[:, :, None], align_corners=False)[..., 0]
+      at = at + offset.detach()
+      x = layer(x + seen.transpose(1, 2) + self.place(at / side))
+      if i < len(self.offsets):
+        offset = self.offsets[i](x)
+    x = torch.cat([self.token.expand(len(x), -1, -1), x], 1)
+    return self.head(self.norm(self.layers(x))[:, 0])
+
+
+def parameters(network):
+  """How many numbers a network learns."""
+  return sum(math.prod(x.shape) for x in network.parameters())
