@@ -62,6 +62,9 @@ _clips = functools.partial(batch_of, 'clip', pictures=4)
 _CVT = dict(name='cvt', num_answers=7, image_size=16, width=(16, 16),
             heads=(4, 4), mlp=(32, 32), num_layers=(4, 4), kernels=(5, 3),
             strides=(4, 1), paddings=(1, 1))
+_PVT = dict(name='pvt', num_answers=7, image_size=16, width=(16, 16),
+            heads=(4, 4), mlp=(32, 32), num_layers=(4, 4), reductions=(2, 1),
+            kernels=(7, 3), strides=(4, 1), paddings=(3, 1))
 _PS_VIT = dict(name='ps_vit', num_answers=7, image_size=16, points=4, width=16,
                heads=4, mlp=32, sampling_layers=4, num_layers=4, stem=(4, 8))
 
@@ -92,6 +95,7 @@ TINY = {
     'cvt': (_CVT, functools.partial(batch_of, 'image', pictures=4)),
     'cvt_ats': (_CVT | dict(ats=dict(blocks=(0, 2, 3), capacity=(12, 9, None))),
                 functools.partial(batch_of, 'image', pictures=4)),
+    'pvt': (_PVT, functools.partial(batch_of, 'image', pictures=4)),
     'ps_vit': (_PS_VIT, functools.partial(batch_of, 'image', pictures=4)),
     'ps_vit_ats': (_PS_VIT | dict(
         ats=dict(blocks=(0, 2, 3), capacity=(12, 9, None))),

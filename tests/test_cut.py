@@ -96,7 +96,7 @@ def few_of(build):
 
 # A width of its own is what frames of xvit hand to one another.
 @pytest.mark.parametrize('name', [
-    'mcan_vqa', 'uniter', 'clip_vil', 'vit_skip', 'timesformer', 'cvt',
+    'mcan_vqa', 'uniter', 'clip_vil', 'vit_skip', 'timesformer', 'cvt', 'pvt',
     'ps_vit'])
 def test_removing_channels_that_are_zero_changes_nothing(name):
   model, batch, params, axes = build = models.build(name)
@@ -138,7 +138,8 @@ def test_units_of_a_channel_less_each_have_their_own_zeros():
 
 
 @pytest.mark.parametrize('name', [
-    'mcan_vqa', 'uniter', 'vit_skip', 'timesformer', 'xvit', 'cvt', 'ps_vit'])
+    'mcan_vqa', 'uniter', 'vit_skip', 'timesformer', 'xvit', 'cvt', 'pvt',
+    'ps_vit'])
 def test_a_permutation_leaves_the_logits(name):
   model, batch, params, axes = models.build(name)
   flat, rng, keep = elastic.flatten(params), np.random.default_rng(1), {}

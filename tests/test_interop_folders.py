@@ -431,6 +431,30 @@ def test_a_folder_of_timm(tmp_path, fields):
       'plant 3')
 
 
+@pytest.mark.parametrize('linear', [False, True])
+def test_a_pyramid_of_timm(tmp_path, linear):
+  """Of which the weights tell all but the heads."""
+  sizes = dict(name='pvt', num_answers=7, image_size=64, width=(8, 16, 24, 32),
+               heads=(1, 2, 4, 8), mlp=(16, 32, 48, 64), num_layers=(1, 2, 3, 1),
+               reductions=(4, 2, 2, 1), linear=linear)
+  config = TIMM | dict(
+      architecture=f'pvt_v2_b2{"_li" * linear}',
+      model_args=dict(num_heads=[1, 2, 4, 8]), pretrained_cfg=TIMM[
+          'pretrained_cfg'] | dict(input_size=[3, 64, 64]))
+  params = write(tmp_path, config, sizes, 'timm_pvt_v2', pictures=None, side=(
+      64, 64))
+  exp, got = read(tmp_path)
+  same(got, params)
+  given = {key: value for key, value in sizes.items() if key != 'name'}
+  assert {key: getattr(exp.model, key) for key in given} == given | (
+      dict(reductions=(1,) * 4) if linear else {})
+  assert (exp.model.eps, exp.model.reduction_eps) == (1e-6, 1e-5)
+  (tmp_path / 'config.json').write_text(json.dumps(config | dict(
+      model_args=dict(num_heads=[1, 3, 4, 8]))))
+  with pytest.raises(ValueError, match='num_heads is 3, which does not divide'):
+    convert.read(None, None, tmp_path, tmp_path / 'other')
+
+
 @pytest.mark.parametrize('changes, message', [
     (dict(architecture='resnet50'), "architecture is 'resnet50'"),
     (dict(architecture='vit_odd_patch4', model_args={}), 'num_heads is not'),
@@ -485,6 +509,7 @@ def test_places_without_one_for_the_class(tmp_path):
     ('hf_deit_single_4', 'vit_ats', dict(distilled_head=False)),
     ('hf_dinov2', 'vit', dict(layer_scale=1.0, head_reads='class_mean')),
     ('hf_cvt', 'cvt', {}), ('cvt', 'cvt', {}), ('ps_vit', 'ps_vit', {}),
+    ('pvt_v2', 'pvt', {}), ('timm_pvt_v2', 'pvt', {}), ('hf_pvt_v2', 'pvt', {}),
     ('hf_timesformer', 'timesformer', {}), ('timesformer', 'timesformer', {}),
     ('xvit', 'xvit', {}), ('uniter', 'uniter', {}),
     ('clip_vil', 'clip_vil', {}),

@@ -32,6 +32,7 @@ class Attention(nn.Module):
     out_init: of kernel and bias of the last projection, where it differs.
     qkv_bias: whether queries, keys and values have biases.
     head_dim: channels of a head; what the heads share evenly if None.
+    source: channels of what it attends to, where they are not `embed`.
   """
 
   embed: Axis
@@ -43,6 +44,7 @@ class Attention(nn.Module):
   out_init: Callable | None = None
   qkv_bias: bool = True
   head_dim: Size | None = None
+  source: Axis | None = None
 
   @nn.compact
   def __call__(self, x: jax.Array, y: jax.Array | None = None, *,
@@ -70,12 +72,14 @@ class Attention(nn.Module):
     y = x if y is None else y
     heads, head_dim = split = head_axes(
         self, self.embed, self.heads, self.head_dim)
-    project = lambda name, *out: functools.partial(Dense(
-        (self.embed,), out, self.kernel_init, self.bias_init,
-        dtype=self.dtype, use_bias=self.qkv_bias, name=name), sub=sub)
+    project = lambda name, inp, *out: functools.partial(Dense(
+        (inp,), out, self.kernel_init, self.bias_init, dtype=self.dtype,
+        use_bias=self.qkv_bias, name=name), sub=sub)
     # What asks has a name of its own: its size is in the scale of the scores.
-    query = project('query', heads, head_dim._replace(name='query_dim'))
-    key, value = project('key', *split), project('value', *split)
+    query = project('query', self.embed, heads,
+                    head_dim._replace(name='query_dim'))
+    key, value = (project(name, self.source or self.embed, *split)
+                  for name in ('key', 'value'))
     k, v = key(y), value(y)                                 # [B, M, h, K]
     if mix is not None:
       k, v = mix(k), mix(v)

@@ -7,7 +7,7 @@ Differs: the authors of the sampling have not said how CvT goes on without the
   cells of tokens that are gone. Here convolutions read a whole grid, in which
   such a cell stands still, so that keys and values are never masked.
 """
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import functools
 from typing import Any
 
@@ -32,6 +32,29 @@ DROPPED = ('stale', 'zero')
 def strided(size: int, stride: int = STRIDE) -> int:
   """Cells along a side of the keys' grid."""
   return -(-size // stride)
+
+
+def grids_of(sides: tuple[int, int], kernels: Sequence[int],
+             strides: Sequence[int], paddings: Sequence[int]
+             ) -> tuple[tuple[int, int], ...]:
+  """Height and width of every stage's grid.
+
+  Args:
+    sides: of the pictures.
+    kernels, strides, paddings: of the convolution in front of every stage.
+
+  Raises:
+    ValueError: nothing is left for the last stage.
+  """
+  result, size = [], sides
+  for kernel, stride, padding in zip(kernels, strides, paddings, strict=True):
+    size = tuple((side + 2 * padding - kernel) // stride + 1 for side in size)
+    result.append(size)
+  if min(size) < 1:
+    raise ValueError(
+        f'pictures of {sides[0]} x {sides[1]} pixels leave no cell to the last '
+        f'of {len(result)} stages; choose larger ones, or smaller strides.')
+  return tuple(result)
 
 
 def upsampled(x: jax.Array, grid: tuple[int, int]) -> jax.Array:

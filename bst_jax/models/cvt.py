@@ -141,17 +141,7 @@ class Model(Backbone):
   @property
   def grids(self) -> tuple[tuple[int, int], ...]:
     """Height and width of every stage's grid."""
-    result, size = [], self.sides
-    for kernel, stride, padding in zip(
-        self.kernels, self.strides, self.paddings):
-      size = tuple((side + 2 * padding - kernel) // stride + 1 for side in size)
-      result.append(size)
-    if min(size) < 1:
-      raise ValueError(
-          f'pictures of {self.sides[0]} x {self.sides[1]} pixels leave no cell '
-          f'to the last of {len(result)} stages; choose larger ones, or '
-          'smaller strides.')
-    return tuple(result)
+    return cvt.grids_of(self.sides, self.kernels, self.strides, self.paddings)
 
   @property
   def token_grid(self) -> tuple[int, int]:

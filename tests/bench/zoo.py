@@ -17,6 +17,8 @@ ROWS = (
     ('DeiT-S', 'configs/ats_deit_s.py:dense'),
     ('CvT-13', 'configs/ats_cvt.py:13_dense'),
     ('CvT-21 at 384', 'configs/ats_cvt.py:21_384_dense'),
+    ('PVTv2-B0', 'configs/pvt_v2.py:b0'),
+    ('PVTv2-B2', 'configs/pvt_v2.py:b2'),
     ('PS-ViT-Ti/14', 'configs/ats_ps_vit.py:ti_14_dense'),
     ('PS-ViT-B/18', 'configs/ats_ps_vit.py:b_18_dense'),
     ('TimeSformer-B', 'configs/ats_timesformer.py:base,dense'),

@@ -25,6 +25,9 @@ _DINO = dict(head_reads='class_mean', layer_scale=1.0, mlp=48)
 _CVT = dict(name='cvt', width=(8, 16), heads=(2, 4), mlp=(24, 40),
             num_layers=(2, 4), kernels=(7, 3), strides=(4, 1), paddings=(2, 1),
             activation='gelu')
+_PVT = dict(name='pvt', width=(8, 16), heads=(2, 4), mlp=(32, 32),
+            num_layers=(2, 4), reductions=(2, 1), kernels=(7, 3),
+            strides=(4, 2), paddings=(3, 1), reduction_eps=1e-6)
 _CLIPS = _VIT | dict(name='timesformer')
 # Arguments of ours, the side or sides of pictures, and their class.
 CASES = {
@@ -46,6 +49,9 @@ CASES = {
     'CvT, other keys': (_CVT | dict(
         key_strides=(3, 1), qkv_bias=(True, False)), 16,
                         'CvtForImageClassification'),
+    'PVTv2': (_PVT, 16, 'PvtV2ForImageClassification'),
+    'PVTv2, linear': (_PVT | dict(linear=True), (32, 48),
+                      'PvtV2ForImageClassification'),
     'TimeSformer': (_CLIPS, 16, 'TimesformerForVideoClassification'),
 }
 

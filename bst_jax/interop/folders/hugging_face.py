@@ -173,6 +173,38 @@ def _cvt(keys, pictures, tensors):
           ready.size or (224, 224))), names, ready.fit)
 
 
+def _pvt_v2(keys, pictures, tensors):
+  width = keys.numbers('hidden_sizes', (32, 64, 160, 256), 1, whole=True)
+  stages = len(width)
+  get = lambda key, default: keys.numbers(key, default, 1, stages, whole=True)
+  keys.only('num_channels', 3)
+  keys.only('num_encoder_blocks', stages)
+  ready = pictures_lib.read(pictures, _folder(keys), pixels.MEAN, pixels.STD)
+  size = keys.get('image_size', 224)
+  places = (keys.numbers('image_size', (), 1, 2, whole=True)
+            if isinstance(size, list) else
+            2 * (keys.count('image_size', 224, LARGEST),))
+  names = labels(keys, _classes(tensors))
+  kernels, eps = get('patch_sizes', (7, 3, 3, 3)), keys.number(
+      'layer_norm_eps', 1e-6)
+  # Ratios are declared as whole numbers there, and multiplied as they are.
+  ratios = keys.numbers('mlp_ratios', (8, 8, 4, 4), 0.1, stages)
+  model = dict(
+      name='pvt', width=width, num_layers=get('depths', (2, 2, 2, 2)),
+      heads=tuple(keys.heads(w, h, 'num_attention_heads') for w, h in zip(
+          width, get('num_attention_heads', (1, 2, 5, 8)))),
+      mlp=tuple(int(w * ratio) for w, ratio in zip(width, ratios)),
+      reductions=get('sr_ratios', (8, 4, 2, 1)), kernels=kernels,
+      strides=get('strides', (4, 2, 2, 2)),
+      paddings=tuple(size // 2 for size in kernels),
+      linear=keys.flag('linear_attention', False),
+      qkv_bias=keys.flag('qkv_bias', True), activation=keys.activation(),
+      eps=eps, reduction_eps=eps, mean=ready.mean, std=ready.std)
+  return Description(
+      keys.where, model, dict(num_answers=len(names), image_size=_side(
+          ready.size or places)), names, ready.fit)
+
+
 def _timesformer(keys, pictures, tensors):
   keys.only('num_channels', 3)
   keys.only('attention_type', 'divided_space_time')
@@ -216,4 +248,4 @@ def _bert(keys, pictures, tensors):
 _KINDS: dict[str, Callable] = {
     'vit': _vit, 'deit': _deit, 'dinov2': _dinov2,
     'dinov2_with_registers': _dinov2_with_registers, 'cvt': _cvt,
-    'timesformer': _timesformer, 'bert': _bert}
+    'pvt_v2': _pvt_v2, 'timesformer': _timesformer, 'bert': _bert}

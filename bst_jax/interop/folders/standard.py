@@ -15,7 +15,7 @@ _ACTIVATIONS = {'gelu_tanh': 'gelu_pytorch_tanh'} | {
 # The eps of CvT, which its code there does not read from a file.
 _CVT_EPS = 1e-5
 # Tables that write a model's weights as a file.
-_TABLES = {'vit': 'timm_vit', 'mcan': 'mcan_bst'}
+_TABLES = {'vit': 'timm_vit', 'mcan': 'mcan_bst', 'pvt': 'pvt_v2'}
 
 
 class NotThere(ValueError):
@@ -70,10 +70,11 @@ def of(model: nn.Module, name: str) -> Standard:
   if getattr(model, 'adapter', 0) and model.skip is None:
     raise NotThere(_sentence(name, 'has adapters beside its layers, which may '
                              'be skipped', file=False))
-  if model.ats.blocks:
+  ats = getattr(model, 'ats', None)
+  if ats and ats.blocks:
     raise NotThere(_sentence(
         name, 'samples tokens in layers '
-        f'{", ".join(map(str, model.ats.blocks))} (ats.blocks)'))
+        f'{", ".join(map(str, ats.blocks))} (ats.blocks)'))
   for field in ('heads', 'mlp', 'head_dim'):
     sizes = getattr(model, field)
     for size in sizes if isinstance(sizes, tuple) else (sizes,):
@@ -197,6 +198,36 @@ def _cvt(model):
                   extra=counted)
 
 
+def _pvt(model):
+  _check(model.eps == model.reduction_eps, 'pvt',
+         f'has eps={model.eps} in layers and reduction_eps='
+         f'{model.reduction_eps} behind convolutions, where theirs has one')
+  ratios = []
+  for i, (width, heads, mlp, reduced, size, padding) in enumerate(zip(
+      model.width, model.heads, model.mlp, model.reduced, model.kernels,
+      model.paddings)):
+    channels = model.head_dim and model.head_dim[i] or width // heads
+    _check(channels * heads == width, 'pvt', f'has {heads} heads of {channels} '
+           f'channels in a width of {width}')
+    _check(reduced == width, 'pvt', f'has {reduced} channels in the coarser '
+           f'grid of stage {i}, whose width is {width}')
+    _check(padding == size // 2, 'pvt', f'pads windows of {size} by {padding}')
+    _check(mlp % width == 0, 'pvt', f'has {mlp} hidden units in a width of '
+           f'{width}, which is no whole ratio, as theirs has it')
+    ratios.append(mlp // width)
+  size = model.image_size
+  config = dict(
+      model_type='pvt_v2', num_channels=3, num_encoder_blocks=len(model.width),
+      image_size=size if isinstance(size, int) else list(size),
+      hidden_sizes=list(model.width), depths=list(model.num_layers),
+      num_attention_heads=list(model.heads), mlp_ratios=ratios,
+      sr_ratios=list(model.reductions), patch_sizes=list(model.kernels),
+      strides=list(model.strides), linear_attention=model.linear,
+      qkv_bias=model.qkv_bias, hidden_act=_ACTIVATIONS[model.activation],
+      layer_norm_eps=model.eps)
+  return Standard('PvtV2', 'ForImageClassification', 'hf_pvt_v2', config)
+
+
 def ratio(hidden: int, width: int) -> float:
   """The ratio of which the whole part, times the width, is `hidden`."""
   ratio = hidden / width
@@ -218,4 +249,4 @@ def _timesformer(model):
 
 
 _MODELS: dict[str, Callable] = {
-    'vit': _vit, 'cvt': _cvt, 'timesformer': _timesformer}
+    'vit': _vit, 'cvt': _cvt, 'pvt': _pvt, 'timesformer': _timesformer}

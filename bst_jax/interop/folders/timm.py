@@ -16,7 +16,6 @@ _LEFT = 0.875
 _HARMLESS = (
     'num_features', 'pretrained_cfg', 'label_descriptions',
     'pretrained_cfg_overlay', 'tags', 'hf_hub_id')
-_FAMILIES = ('vit', 'deit', 'deit3')
 
 
 def describe(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray],
@@ -33,44 +32,81 @@ def describe(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray],
   """
   keys = Keys(config, where, _HARMLESS)
   name = str(keys.get('architecture'))
-  if name.partition('_')[0] not in _FAMILIES or 'cls_token' not in tensors:
+  family = _FAMILIES.get(name.partition('_')[0])
+  if not family or (family is _vit and 'cls_token' not in tensors):
     raise ValueError(
         f'{where}: architecture is {name!r}, of which there is no model here; '
-        f'of timm there are {", ".join(_FAMILIES)} with a class token.')
-  keys.only('global_pool', 'token')
+        'of timm there are vit, deit and deit3 with a class token, and pvt_v2.')
   made = keys.inner('model_args', f'{where}: model_args')
   learned = keys.inner('pretrained_cfg', f'{where}: pretrained_cfg')
   _, channels, patch, _ = _shape(tensors, 'patch_embed.proj.weight', 4, where)
   if channels != 3:
     raise ValueError(f'{where}: the weights read {channels} channels, but the '
                      'model reads red, green and blue.')
-  width = tensors['cls_token'].shape[-1]
   _, *sides = learned.numbers('input_size', (3, 224, 224), 1, 3, whole=True)
-  two = 'dist_token' in tensors
-  scales = 'blocks.0.ls1.gamma' in tensors
-  model = dict(
-      name='vit', patch=patch, width=width,
-      heads=made.heads(width, _heads(name, made), 'num_heads'),
-      mlp=_shape(tensors, 'blocks.0.mlp.fc1.weight', 2, where)[0],
-      num_layers=len({key.split('.')[1] for key in tensors
-                      if key.startswith('blocks.')}),
-      distilled=two, distilled_head='head_dist.weight' in tensors, eps=1e-6,
-      qkv_bias='blocks.0.attn.qkv.bias' in tensors,
-      layer_scale=1.0 if scales else None,
-      registers=tensors['reg_token'].shape[1] if 'reg_token' in tensors else 0,
-      activation='quick_gelu' if 'quickgelu' in name else made.activation(
-          'act_layer'),
+  model = family(name, keys, made, tensors) | dict(
       mean=learned.numbers('mean', pixels.MEAN, 0, 3),
-      std=learned.numbers('std', pixels.STD, 1e-6, 3), ats=None)
-  made.get('dynamic_img_size'), made.get('init_values')
-  made.get('reg_tokens'), made.get('no_embed_class')
+      std=learned.numbers('std', pixels.STD, 1e-6, 3))
+  grid = _grid(made, sides, patch) if family is _vit else None
   made.tell_unread()
   labels = _labels(keys, learned, tensors)
   keys.tell_unread()
   side = sides[0] if sides[0] == sides[1] else tuple(sides)
   return Description(
       where, model, dict(num_answers=len(labels), image_size=side), labels,
-      _fit(learned), 'bicubic_antialias', _grid(made, sides, patch))
+      _fit(learned), 'bicubic_antialias', grid)
+
+
+def _vit(name, keys, made, tensors):
+  """Arguments of a vision transformer with a class token."""
+  keys.only('global_pool', 'token')
+  where, width = keys.where, tensors['cls_token'].shape[-1]
+  for harmless in ('dynamic_img_size', 'init_values', 'reg_tokens',
+                   'no_embed_class'):
+    made.get(harmless)
+  return dict(
+      name='vit', patch=_shape(tensors, 'patch_embed.proj.weight', 4, where)[2],
+      width=width, heads=made.heads(width, _heads(name, made), 'num_heads'),
+      mlp=_shape(tensors, 'blocks.0.mlp.fc1.weight', 2, where)[0],
+      num_layers=len({key.split('.')[1] for key in tensors
+                      if key.startswith('blocks.')}),
+      distilled='dist_token' in tensors,
+      distilled_head='head_dist.weight' in tensors, eps=1e-6,
+      qkv_bias='blocks.0.attn.qkv.bias' in tensors,
+      layer_scale=1.0 if 'blocks.0.ls1.gamma' in tensors else None,
+      registers=tensors['reg_token'].shape[1] if 'reg_token' in tensors else 0,
+      activation='quick_gelu' if 'quickgelu' in name else made.activation(
+          'act_layer'), ats=None)
+
+
+def _pvt(name, keys, made, tensors):
+  """Arguments of a PVTv2, of which the weights tell all but the heads."""
+  where, model = keys.where, dict(
+      name='pvt', width=(), heads=(), mlp=(), num_layers=(), reductions=(),
+      kernels=(), linear=name.endswith('_li') or made.flag('linear', False))
+  keys.only('global_pool', 'avg')
+  made.get('depths'), made.get('embed_dims'), made.get('mlp_ratios')
+  made.get('sr_ratios')
+  heads = made.numbers('num_heads', (1, 2, 5, 8), 1, 4, whole=True)
+  for stage in range(4):
+    place = f'stages.{stage}'
+    embed = f'{place}.downsample' if stage else 'patch_embed'
+    width, _, kernel, _ = _shape(tensors, f'{embed}.proj.weight', 4, where)
+    coarse = tensors.get(f'{place}.blocks.0.attn.sr.weight')
+    told = dict(
+        width=width, heads=made.heads(width, heads[stage], 'num_heads'),
+        mlp=_shape(tensors, f'{place}.blocks.0.mlp.fc1.weight', 2, where)[0],
+        num_layers=len({key.split('.')[3] for key in tensors
+                        if key.startswith(f'{place}.blocks.')}),
+        reductions=1 if coarse is None else coarse.shape[2], kernels=kernel)
+    for field, size in told.items():
+      model[field] += (size,)
+  return model | dict(
+      qkv_bias='stages.0.blocks.0.attn.q.bias' in tensors,
+      paddings=tuple(size // 2 for size in model['kernels']))
+
+
+_FAMILIES = {'vit': _vit, 'deit': _vit, 'deit3': _vit, 'pvt': _pvt}
 
 
 def _fit(learned):
