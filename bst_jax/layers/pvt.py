@@ -161,7 +161,7 @@ class Layer(nn.Module):
     if self.linear or self.ratio > 1:
       reduction = Reduction(self.embed, self.reduced, self.ratio, self.linear,
                             self.reduction_norm, self.dtype, name='reduction')
-      source = reduction(h.reshape(len(h), *self.grid, -1), sub=sub)
+      source = reduction(h.reshape(h.shape[0], *self.grid, h.shape[-1]), sub=sub)
       axis = self.reduced.here(reduction)
     z = Attention(self.embed, self.heads, **part, qkv_bias=self.qkv_bias,
                   head_dim=self.head_dim, source=axis, name='attention')(
