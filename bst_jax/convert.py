@@ -261,7 +261,7 @@ def write_folder(workdir: str | pathlib.Path,
   vocab = workdir / experiment.VOCAB
   labels = (vocabularies.names(vocab)['answers'] if vocabularies.path(
       vocab, 'answers').exists() else ())
-  results = [workdirs.read_json(workdir, path.name)
+  results = [workdirs.read_table(workdir, path.name)
              for path in sorted(workdir.glob('evaluation_*.json'))]
   return writing.write(
       output, exp.model, exp.config.model.name, params, labels=labels,
@@ -278,7 +278,7 @@ def _missing(workdir):
   """
   if not (workdir / experiment.PART).exists():
     return ()
-  part = workdirs.read_json(workdir, experiment.PART)
+  part = experiment.read_part(workdir)
   if not {*rows_lib.head_of(table(part['table']))} >= {*part['missing']}:
     raise ValueError(
         f'{workdir} was to be written, but it was converted from a part of a '

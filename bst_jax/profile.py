@@ -76,7 +76,7 @@ def slots(exp: experiment.Experiment, rows: list[Mapping[str, Any]],
   counted = workdir and workdir / f'evaluation_{exp.config.data.eval}.json'
   if not counted or not counted.exists():
     return f'{text}\nbst_jax.evaluate counts the tokens that live in them.'
-  result = workdirs.read_json(workdir, counted.name)
+  result = workdirs.read_table(workdir, counted.name)
   mean = ', '.join(f'{r["submodel"]} {r["mean_macs"]:,.0f}'
                    for r in result['rows'])
   return (f'{text}\n\n{token_counts.table(result["rows"], scoring.aligned)}\n'

@@ -105,6 +105,22 @@ def test_without_a_best_one_it_says_how_to_keep_it(tmp_path):
   assert best.read(tmp_path) is None  # Somebody deleted the checkpoint.
 
 
+@pytest.mark.parametrize('text', [
+    '{}', '[3]', '{"step": "3", "score": 1, "of": "a"}',
+    '{"step": 3, "score": NaN, "of": "a"}', '{"step": 3, "score": 1}'])
+def test_a_damaged_note_of_the_best_is_named(tmp_path, text):
+  (tmp_path / best.FILE).write_text(text)
+  with pytest.raises(ValueError, match='best.json'):
+    best.read(tmp_path)
+
+
+@pytest.mark.parametrize('line', ['[1]', '{}', '{"step": "a"}', 'x', '7'])
+def test_a_line_that_is_no_line_of_metrics_is_named(tmp_path, line):
+  (tmp_path / progress.FILE).write_text(f'{{"step": 1}}\n{line}\n{{"step": 2}}\n')
+  with pytest.raises(ValueError, match='Line 2 of .*delete that line'):
+    progress.read(tmp_path)
+
+
 def test_what_checkpoints_are_compared_by():
   numbers = {'eval/val/w1-2_d1/overall': 10.0, 'eval/val/w1-2_d1/a/b': 90.0,
              'eval/val/w1_d1/overall': 20.0, 'eval/val/w1_d1/a/b': 70.0}

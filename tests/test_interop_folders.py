@@ -235,6 +235,9 @@ def test_a_folder_of_videos(tmp_path):
     (VIT, dict(patch_size=[4, 8]), r'patch_size is \[4, 8\], but .* squares'),
     (VIT, dict(num_attention_heads=3), 'num_attention_heads is 3, .* the 16'),
     (VIT, dict(hidden_size='wide'), "hidden_size is 'wide', .* whole number"),
+    (VIT, dict(layer_norm_eps=float('nan')), 'eps is nan, .* above zero'),
+    (VIT, dict(layer_norm_eps=10 ** 400), 'eps is 1000.*, .* above zero'),
+    (CVT, dict(mlp_ratio=[float('inf'), 4]), r'mlp_ratio is \[inf, 4\]'),
     (VIT, dict(id2label={'0': 'a', '2': 'b'}), 'not name the classes 0, 1'),
     (VIT, dict(id2label={'0': 'a'}), 'names 1 classes, but .* has 7'),
     (VIT, dict(intermediate_size=40), 'does not fit the model: .*misshapen.* '

@@ -5,9 +5,12 @@ from typing import Any
 from bst_jax import elastic, models, tasks
 from bst_jax.data import augment, kinds, source
 from bst_jax.elastic import typed
-from bst_jax.run import experiment
+from bst_jax.host import memory
+from bst_jax.report import latency
+from bst_jax.run import experiment, settings, validation
 from configs import quickstart
 import ml_collections
+import models as tiny
 import numpy as np
 import pytest
 
@@ -16,6 +19,7 @@ import pytest
     (3, int, True), (np.int64(3), int, True), (True, int, False),
     (3.0, int, False), ('3', int, False), (10 ** 30, int, False),
     (3, float, True), (float('nan'), float, False), (None, float | None, True),
+    (10 ** 400, float, False),
     (True, bool, True), (1, bool, True), (2, bool, False), ('yes', bool, False),
     ((1, 2), tuple[int, ...], True), ((1, 'a'), tuple[int, ...], False),
     ((1,), tuple[int, int], False), ([1], tuple, False), ('a', str, True),
@@ -60,7 +64,7 @@ def test_recipes_of_another_type(recipe, message):
 @pytest.mark.parametrize('part, changed, message', [
     ('model', dict(heads='2'), "heads is '2', but model mcan takes a whole"),
     ('model', dict(num_layers=[None]), 'num_layers is'),
-    ('model', dict(mlp=0), 'model mcan cannot be built'),
+    ('model', dict(mlp=0), 'mlp of model mcan is 0, but it is a whole number'),
     ('model', dict(width=10 ** 30), 'width is 1000'),
     ('task', dict(name=[1]), 'config.task is'),
     ('space', dict(widths=1), 'config.space.widths is 1'),
@@ -113,3 +117,79 @@ def test_what_a_model_needs_is_named():
 @pytest.mark.parametrize('kind', [dict, ml_collections.ConfigDict])
 def test_a_recipe_of_a_config_is_read(kind):
   assert augment.Recipe.of(kind(dict(flip=0.5))) == augment.Recipe(flip=0.5)
+
+
+def _backbones():
+  """The first row of each."""
+  rows = {sizes['name']: sizes for sizes, _ in reversed(tiny.TINY.values())}
+  return [pytest.param(sizes, id=name) for name, sizes in rows.items()]
+
+
+@pytest.mark.parametrize('sizes', _backbones())
+def test_no_backbone_is_built_that_could_not_be(sizes):
+  known = models.arguments(sizes['name'])
+  wrong = dict(num_layers=2_000_000_000, sampling_layers=10 ** 6,
+               visual_blocks=(10 ** 9, 1), stem=(8,) * 2000, vocab_size=0,
+               heads=-1, mlp={'': 32, 'encoder/layer_0/ffn': 0}, dropout=1.5,
+               depth_dropout=-1.0, eps=0.0, std=(1, 0, 1), mean=(0.5,),
+               patch=0, fused=-1, points=0, num_answers=-1)
+  if isinstance(sizes['num_layers'], tuple):
+    wrong |= dict(num_layers=(1, 10 ** 9), heads=(4, 0), mlp=(32, -32),
+                  width=(16,) * 10 ** 5, kernels=(5, 0))
+  for option in wrong.keys() & known.keys():
+    with pytest.raises(ValueError, match=f'{option} (of model|is)'):
+      models.create(sizes | {option: wrong[option]})
+  with pytest.raises(ValueError, match='below 2..31'):
+    models.create(sizes | dict(strategy_seed=10 ** 12))
+
+
+@pytest.mark.parametrize('sizes', [
+    dict(max_tokens=10 ** 9), dict(num_regions=10 ** 5, feature_size=10 ** 5),
+    dict(image_size=10 ** 6), dict(clip_size=(4, 10 ** 6, 10 ** 6))])
+def test_a_row_that_no_machine_holds(sizes):
+  with pytest.raises(ValueError, match='the most'):
+    kinds.check_sizes(sizes)
+
+
+@pytest.mark.parametrize('changed, message', [
+    (dict(batch=10 ** 9), 'batch is 1,000,000,000'),
+    (dict(eval_batch=10 ** 8), 'eval_batch is 100,000,000'),
+    (dict(threads=10 ** 7), 'threads is'),
+    (dict(image_size=10 ** 6), 'the most')])
+def test_data_of_sizes_that_cannot_be(changed, message):
+  with pytest.raises(ValueError, match=message):
+    source.check(dict(name='digit_scenes/tiny') | changed)
+
+
+@pytest.mark.parametrize('changed', [
+    dict(log_every=0), dict(keep=0), dict(steps=10 ** 30), dict(seed=-1),
+    dict(eval_every=-5), dict(micro_batches=0), dict(save_every=1.5)])
+def test_counts_that_no_run_can_have(changed):
+  config = quickstart.get_config('tiny').unlock()
+  settings.check_counts(config)
+  with config.ignore_type():
+    config.update(changed)
+  with pytest.raises(ValueError, match=f'config.{[*changed][0]} is'):
+    validation.check(config)
+
+
+def test_a_model_that_does_not_fit_is_refused_before_it_is_made(monkeypatch):
+  config = quickstart.get_config('tiny')
+  validation.check(config)
+  monkeypatch.setattr(memory, 'of_machine', lambda: 10_000)
+  with pytest.raises(ValueError, match='parameters of this model, with what the '
+                     'optimiser keeps of each, take'):
+    validation.check(config)
+  with pytest.raises(ValueError, match=r'Batches of \d+ rows take'):
+    source.load(config.data)
+  sizes = dict(vocab_size=9, num_answers=3, max_tokens=4, num_regions=2,
+               feature_size=128)
+  with pytest.raises(ValueError, match='parameters of this model take'):
+    latency.random_params(experiment.build(config, sizes))
+
+
+def test_memory_is_that_of_the_machine():
+  assert memory.of_machine() > 1 << 28
+  memory.check(2, None, 'These', '')
+  with pytest.raises(ValueError, match='These take 3.0 GB, and there are 2.0'):
+    memory.check(3 * 10 ** 9, 2 * 10 ** 9, 'These', '')

@@ -79,6 +79,10 @@ def test_a_table_without_a_step_is_of_what_was_there_before_it(workdir, newer):
   assert len(table['rows']) == 1 + newer
 
 
-def test_a_damaged_table_is_replaced(workdir):
-  (workdir / 'evaluation_val.json').write_text('{"rows": [')
+@pytest.mark.parametrize('text', [
+    '{"rows": [', '[1]', '{"data": "a", "split": "val", "rows": [1]}',
+    '{"data": "a", "split": "val", "rows": [{"submodel": "1x1"}]}',
+    '{"data": "a", "split": 1, "rows": []}'])
+def test_a_damaged_table_is_replaced(workdir, text):
+  (workdir / 'evaluation_val.json').write_text(text)
   assert standing.place(workdir, result(FULL))[0] == 'evaluation_val'

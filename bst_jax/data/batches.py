@@ -4,6 +4,7 @@ from typing import Any
 
 from bst_jax.data import forms
 from bst_jax.data.image import sides
+from bst_jax.host import memory
 import numpy as np
 
 _EVAL_BATCHES = 4  # of training make one of evaluation
@@ -170,8 +171,18 @@ class Batches:
 
   def empty(self) -> dict[str, np.ndarray]:
     """A batch of zeros."""
-    shape = self.shape.groups, self.shape.rows
-    return self(np.full(shape[0], -1), np.zeros(shape, int),
+    return self._zeros(self.shape.groups)
+
+  def check_room(self) -> None:
+    """Raises a ValueError where a batch is larger than this machine's memory."""
+    one = sum(x.nbytes for x in self._zeros(1).values())
+    memory.check(one * self.shape.groups, memory.of_machine(),
+                 f'Batches of {self.shape.groups * self.shape.rows:,} rows',
+                 'Choose a smaller config.data.batch or eval_batch.')
+
+  def _zeros(self, groups: int) -> dict[str, np.ndarray]:
+    shape = groups, self.shape.rows
+    return self(np.full(groups, -1), np.zeros(shape, int),
                 np.zeros(shape, bool))
 
   def chunks(self, limit: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -63,6 +63,10 @@ def sides(size: int | tuple[int, ...]) -> tuple[int, int]:
     raise ValueError(
         f'Pictures of size {size} were asked for, but a size is height and '
         'width in pixels, as 384,640, or one number for a square.')
+  if pair[0] * pair[1] > MAX_PIXELS:
+    raise ValueError(
+        f'Pictures of size {size} were asked for, which have '
+        f'{pair[0] * pair[1]:,} pixels, but {MAX_PIXELS:,} are the most.')
   return pair
 
 

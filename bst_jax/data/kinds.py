@@ -5,6 +5,7 @@ before a file or a record is read.
 """
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
+import math
 import os
 import pathlib
 from typing import Any, NamedTuple
@@ -237,20 +238,32 @@ INPUTS = {'regions': ('regions', 'boxes'), 'image': ('image',)}
 _NUMBERS = {'vocab_size': (1,), 'num_answers': (1,), 'max_tokens': (1,),
             'num_regions': (1,), 'feature_size': (1,), 'image_size': (1, 2),
             'clip_size': (3,)}
+_MOST_OF_A_ROW = image_lib.MAX_PIXELS
+_OF_A_ROW = (('max_tokens',), ('num_regions', 'feature_size'), ('clip_size',))
+_WHERE = ('Sizes are in vocab/sizes.json of a workdir, or config.data.sizes.')
 
 
 def check_sizes(sizes: Mapping[str, Any]) -> None:
   """Raises where sizes, which a file may tell, are no sizes of data."""
-  for name in _NUMBERS.keys() & sizes.keys():
-    size = sizes[name]
-    each = size if isinstance(size, (tuple, list)) else [size]
+  each_of = {name: size if isinstance(size, (tuple, list)) else [size]
+             for name, size in sizes.items() if name in _NUMBERS}
+  for name, each in each_of.items():
     if len(each) not in _NUMBERS[name] or not all(
         isinstance(n, (int, np.integer)) and n is not True and 0 < n < _MOST
         for n in each):
       raise ValueError(
-          f'The data were said to have the size {name} = {size!r}, but it must '
-          f'be {" or ".join(map(str, _NUMBERS[name]))} positive whole numbers. '
-          'Sizes are in vocab/sizes.json of a workdir, or config.data.sizes.')
+          f'The data were said to have the size {name} = {sizes[name]!r}, but it '
+          f'must be {" or ".join(map(str, _NUMBERS[name]))} positive whole '
+          f'numbers. {_WHERE}')
+  if 'image_size' in sizes:
+    image_lib.sides(sizes['image_size'])
+  for names in _OF_A_ROW:
+    there = {name: sizes[name] for name in names if name in each_of}
+    total = math.prod(n for name in there for n in each_of[name])
+    if total > _MOST_OF_A_ROW:
+      raise ValueError(
+          f'The data were said to have the sizes {there}, which are {total:,} '
+          f'numbers in one row, but {_MOST_OF_A_ROW:,} are the most. {_WHERE}')
 
 
 def of_inputs(inputs: Sequence[str]) -> tuple[str, ...]:

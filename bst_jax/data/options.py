@@ -7,6 +7,9 @@ from bst_jax.data import image as image_lib
 from bst_jax.data import kinds as kinds_lib
 from bst_jax.elastic import check_name, typed
 
+# Beyond these it is a mistake, and nothing would tell what takes so long.
+_MOST = {'batch': 1 << 20, 'eval_batch': 1 << 20, 'threads': 1024}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
@@ -60,6 +63,10 @@ class Options:
       if getattr(self, key) < 0:
         raise ValueError(f'config.data.{key} is {getattr(self, key)}; it is '
                          'positive, or 0 for none.')
+    for key, most in _MOST.items():
+      if getattr(self, key) > most:
+        raise ValueError(f'config.data.{key} is {getattr(self, key):,}; at most '
+                         f'{most:,} can be.')
 
   @property
   def per_group(self) -> tuple[int, int]:

@@ -132,6 +132,8 @@ class Data:
     batches = self._batches(options.train, self._shape, training=True)
     self.epoch = batches.epoch()
     self.steps_per_epoch = max(1, int(self.epoch))
+    batches.check_room()
+    self._batches(options.train, self._eval_shape).check_room()
     self.example = batches.empty()
     self.num_shapes = max(1, len(options.canvases))
     self.sizes = self._names.sizes()

@@ -3,11 +3,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 import dataclasses
+import math
 from typing import Any, NamedTuple
 
 from flax import linen as nn
 import jax
-import numpy as np
 
 # What an axis of a parameter may be called; sharding rules cover every name.
 AXES = {
@@ -152,4 +152,5 @@ def flatten(tree: Any) -> dict[str, Any]:
 
 def size(params: Any) -> int:
   """Number of parameters in a tree of arrays or shapes."""
-  return sum(int(np.prod(p.shape)) for p in jax.tree.leaves(params))
+  # Of Python's numbers, which have room for what no machine has.
+  return sum(math.prod(p.shape) for p in jax.tree.leaves(params))

@@ -1,8 +1,8 @@
 """Whether values that files and flags give are of the types that they must."""
 import collections.abc
 import dataclasses
-import math
 import os
+import sys
 import types
 import typing
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 
 _WORDS = {int: 'a whole number', float: 'a number', str: 'text',
           bool: 'True or False', tuple: 'a list', type(None): 'None',
-          collections.abc.Mapping: 'a dict'}
+          collections.abc.Mapping: 'a dict', list: 'a list'}
 _MOST = 1 << 31
 
 
@@ -56,7 +56,9 @@ def fits(value: Any, kind: Any) -> bool:
         value, bool) and abs(value) < _MOST
   if kind is float:
     return isinstance(value, (int, float, np.number)) and not isinstance(
-        value, bool) and math.isfinite(value)
+        value, bool) and abs(value) <= sys.float_info.max
+  if kind is list:
+    return isinstance(value, list)
   if kind is str:
     return isinstance(value, (str, os.PathLike))
   if dataclasses.is_dataclass(kind) or origin is collections.abc.Mapping:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import inspect
 from typing import Any
 
-from bst_jax.elastic import by_name, check_name, own_names, typed
+from bst_jax.elastic import by_name, check_name, limits, own_names, typed
 from flax import linen as nn
 import jax.numpy as jnp
 
@@ -42,8 +42,11 @@ def create(config: Mapping[str, Any],
     check_name(option, known, f'argument of model {name}')
     kind = known[option].annotation
     if '.' not in name and not typed.fits(value, kind):
-      raise ValueError(f'config.model.{option} is {value!r}, but model {name} '
-                       f'takes {typed.word(kind)} there.')
+      raise ValueError(f'config.model.{option} is {limits.short(value)}, but '
+                       f'model {name} takes {typed.word(kind)} there'
+                       f'{", below 2**31" if type(value) is int else ""}.')
+    if '.' not in name and option not in ('ats', 'outputs'):
+      limits.check(name, option, value, known[option])
   model = by_name(name, __name__, 'model', 'Model').Model
   given = ({k: v for k, v in sizes.items() if k in known}
            | _computed(compute or {}, known, name) | options)

@@ -7,7 +7,7 @@ from bst_jax import elastic
 from bst_jax.elastic import Submodel
 from bst_jax.host import alive
 from bst_jax.report import costs
-from bst_jax.run import experiment
+from bst_jax.run import experiment, room
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -33,6 +33,7 @@ def product_rate(size: int = 2048, runs: int = 7) -> float:
 
 def random_params(exp: experiment.Experiment) -> Any:
   """Small random parameters of the full model, quickly."""
+  room.check_params(exp)
   rng = np.random.default_rng(0)
 
   def draw(path, shape):

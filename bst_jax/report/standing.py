@@ -57,8 +57,9 @@ def joined(before: Mapping[str, Any],
 
 def _is_same(before, result):
   """Whether two tables are of one checkpoint and the same questions."""
-  counts = {row.get('questions') for row in (*before['rows'], *result['rows'])}
-  return len(counts) == 1 and all(
+  first, *rest = [row.get('questions')
+                  for row in (*before['rows'], *result['rows'])]
+  return all(count == first for count in rest) and all(
       before.get(key) == result.get(key) for key in _SAME)
 
 
@@ -68,7 +69,7 @@ def _read(workdir, name):
   if not path.exists():
     return None
   try:
-    table = workdirs.read_json(workdir, path.name)
+    table = workdirs.read_table(workdir, path.name)
   except ValueError:
     return None
   if not table.get('rows'):

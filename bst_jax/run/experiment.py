@@ -301,6 +301,15 @@ def load_data(config: ml_collections.ConfigDict,
         shard_index=jax.process_index(), shard_count=jax.process_count())
 
 
+def read_part(workdir: str | pathlib.Path) -> dict[str, Any]:
+  """Of a workdir that was converted in part: its table, and what is random."""
+  part = workdirs.read_json(workdir, PART, {'table': str, 'missing': list})
+  if not all(isinstance(name, str) for name in part['missing']):
+    raise ValueError(f'{pathlib.Path(workdir) / PART} names parts of a model '
+                     f'that are no text, {part["missing"]}; convert again.')
+  return part
+
+
 def sizes_of(config: ml_collections.ConfigDict) -> dict[str, int]:
   """Sizes of the data: those in `config.data.sizes`, else of the data itself."""
   if config.data.get('sizes'):

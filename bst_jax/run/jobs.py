@@ -7,7 +7,14 @@ from absl import logging
 from bst_jax.elastic import Choice
 from bst_jax.host import processes
 from bst_jax.learn import schedules, sharding
-from bst_jax.run import experiment, profiling, program, teachers, validation
+from bst_jax.run import (
+    experiment,
+    profiling,
+    program,
+    room,
+    teachers,
+    validation,
+)
 from bst_jax.run import start as starts
 from bst_jax.run.experiment import Experiment
 from bst_jax.run.program import Program
@@ -113,6 +120,7 @@ def _job(config, workdir, student=None, profile_steps=None) -> Job:
     start = starts.Start(workdir / 'teacher')
   total = experiment.total_steps(config, data)
   made = program.make(exp, mesh, data.epoch, total, teacher, data.num_shapes)
+  room.check(made)
   validation.check_pretrained(made.method, config, start)
   if teacher is not None:
     teachers.check(config, teacher, exp, data)

@@ -219,12 +219,15 @@ def _lines(path: pathlib.Path) -> list[dict[str, Any]]:
     if not text.strip():
       continue
     try:
-      rows.append(json.loads(text))
-    except ValueError as error:
+      row = json.loads(text)
+      if not isinstance(row, dict) or not isinstance(row.get('step'), int):
+        raise ValueError('it has no step')
+      rows.append(row)
+    except (ValueError, RecursionError) as error:
       if i == len(texts) - 1:  # No newline behind it: its write was cut off.
         break
       raise ValueError(
-          f'Line {i + 1} of {path} is not JSON ({error}); delete that line to '
+          f'Line {i + 1} of {path} is no line of metrics ({error}); delete that line to '
           'go on.') from error
   return rows
 

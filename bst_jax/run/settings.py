@@ -4,10 +4,16 @@ import contextlib
 from typing import Any
 
 from bst_jax.data import kinds
+from bst_jax.elastic import typed
 
 # What a config must have, as it may be written.
 _PARTS = {'model': "dict(name='mcan')", 'task': "dict(name='vqa')",
           'space': "dict(widths=('1/2', '1'), depths=('1',))"}
+
+# Least values of what counts steps, or goes into numbers of 32 bits.
+_COUNTS = {'steps': 0, 'epochs': 0, 'log_every': 1, 'save_every': 0,
+           'eval_every': 0, 'keep': 1, 'keep_every': 0, 'micro_batches': 1,
+           'seed': 0}
 
 
 def check_parts(config: Mapping[str, Any],
@@ -22,6 +28,15 @@ def check_parts(config: Mapping[str, Any],
   if compute is not None and not hasattr(compute, 'items'):
     raise ValueError(f'config.compute is {compute!r}; it must be a dict, as '
                      "dict(dtype='bfloat16'), or None.")
+
+
+def check_counts(config: Mapping[str, Any]) -> None:
+  """Raises where a number of steps, say, is none that a run can have."""
+  for key, least in _COUNTS.items():
+    value = config.get(key)
+    if value is not None and not (typed.fits(value, int) and value >= least):
+      raise ValueError(f'config.{key} is {value}; it must be a whole number '
+                       f'from {least} to 2,147,483,647.')
 
 
 @contextlib.contextmanager

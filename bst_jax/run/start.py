@@ -9,7 +9,7 @@ from absl import logging
 from bst_jax import elastic
 from bst_jax.elastic import Choice
 from bst_jax.learn import paths
-from bst_jax.run import experiment
+from bst_jax.run import experiment, room
 from bst_jax.run.experiment import Experiment
 from bst_jax.store import checkpoint
 from bst_jax.store import workdir as workdirs
@@ -222,8 +222,7 @@ def match(start: Start, ours: Mapping[str, Any], theirs: Mapping[str, Any],
 
 def check_globs(start: Start, ours: Collection[str]) -> None:
   """Raises a ValueError where a glob of config.start names no parameter."""
-  paths.check(start.fresh, ours,
-              'path of parameters (config.start.fresh)')
+  paths.check(start.fresh, ours, 'path of parameters (config.start.fresh)')
   paths.check(start.take, ours, 'path of parameters (config.start.take)')
 
 
@@ -271,8 +270,7 @@ def _check_teacher(start, data):
 def check_known(workdir: pathlib.Path, data: Any) -> None:
   """Raises where a teacher was converted in part, or its answers are unknown."""
   if (workdir / experiment.PART).exists():
-    missing = ', '.join(
-        workdirs.read_json(workdir, experiment.PART)['missing'])
+    missing = ', '.join(experiment.read_part(workdir)['missing'])
     raise ValueError(
         f'{workdir} was to teach, but it was converted from a part of a model, '
         f'and all else of it is random: {missing}. Train it first, as '
@@ -307,6 +305,8 @@ def _random(exp, seed, wanted, where=None):
         rng, exp.example())['params'])
     return paths.split(drawn, wanted)[1]
 
+  if where is None:
+    room.check_params(exp)
   # Compiled, so that nothing of the forward pass is computed.
   where = None if where is None else paths.split(where, wanted)[1]
   return jax.jit(init, out_shardings=where)(jax.random.key(seed))
@@ -323,8 +323,7 @@ def _modules(some, every):
 
 
 def _new(start, names, left=()):
-  """The setting by which these parameters, too, begin at random, or stay behind.
-  """
+  """The setting by which these, too, begin at random, or stay behind."""
   fresh = tuple(dict.fromkeys((*start.fresh, *names)))
   leave = tuple(dict.fromkeys((*start.leave, *left)))
   take = f'take={dict(start.take)}, ' if start.take else ''

@@ -125,7 +125,7 @@ def finished(config: ml_collections.ConfigDict, workdir: str | pathlib.Path,
   config = experiment.chosen(config)
   if workdirs.check_same(workdir, config):  # More steps, perhaps.
     return None
-  step = workdirs.read_json(workdir, _FINISHED)['step']
+  step = workdirs.read_json(workdir, _FINISHED, {'step': int})['step']
   table = reports.finished(config, workdir)
   if (step != max(steps.steps(steps.folder(workdir)), default=None)
       or config.evaluate_at_end and table is None):

@@ -11,7 +11,7 @@ from bst_jax import elastic
 from bst_jax.data import forms
 from bst_jax.learn import sharding
 from bst_jax.learn.state import Method
-from bst_jax.run import experiment, program, teachers
+from bst_jax.run import experiment, program, room, settings, teachers
 from bst_jax.run import start as starts
 from bst_jax.store import steps
 import ml_collections
@@ -35,6 +35,7 @@ def check(config: ml_collections.ConfigDict, name: str = 'config') -> None:
   from bst_jax.data import source  # Not everything that has a model has data.
 
   with _said_of(name):
+    settings.check_counts(config)
     config = experiment.chosen(config)
     experiment.total_steps(config, None)
     mesh = sharding.make_mesh(config.mesh)
@@ -43,6 +44,7 @@ def check(config: ml_collections.ConfigDict, name: str = 'config') -> None:
     exp = experiment.build(config, _sizes(config, opened))
     _check_rows(exp.task, opened)
     made = program.make(exp, mesh, _EPOCH, _STEPS, teacher)
+    room.check(made)
     check_streams(made.method, config)
     _check_best(config)
     if config.get('teacher'):

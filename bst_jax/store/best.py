@@ -17,6 +17,7 @@ from bst_jax.store import steps
 from bst_jax.store import workdir as workdirs
 
 FILE = 'best.json'
+_FIELDS = {'step': int, 'score': float, 'of': str}
 STEP_HELP = ('Checkpoint: its step, or best for the one that --config.keep_best '
              'kept; the newest if left out.')
 
@@ -43,7 +44,8 @@ def read(workdir: str | os.PathLike) -> Best | None:
   """The best checkpoint; None where none was kept, or it is there no more."""
   if not (pathlib.Path(workdir) / FILE).exists():
     return None
-  best = Best(**workdirs.read_json(workdir, FILE))
+  known = workdirs.read_json(workdir, FILE, _FIELDS)
+  best = Best(*(known[key] for key in _FIELDS))
   if best.step not in steps.steps(steps.folder(workdir)):
     logging.warning('The best checkpoint of %s was that of %s, which is there '
                     'no more.', workdir, best)

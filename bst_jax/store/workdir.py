@@ -1,4 +1,5 @@
 """The files of a workdir that are not arrays: config.json and choice.json."""
+from collections.abc import Mapping
 import difflib
 import json
 import os
@@ -6,6 +7,7 @@ import pathlib
 import tempfile
 from typing import Any
 
+from bst_jax.elastic import typed
 from bst_jax.host import files
 import ml_collections
 
@@ -158,8 +160,14 @@ def write_json(workdir: str | os.PathLike, name: str, value: Any) -> None:
     place.write_text(json.dumps(value, indent=2) + '\n', 'utf-8')
 
 
-def read_json(workdir: str | os.PathLike, name: str) -> dict[str, Any]:
+def read_json(workdir: str | os.PathLike, name: str,
+              fields: Mapping[str, Any] | None = None) -> dict[str, Any]:
   """The dict of a file that `write_json` wrote.
+
+  Args:
+    workdir: that holds it.
+    name: of the file.
+    fields: {key: type} of what it must have, see `typed.fits`.
 
   Raises:
     ValueError: the workdir has no such file, or a damaged one.
@@ -177,7 +185,30 @@ def read_json(workdir: str | os.PathLike, name: str) -> dict[str, Any]:
     raise ValueError(
         f'{path} holds a {type(value).__name__}, not a dict; restore it from '
         'a copy, or use another workdir.')
+  for key, kind in (fields or {}).items():
+    if key not in value or not typed.fits(value[key], kind):
+      raise ValueError(
+          f'{path} has {key} = {repr(value.get(key))[:80]}, which must be '
+          f'{typed.word(kind)}; restore it from a copy, or use another workdir.')
   return value
+
+
+def read_table(workdir: str | os.PathLike, name: str) -> dict[str, Any]:
+  """A table of evaluate: `data`, `split` and a dict a submodel in `rows`.
+
+  Raises:
+    ValueError: there is no such file, or a damaged one.
+  """
+  table = read_json(workdir, name, {'data': str, 'split': str})
+  rows = table.get('rows')
+  if not isinstance(rows, list) or not all(
+      isinstance(row, dict) and isinstance(row.get('submodel'), str)
+      and all(typed.fits(row.get(key), float) for key in ('params', 'macs'))
+      for row in rows):
+    raise ValueError(
+        f'{pathlib.Path(workdir) / name} is no table of evaluate, with a row '
+        'for each submodel; delete it, and evaluate again.')
+  return table
 
 
 def _not_there(workdir: pathlib.Path, name: str) -> str:

@@ -12,8 +12,9 @@ from bst_jax.data import single, source
 from bst_jax.data.builders import asked, regions
 from bst_jax.data.builders.problems import Problems
 from bst_jax.interop import core, files
-from bst_jax.run import experiment
-from bst_jax.store import checkpoint
+from bst_jax.report import standing
+from bst_jax.run import experiment, progress
+from bst_jax.store import best, checkpoint, workdir
 from configs import quickstart
 import made_up
 import models
@@ -260,7 +261,42 @@ def _either(folder):
   return 'weights' if (folder / 'model.safetensors').exists() else 'saved'
 
 
+# What runs leave behind, and others read.
+
+
+def _make_left(folder, number):
+  del number
+  (folder / 'checkpoints' / '3').mkdir(parents=True)
+  row = dict(submodel='1x1', params=7, macs=9, accuracy=dict(overall=50.0),
+             questions=4)
+  for name, value in {
+      best.FILE: dict(step=3, score=0.5, of='accuracy'),
+      experiment.PART: dict(table='hf_bert', missing=['head']),
+      'evaluation_test.json': dict(data='vqa', split='test', step=3,
+                                   rows=[row]),
+      progress.FILE: dict(step=3, time=1.0, loss=0.5)}.items():
+    (folder / name).write_text(json.dumps(value) + '\n')
+
+
+def _read_left(folder):
+  table = 'evaluation_test.json'
+  return str([
+      best.read(folder) if (folder / best.FILE).exists() else None,
+      experiment.read_part(folder), workdir.read_table(folder, table),
+      standing.place(folder, dict(
+          split='test', step=3, rows=[dict(submodel='1x1', params=7, macs=9)])),
+      progress.read(folder)])
+
+
+def _change_left(folder, rng):
+  path = rng.choice(sorted(p for p in folder.iterdir() if p.is_file()))
+  # JSON by lines is no JSON.
+  change = mutating.file if path.suffix == '.jsonl' else mutating.json_file
+  return change(path, rng)
+
+
 SUBJECTS = {
+    'left': Subject(1, _make_left, _change_left, _read_left),
     'picture': Subject(21, _make_picture, _change_picture, _read_picture),
     'annotations': Subject(1, _make_questions, _change_questions,
                            _read_questions),

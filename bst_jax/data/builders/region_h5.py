@@ -11,7 +11,7 @@ import pathlib
 import re
 from typing import Any, NamedTuple
 
-import numpy as np
+from bst_jax.elastic import typed
 
 INFO = 'gqa_objects_info.json'
 _OBJECTS = re.compile(r'gqa_objects_(\d+)\.h5')
@@ -130,10 +130,9 @@ def _wrong(one: Any) -> str:
     return f'its entry is {repr(one)[:80]}, without {", ".join(_KEYS)}'
   for key in _KEYS:
     value, is_size = one[key], key in ('width', 'height')
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or (
-        not np.isfinite(value) or value < 0 or not (
-            is_size or value == int(value))):
-      return f'{key} is {value!r}, not a number as it should be'
+    if not typed.fits(value, float) or value < 0 or not (
+        is_size or value == int(value)):
+      return f'{key} is {repr(value)[:80]}, not a number as it should be'
   return ''
 
 

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 from absl import logging
+from bst_jax.elastic import typed
 
 # Pixels of a side; more is a mistake.
 LARGEST = 4096
@@ -188,7 +189,7 @@ class Keys:
 
 
 def _is_number(value):
-  return isinstance(value, (int, float)) and not isinstance(value, bool)
+  return typed.fits(value, float)  # Finite.
 
 
 def labels(keys: Keys, classes: int | None) -> tuple[str, ...]:
