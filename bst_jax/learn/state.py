@@ -1,5 +1,5 @@
 """What training carries from step to step."""
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 import types
 from typing import Any, NamedTuple
 
@@ -99,10 +99,18 @@ def forward(model: Any, params: Any, batch: Any, key: jax.Array,
     The outputs, and a nested dict of the next statistics for `update`, empty
     where the model has none or leaves them as they are.
   """
+  outputs, written, _ = forward_sown(model, params, batch, key, (), **options)
+  return outputs, written
+
+
+def forward_sown(model: Any, params: Any, batch: Any, key: jax.Array,
+                 collections: Sequence[str], **options: Any
+                 ) -> tuple[Any, Any, Any]:
+  """As `forward`, with what the model sowed into collections besides."""
   outputs, sown = model.apply(
       {'params': params}, batch, train=True, rngs={'dropout': key},
-      mutable=[WRITTEN], **options)
-  return outputs, sown.get(WRITTEN, {})
+      mutable=[WRITTEN, *collections], **options)
+  return outputs, sown.get(WRITTEN, {}), sown
 
 
 def trained(params: Any, tx: optax.GradientTransformation) -> tuple[Any, Any]:

@@ -11,12 +11,14 @@ from bst_jax.learn.state import Method
 
 
 def create(config: Mapping[str, Any], teacher_model: Any = None,
-           **parts: Any) -> Method:
+           teacher_index: Any = None, **parts: Any) -> Method:
   """Calls `make` of the module that `config['name']` names.
 
   Args:
     config: `name` and the method's options.
     teacher_model: of `config.teacher_from`; None where there is none.
+    teacher_index: which of its features are the model's, for methods that learn
+      from features.
     **parts: model, task, tx, axes, space and micro_batches.
 
   Raises:
@@ -32,6 +34,8 @@ def create(config: Mapping[str, Any], teacher_model: Any = None,
       raise ValueError(f'config.teacher_from names a teacher, but nobody '
                        f'teaches in method {name}; leave it out.')
     parts['teacher_model'] = teacher_model
+    if teacher_index is not None:
+      parts['teacher_index'] = teacher_index
   return make(**parts, **options)
 
 
@@ -40,4 +44,4 @@ def arguments(name: str) -> dict[str, inspect.Parameter]:
   make = by_name(name, __name__, 'method', 'make').make
   return {key: one for key, one in inspect.signature(make).parameters.items()
           if key in (make.__kwdefaults__ or {})  # Keyword-only, with a default.
-          and key != 'teacher_model'}
+          and key not in ('teacher_model', 'teacher_index')}

@@ -9,7 +9,7 @@ import functools
 from typing import Any
 
 from bst_jax.elastic import Axis, check_name, FULL, Order, Size, Submodel
-from bst_jax.layers import batch_norm, cvt, linear, looks, pixels
+from bst_jax.layers import batch_norm, cvt, features, linear, looks, pixels
 from bst_jax.layers.activations import gelu, quick_gelu
 from bst_jax.layers.backbone import Backbone
 from bst_jax.layers.dropout import Dropout, seed_of
@@ -205,6 +205,7 @@ class Model(Backbone):
       x = self._stage(i, embed, norm, x, sub, seed)         # [B, h, w, d]
       inp = embed
     x = norm(embed, name='norm')(x, sub=sub)                # [B, d]
+    features.sow(self, x)
     logits = Dense((embed,), (Axis('answers', self.num_answers),), **_INIT,
                    dtype=self.dtype, name='head')(x, sub=sub)
     return {'classes': wide(logits)}                        # [B, A]

@@ -10,7 +10,7 @@ import math
 from typing import Any
 
 from bst_jax.elastic import Axis, check_name, FULL, Order, Size, Submodel
-from bst_jax.layers import batch_norm, linear, pixels, progressive
+from bst_jax.layers import batch_norm, features, linear, pixels, progressive
 from bst_jax.layers.activations import gelu
 from bst_jax.layers.backbone import Backbone
 from bst_jax.layers.dropout import seed_of
@@ -189,6 +189,7 @@ class Model(Backbone):
             Tokens.start(jnp.concatenate([token, x], 1), 1, self.ats),
             sub=sub, seed=seed).x
     x = norm(embed, name='norm')(x[:, 0], sub=sub)          # [B, d]
+    features.sow(self, x)
     logits = Dense((embed,), (Axis('answers', self.num_answers),), **_INIT,
                    dtype=self.dtype, name='head')(x, sub=sub)
     return {'classes': wide(logits)}                        # [B, A]

@@ -8,7 +8,7 @@ import functools
 from typing import Any
 
 from bst_jax.elastic import Axis, check_name, FULL, Order, Size, Submodel
-from bst_jax.layers import cvt, linear, pixels, pvt
+from bst_jax.layers import cvt, features, linear, pixels, pvt
 from bst_jax.layers.activations import ACTIVATIONS
 from bst_jax.layers.backbone import Backbone
 from bst_jax.layers.dropout import seed_of
@@ -177,6 +177,7 @@ class Model(Backbone):
       x = norm(embed, name=f'norm_{i}')(x, sub=sub).reshape(shape)
       inp = embed
     x = x.mean((1, 2))                                      # [B, d]
+    features.sow(self, x)
     logits = Dense((embed,), (Axis('answers', self.num_answers),), **_INIT,
                    dtype=self.dtype, name='head')(x, sub=sub)
     return {'classes': wide(logits)}                        # [B, A]

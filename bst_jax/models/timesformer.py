@@ -13,7 +13,7 @@ import math
 from typing import Any
 
 from bst_jax.elastic import Axis, check_name, FULL, Size, Submodel
-from bst_jax.layers import linear, pixels, vit
+from bst_jax.layers import features, linear, pixels, vit
 from bst_jax.layers.activations import ACTIVATIONS
 from bst_jax.layers.attention import Attention
 from bst_jax.layers.backbone import Backbone
@@ -161,6 +161,7 @@ class Model(Backbone):
     x = Stack(layer, order, self.remat, options, name='encoder')(
         tokens, sub=sub, seed=seed).x
     x = norm(embed, name='norm')(x[:, 0, 0], sub=sub)       # [B, d]
+    features.sow(self, x)
     logits = Dense((embed,), (Axis('answers', self.num_answers),), **_INIT,
                    dtype=self.dtype, name='head')(x, sub=sub)
     return {'classes': wide(logits)}                        # [B, A]

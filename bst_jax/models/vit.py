@@ -11,7 +11,7 @@ import math
 from typing import Any
 
 from bst_jax.elastic import Axis, check_name, FULL, Size, Submodel
-from bst_jax.layers import linear, looks, pixels
+from bst_jax.layers import features, linear, looks, pixels
 from bst_jax.layers.activations import ACTIVATIONS
 from bst_jax.layers.backbone import Backbone
 from bst_jax.layers.dropout import Dropout, seed_of
@@ -207,9 +207,11 @@ class Model(Backbone):
     if self.head_reads == 'class_mean':
       x = norm(embed, name='norm')(tokens.x, sub=sub)       # [B, N, d]
       mean = _mean(x[:, self.lead:], tokens, self.lead)
+      features.sow(self, x[:, 0])
       return head('head', jnp.stack([x[:, 0], mean], 1), _SUMMARY)
     x = norm(embed, name='norm')(
         tokens.x[:, :self.class_tokens], sub=sub)           # [B, 1 or 2, d]
+    features.sow(self, x[:, 0])
     logits = head('head', x[:, 0])
     if self.distilled and self.distilled_head:
       logits = (logits + head('distilled_head', x[:, 1])) / 2

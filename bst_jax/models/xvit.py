@@ -12,7 +12,7 @@ import math
 from typing import Any
 
 from bst_jax.elastic import Axis, check_name, FULL, Size, Sizes, Submodel
-from bst_jax.layers import linear, pixels
+from bst_jax.layers import features, linear, pixels
 from bst_jax.layers.activations import gelu
 from bst_jax.layers.backbone import Backbone
 from bst_jax.layers.blocks import FeedForward
@@ -211,6 +211,7 @@ class Model(Backbone):
         Tokens(jnp.concatenate([first.astype(x.dtype), x], 1)),
         sub=sub, seed=seed).x
     x = head_norm(embed, name='head_norm')(x[:, 0], sub=sub)  # [B, d]
+    features.sow(self, x)
     logits = FeedForward(
         embed, Axis('fused', self.fused), Axis('answers', self.num_answers),
         gelu, **part, **_INIT, name='head')(x, sub=sub, seed=seed)

@@ -119,7 +119,8 @@ def _job(config, workdir, student=None, profile_steps=None) -> Job:
   if config.get('teacher'):
     start = starts.Start(workdir / 'teacher')
   total = experiment.total_steps(config, data)
-  made = program.make(exp, mesh, data.epoch, total, teacher, data.num_shapes)
+  made = program.make(exp, mesh, data.epoch, total, teacher, data.num_shapes,
+                      teachers.paired(config, teacher, exp, start))
   room.check(made)
   validation.check_pretrained(made.method, config, start)
   if teacher is not None:

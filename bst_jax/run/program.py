@@ -36,7 +36,8 @@ class Program:
 
 
 def make(exp: Experiment, mesh: jax.sharding.Mesh, epoch: float, total: int,
-         teacher: Experiment | None = None, num_shapes: int = 1) -> Program:
+         teacher: Experiment | None = None, num_shapes: int = 1,
+         teacher_index: Any = None) -> Program:
   """The program of an experiment on a mesh, whose devices need not be here.
 
   Args:
@@ -46,13 +47,14 @@ def make(exp: Experiment, mesh: jax.sharding.Mesh, epoch: float, total: int,
     total: steps of the whole training.
     teacher: another model, frozen, that `config.teacher_from` names.
     num_shapes: how many shapes batches have; each is a program of its own.
+    teacher_index: see `teachers.paired`.
   """
   config = exp.config
   rate = schedules.create(config.schedule, config.optimizer.lr, epoch, total)
   tx = optimizers.create(config.optimizer, config.schedule, exp.shapes, epoch,
                          total, exp.frozen_parts, config.get('ema'))
   method = methods.create(
-      config.method, teacher and teacher.model, model=exp.model, task=exp.task,
+      config.method, teacher and teacher.model, teacher_index, model=exp.model, task=exp.task,
       tx=tx, axes=exp.axes, space=exp.space,
       micro_batches=config.micro_batches)
   taught_by = () if teacher is None else (teacher.boxed,)

@@ -1,13 +1,18 @@
 """Another model as a frozen teacher: `config.teacher_from`, any workdir."""
 from collections.abc import Mapping
+import dataclasses
 import pathlib
 from typing import Any
 
+from bst_jax import elastic
+from bst_jax.layers import features
 from bst_jax.run import experiment
 from bst_jax.run import start as starts
 from bst_jax.run.experiment import Experiment
 from bst_jax.store import checkpoint
+from bst_jax.store import workdir as workdirs
 import jax
+import numpy as np
 
 
 def of(config: Mapping[str, Any]) -> Experiment | None:
@@ -19,6 +24,75 @@ def of(config: Mapping[str, Any]) -> Experiment | None:
 def params(config: Mapping[str, Any], teacher: Experiment) -> Any:
   """The teacher's parameters, on the host."""
   return checkpoint.load_params(config['teacher_from'], teacher.shapes)
+
+
+def paired(config: Mapping[str, Any], teacher: Experiment | None,
+           exp: Experiment, start: starts.Start | None) -> Any:
+  """Which of a teacher's features are the student's, as its choice kept them.
+
+  Args:
+    config: of the student.
+    teacher: whose workdir `config.teacher_from` is; None for none.
+    exp: the student.
+    start: whose parameters the student starts from, a part of the teacher's.
+
+  Returns:
+    int[d]; None where all are, or nothing is learnt from features.
+
+  Raises:
+    ValueError: nothing tells which are, or one of the two has no features.
+  """
+  weight = config['method'].get('feature_weight')
+  if not weight or teacher is None:
+    return None
+  theirs, ours = (_features(one, where) for one, where in (
+      (teacher, f'config.teacher_from ({config["teacher_from"]})'),
+      (exp, 'config.model')))
+  kept = _kept(start, teacher, theirs[0])
+  if kept is not None and len(kept) == ours[1]:
+    return np.asarray(kept)
+  if theirs[1] == ours[1] and kept is None:
+    return None
+  raise ValueError(
+      f'config.method.feature_weight is {weight}, but the teacher has '
+      f'{theirs[1]} features and the model {ours[1]}, and nothing tells which '
+      'of them these are: start from a workdir whose choice.json was made for '
+      f'{config["teacher_from"]} (train --from PRUNED), or set feature_weight '
+      'to 0.')
+
+
+def _features(exp, where):
+  """Axis name and number of the features of a model."""
+  name = features.axis(exp.axes)
+  sown = jax.eval_shape(lambda params: exp.model.apply(
+      {'params': params}, exp.example(), mutable=[features.SOWN])[1], exp.shapes)
+  found = features.of(sown)
+  if name is None or found is None:
+    raise ValueError(
+        f'config.method.feature_weight asks for the features of {where}, a '
+        f'{exp.config.model.name}, which hands out none; ViT, PVTv2, CvT, '
+        'PS-ViT, TimeSformer and X-ViT do. Set it to 0.')
+  return name, found.shape[-1]
+
+
+def _kept(start, teacher, name):
+  """Indices of the teacher's features that a start kept; None where unknown."""
+  if start is None:
+    return None
+  choice, of = start.choice, elastic.fingerprint(teacher.shapes)
+  if choice is None:
+    path = start.workdir / workdirs.CHOICE
+    choice = experiment.read_choice(path) if path.exists() else None
+  elif not choice.model:  # Of the workdir that it cuts.
+    here = elastic.fingerprint(checkpoint.shapes(start.workdir))
+    choice = dataclasses.replace(choice, model=here)
+  if choice is None or choice.model != of:
+    return None
+  count = next(leaf.shape[dim] for path, dim in elastic.groups(
+      teacher.axes)[name] for leaf in [elastic.flatten(teacher.shapes)[path]])
+  index = choice.keep.get(name, tuple(range(count)))
+  axis = elastic.Axis(elastic.base(name), len(index))
+  return tuple(index)[:choice.submodel.units(axis)]
 
 
 def check(config: Mapping[str, Any], teacher: Experiment, exp: Experiment,

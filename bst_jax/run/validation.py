@@ -36,14 +36,16 @@ def check(config: ml_collections.ConfigDict, name: str = 'config') -> None:
 
   with _said_of(name):
     settings.check_counts(config)
-    config = experiment.chosen(config)
+    choice, config = experiment.choice_of(config), experiment.chosen(config)
     experiment.total_steps(config, None)
     mesh = sharding.make_mesh(config.mesh)
     opened = source.check(config.data)
-    start, teacher = starts.of(config), teachers.of(config)
+    start, teacher = starts.of(config, choice), teachers.of(config)
     exp = experiment.build(config, _sizes(config, opened))
     _check_rows(exp.task, opened)
-    made = program.make(exp, mesh, _EPOCH, _STEPS, teacher)
+    made = program.make(
+        exp, mesh, _EPOCH, _STEPS, teacher,
+        teacher_index=teachers.paired(config, teacher, exp, start))
     room.check(made)
     check_streams(made.method, config)
     _check_best(config)
