@@ -3,6 +3,7 @@ from collections.abc import Callable, Iterable, Iterator
 import contextlib
 import logging as python_logging
 import os
+import sys
 from typing import Any
 
 from absl import logging
@@ -16,27 +17,90 @@ class UnusableError(Exception):
   """A checkpoint is damaged, as opposed to another model's."""
 
 
+@contextlib.contextmanager
+def reading() -> Iterator[None]:
+  """Turns whatever is raised on damaged files into UnusableError.
+
+  It is then said once: what orbax, its tasks and the threads of TensorStore
+  tell of each file and tensor is dropped. What is logged of files that can be
+  read after all is said behind that.
+  """
+  with _quiet() as dropped:
+    try:
+      yield
+    except MemoryError:  # No damage, and the next would not fit either.
+      raise
+    except Exception as error:
+      if 'RESOURCE_EXHAUSTED' in str(error):
+        raise
+      dropped.damaged = True
+      first = error  # Orbax wraps what it does not know into its own.
+      while first.__cause__ is not None:
+        first = first.__cause__
+      reason = ' '.join(str(first).split())[:200]
+      raise UnusableError(f'{type(first).__name__}: {reason}') from error
+
+
+class _Dropped:
+  """What libraries tell while a checkpoint is read.
+
+  Attributes:
+    records: that orbax logged.
+    damaged: whether all that is told is of files that could not be read.
+  """
+
+  def __init__(self):
+    self.records, self.damaged = [], False
+
+  def keeps(self, record: python_logging.LogRecord) -> bool:
+    """Whether a record is to be logged now."""
+    if f'{os.sep}orbax{os.sep}' not in record.pathname:
+      return True
+    self.records.append(record)
+    return False
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[_Dropped]:
+  """Keeps back what is told in the block, and for good where it is of damage.
+
+  Where one tensor is damaged, orbax leaves the others unread: their tasks, and
+  threads that hand over to a loop that is closed, tell so much later.
+  """
+  dropped = _Dropped()
+  absl, tasks = (python_logging.getLogger(name) for name in (
+      'absl', 'asyncio'))
+  absl.addFilter(dropped.keeps)
+  is_first = _is_news not in tasks.filters
+  if is_first:
+    tasks.addFilter(_is_news)
+    before, sys.unraisablehook = sys.unraisablehook, _told_unless(
+        sys.unraisablehook)
+  try:
+    yield dropped
+  finally:
+    absl.removeFilter(dropped.keeps)
+    if not dropped.damaged:
+      if is_first:
+        tasks.removeFilter(_is_news)
+        sys.unraisablehook = before
+      for record in dropped.records:
+        absl.handle(record)
+
+
 def _is_news(record: python_logging.LogRecord) -> bool:
   """Whether asyncio says more than that one more tensor was not read."""
   return 'exception was never retrieved' not in record.getMessage()
 
 
-@contextlib.contextmanager
-def reading() -> Iterator[None]:
-  """Turns whatever is raised on damaged files into UnusableError.
-
-  It is then said once: what orbax's tasks log of each tensor is dropped.
-  """
-  try:
-    yield
-  except MemoryError:  # No damage, and the next would not fit either.
-    raise
-  except Exception as error:
-    if 'RESOURCE_EXHAUSTED' in str(error):
-      raise
-    python_logging.getLogger('asyncio').addFilter(_is_news)
-    reason = ' '.join(str(error).split())[:200]
-    raise UnusableError(f'{type(error).__name__}: {reason}') from error
+def _told_unless(before: Callable[[Any], None]) -> Callable[[Any], None]:
+  """A hook that passes on all but what TensorStore's threads run into."""
+  def hook(raised):
+    # Other errors of this kind have an object that they were raised in.
+    if raised.object is not None or (
+        'Event loop is closed' not in str(raised.exc_value)):
+      before(raised)
+  return hook
 
 
 @contextlib.contextmanager
