@@ -11,6 +11,7 @@ from bst_jax.learn import sharding
 from bst_jax.learn import state as states
 from bst_jax.report import scoring
 from bst_jax.run import forward, program, teachers
+from bst_jax.run import start as starts
 from bst_jax.run.experiment import Experiment
 import jax
 from jax.sharding import Mesh
@@ -38,7 +39,10 @@ class Lowered:
 
 def train(exp: Experiment, mesh: Mesh, examples: int) -> Lowered:
   """The training step on a global batch of `examples`."""
-  job = program.make(exp, mesh, _EPOCH, _STEPS, teachers.of(exp.config))
+  teacher, start = teachers.of(exp.config), starts.of(exp.config)
+  job = program.make(
+      exp, mesh, _EPOCH, _STEPS, teacher,
+      teacher_index=teachers.paired(exp.config, teacher, exp, start))
   batch = abstract.batch(exp, examples)
   state, frozen, placed = abstract.arguments(job, batch, mesh)
   on_chip = abstract.bytes_on_chip
