@@ -3,6 +3,7 @@ import importlib.util
 import re
 
 from bst_jax.data import records, source
+from bst_jax.data.making import half
 import made_up
 import numpy as np
 import pytest
@@ -175,3 +176,22 @@ def test_a_clip_that_was_not_checked_is_named_when_it_is_read(tmp_path):
   assert data.builder.info.splits['val'].num_examples == 2
   with pytest.raises(ValueError, match="Did you mean 'ends'"):
     load(tmp_path, eval='val', check_videos='end')
+
+
+@needs_av
+def test_one_made_halfway_in_another_way_is_made_anew(tmp_path, monkeypatch,
+                                                      caplog):
+  kinetics(tmp_path / 'mine', train=TRAIN, val=VAL)
+  keep = half.Half.keep
+
+  def stops(self, *args):
+    keep(self, *args)
+    raise KeyboardInterrupt
+
+  for way, said in (('ends', ''), ('ends', ''), ('all', 'change of options')):
+    caplog.clear()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+      patch.setattr(half.Half, 'keep', stops)
+      load(tmp_path, eval='val', check_videos=way)
+    assert said in caplog.text and bool(said) == ('made anew' in caplog.text)
+  load(tmp_path, eval='val')

@@ -82,7 +82,7 @@ def test_durations_read_well(seconds, text):
   assert progress.duration(seconds) == text
 
 
-def test_what_takes_long_gives_signs_of_life(monkeypatch, caplog):
+def test_what_takes_long_gives_signs_of_life(monkeypatch, caplog, capfd):
   monkeypatch.setattr(alive, '_SECONDS', 0.1)
   logging.set_verbosity(logging.INFO)
   caplog.set_level('INFO')
@@ -94,8 +94,20 @@ def test_what_takes_long_gives_signs_of_life(monkeypatch, caplog):
   assert any(line.startswith('counting: number 1 of 2, ') for line in said)
   with alive.told('what is short', at_once=False):
     pass
+  with alive.counted('making', 2000, 'pictures') as count:
+    count(500, made_before=True)
+    count(700)
+    time.sleep(0.25)
+  line = next(r.getMessage() for r in caplog.records
+              if 'making' in r.getMessage())
+  assert line.startswith('making: 1,200 of 2,000 pictures, about 0 s left, ')
+  with alive.counted('reading', None, 'records') as count:
+    count(3)
+    time.sleep(0.25)
+  assert caplog.records[-1].getMessage().startswith('reading: 3 records, ')
   time.sleep(0.2)
   assert not [r for r in caplog.records if 'short' in r.getMessage()]
+  assert '\r' not in ''.join(capfd.readouterr())  # It is no terminal.
 
 
 def test_a_step_that_was_measured_is_known(tmp_path):

@@ -15,7 +15,7 @@ from typing import Any
 
 from absl import logging
 from bst_jax.data import buckets
-import tqdm
+from bst_jax.host import alive
 
 _AT_ONCE = 8  # files
 _RESERVE = 1 << 28  # bytes of a disk that are left free
@@ -69,10 +69,10 @@ def fetch(address: str, home: str | os.PathLike) -> str:
     waiting = [pool.submit(_fetch, files, name, target, listed[name])
                for name, target in wanted.items()]
     try:
-      for done in tqdm.tqdm(
-          concurrent.futures.as_completed(waiting), f'fetching {address}',
-          len(waiting), unit='file', disable=None):
-        done.result()
+      with alive.counted(f'fetching {address}', len(waiting), 'files') as count:
+        for done in concurrent.futures.as_completed(waiting):
+          done.result()
+          count(1)
     except BaseException:
       pool.shutdown(wait=False, cancel_futures=True)
       raise

@@ -3,7 +3,6 @@ import bisect
 from collections.abc import Iterator, Sequence
 import itertools
 import os
-import time
 
 from absl import logging
 from bst_jax.data import asked, buckets, example, shards
@@ -12,11 +11,11 @@ from bst_jax.data.builders import found
 from bst_jax.data.making import mending
 from bst_jax.data.making.preparing import prepare as prepare
 from bst_jax.elastic import check_name
+from bst_jax.host import alive
 import numpy as np
 import tensorflow_datasets as tfds
-import tqdm
 
-_SILENT = 10.0  # seconds
+_AT_ONCE = 64  # Records that are counted together.
 
 def parts_of(builder: tfds.core.DatasetBuilder, split: str) -> list[str]:
   """The splits on disk that 'a+b' is, or a name that stands for several."""
@@ -186,15 +185,9 @@ def progress(records: Records | Joined) -> Iterator[dict]:
 
   That is a bar in a terminal, and else a line of the log now and then.
   """
-  bar = tqdm.tqdm(records, desc=f'reading {records.name}', leave=False,
-                  delay=2, disable=None)
-  if not bar.disable:
-    yield from bar
-    return
-  began = said = time.monotonic()
-  for i, record in enumerate(records, 1):
-    yield record
-    if not i % 256 and time.monotonic() - said > _SILENT:
-      said = time.monotonic()
-      logging.info('Reading %s: %d of %d, about %.0f s left', records.name, i,
-                   len(records), (said - began) / i * (len(records) - i))
+  with alive.counted(f'reading {records.name}', len(records),
+                     'records') as count:
+    for i, record in enumerate(records, 1):
+      yield record
+      if not i % _AT_ONCE:
+        count(_AT_ONCE)

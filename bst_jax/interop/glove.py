@@ -23,9 +23,9 @@ import zlib
 
 from absl import logging
 from bst_jax.elastic import flatten
+from bst_jax.host import alive
 from bst_jax.interop.core import COPY
 import numpy as np
-import tqdm
 
 _OURS = 'words/table'
 
@@ -126,13 +126,15 @@ def _lines(path, size) -> Iterator[tuple[int, bytes]]:
   """(number, line) of the text, behind a progress bar of the bytes on disk."""
   number = 0
   try:
-    with open(path, 'rb') as disk, tqdm.tqdm(
-        desc=f'reading {path.name}', total=path.stat().st_size, unit='B',
-        unit_scale=True, leave=False, delay=2, disable=None) as bar:
+    with open(path, 'rb') as disk, alive.counted(
+        f'reading {path.name}', path.stat().st_size, 'bytes',
+        unit_scale=True) as count:
+      done = 0
       with _unpacked(disk, path, size) as text:
         for number, line in enumerate(text, 1):
           if number % 5000 == 0:
-            bar.update(disk.tell() - bar.n)
+            count(disk.tell() - done)
+            done = disk.tell()
           yield number, line
   except _DAMAGE as error:
     raise ValueError(

@@ -124,7 +124,7 @@ def build(config: ml_collections.ConfigDict,
       key: getattr(model, key) for key in ('feature_size',)
       if hasattr(model, key)}
   batch = example(sizes, pictures=task.pictures)
-  with settings.told(config, batch):
+  with settings.told(config, batch), alive.told('building the model', False):
     outputs, variables = jax.eval_shape(
         model.init_with_output, jax.random.key(0), batch)
   settings.check_outputs(config, task, outputs)

@@ -10,6 +10,7 @@ from typing import Any
 
 from absl import logging
 from bst_jax.host import files
+from bst_jax.host.alive import duration
 import tqdm
 
 FILE = 'metrics.jsonl'
@@ -171,15 +172,6 @@ def is_measured(workdir: str | os.PathLike, step: int) -> bool:
   return path.exists() and any(
       row['step'] == step and any(name.startswith('eval/') for name in row)
       for row in read(workdir))
-
-
-def duration(seconds: float) -> str:
-  """`40 s`, `12 min` or `3 h 20 min`."""
-  if seconds < 90:
-    return f'{seconds:.0f} s'
-  minutes = round(seconds / 60)
-  return (f'{minutes} min' if minutes < 90 else
-          f'{minutes // 60} h {minutes % 60} min')
 
 
 def check_finite(metrics: Mapping[str, Any], step: int,

@@ -16,7 +16,7 @@ from typing import Any
 
 from absl import logging
 from bst_jax import elastic
-from bst_jax.host import processes
+from bst_jax.host import alive, processes
 from bst_jax.learn import paths
 from bst_jax.store import best as bests
 from bst_jax.store import old_paths, steps, trees
@@ -289,7 +289,8 @@ def load_params(workdir: str | os.PathLike, abstract: Any = None,
     return paths.join(old_paths.renewed(loaded['params']),
                       loaded.get('ema', {}))
 
-  params, _ = steps.newest_readable(workdir, step, read)
+  with alive.told(f'reading the parameters of {workdir}', False):
+    params, _ = steps.newest_readable(workdir, step, read)
   if abstract is None:
     return params
   params = trees.like(abstract, params)

@@ -4,12 +4,13 @@ The builder, its info and its features are TFDS's, and so is what is on disk.
 Only the writer is ours: TFDS's sorts the records of a split in temporary files,
 by TensorFlow where they are more than 1,000 MiB.
 """
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 import contextlib
 import hashlib
 import inspect
 import json
 import os
+import pathlib
 import shutil
 from typing import Any
 
@@ -20,9 +21,9 @@ from bst_jax.data.making.half import Half
 from bst_jax.data.making.plan import look_on, Plan, SHARD_BYTES
 from bst_jax.data.making.shards import Shard
 from bst_jax.data.making.workers import Workers, workers
+from bst_jax.host import alive
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import dataset_builder
-import tqdm
 
 _FORMAT = 1  # of what a half-made data set and an index hold
 _SMALL = 1 << 27  # bytes that one process makes before others have started
@@ -54,8 +55,7 @@ def make(builder: tfds.core.GeneratorBasedBuilder, manual_dir: str = '',
                if isinstance(of, Plan)}
     left = _check_disk(half, splits, planned)
     number = _processes(processes, planned, left)
-    with workers(number) as pool, _progress(builder, splits, left) as bar:
-      tell = lambda records, payload: _advance(bar, records, payload)
+    with workers(number) as pool, _progress(builder, splits) as tell:
       whole, later = {}, dict(splits)
       for name, of in splits.items():
         del later[name]
@@ -107,11 +107,16 @@ def written_to(builder: tfds.core.DatasetBuilder, path: os.PathLike
 
 def _head(builder, source, shard_bytes, splits) -> dict[str, Any]:
   """What the shards of a half-made data set depend on."""
-  with open(inspect.getsourcefile(type(builder)), 'rb') as file:
-    code = hashlib.file_digest(file, 'sha256').hexdigest()
+  code = hashlib.sha256()
+  for cls in type(builder).__mro__:  # With those that it is made from.
+    if issubclass(cls, tfds.core.DatasetBuilder) and not (
+        cls.__module__.startswith('tensorflow_datasets.')):
+      code.update(pathlib.Path(inspect.getsourcefile(cls)).read_bytes())
   features = json.dumps(builder.info.features.to_json(), sort_keys=True)
   return dict(
-      format=_FORMAT, shard_bytes=shard_bytes, code=code, source=source,
+      format=_FORMAT, shard_bytes=shard_bytes, code=code.hexdigest(),
+      source=source, options={name: getattr(builder, name) for name in getattr(
+          builder, 'OPTIONS', ())},
       features=hashlib.sha256(features.encode()).hexdigest(),
       records={name: len(of.items) if isinstance(of, Plan) else None
                for name, of in splits.items()})
@@ -148,16 +153,18 @@ def _processes(wanted: int, planned: Mapping[str, list], left: int) -> int:
   return most if left > _SMALL and most > 1 else 0
 
 
-def _progress(builder, splits, left):
+@contextlib.contextmanager
+def _progress(builder, splits) -> Iterator[Callable]:
+  """Tells (records, their bytes), of which none have bytes that were there."""
   total = sum(len(of.items) for of in splits.values() if isinstance(of, Plan))
-  return tqdm.tqdm(total=total or None, desc=f'making {builder.info.full_name}',
-                   unit=' examples', leave=False, delay=2, disable=None)
-
-
-def _advance(bar, records, payload):
-  bar.payload = getattr(bar, 'payload', 0) + payload
-  bar.set_postfix_str(f'{bar.payload / 1e9:.2f} GB', refresh=False)
-  bar.update(records)
+  written = 0
+  with alive.counted(f'making {builder.info.full_name}', total or None,
+                     'examples') as count:
+    def tell(records, payload):
+      nonlocal written
+      written += payload
+      count(records, not payload, f'{written / 1e9:.2f} GB')
+    yield tell
 
 
 def _planned(half: Half, split: str, plan: Plan, edges: list[tuple[int, int]],

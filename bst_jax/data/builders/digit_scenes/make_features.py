@@ -40,7 +40,8 @@ def plates(split: str, pictures: int, augment: bool, seed: int):
     labels: {attribute: int32[n]}.
   """
   windows, found = [], []
-  for i in tqdm.trange(pictures, desc=f'drawing {split}', leave=False):
+  for i in tqdm.trange(pictures, desc=f'drawing {split}', leave=False,
+                       disable=None):
     draws = Draws(seed, _STREAM, scenes.SPLITS[split][0], i)
     these = scenes.sample(scenes.EASY, split, draws)
     image = drawing.draw(scenes.EASY, these, draws, augment)
@@ -93,7 +94,7 @@ def train(windows, labels, steps: int, batch: int, seed: int) -> dict:
     return optax.apply_updates(params, updates), opt_state, loss
 
   rng = np.random.default_rng(seed)
-  for i in tqdm.trange(steps, desc='training'):
+  for i in tqdm.trange(steps, desc='training', disable=None):
     rows = rng.integers(len(windows), size=batch)
     params, opt_state, _ = step(
         params, opt_state, windows[rows],

@@ -50,6 +50,7 @@ class Kinetics(tfds.core.GeneratorBasedBuilder):
   """
   COMPRESSED = False  # Videos are.
   most_bad, most_missing, source, check_videos = 0, 1.0, '', 'all'
+  OPTIONS = ('check_videos',)  # On which records depend, beside the files.
 
   def _info(self):
     return tfds.core.DatasetInfo(
