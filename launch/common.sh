@@ -120,5 +120,5 @@ add_flags() {
 # Ends the command with --compilation_cache, the option's or a default.
 add_cache() {  # DEFAULT
   local cache=${OPTION[compilation_cache]:-$1}
-  [[ $cache == none ]] || add_flags "--compilation_cache=$cache"
+  add_flags "--compilation_cache=$cache"  # Of none too: else there is one.
 }

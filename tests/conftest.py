@@ -10,6 +10,8 @@ if tuple(map(int, metadata.version('jaxlib').split('.')[:2])) < (0, 11):
   FLAGS.append('--xla_cpu_use_fusion_emitters=false')
 os.environ.setdefault('XLA_FLAGS', ' '.join(FLAGS))
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+# Nothing of one test run reaches another.
+os.environ.setdefault('BST_JAX_CACHE', 'none')
 
 # The files that take longest start first, or one worker ends alone with them.
 LONG = ('test_train.py', 'test_processes.py', 'test_commands.py',

@@ -103,8 +103,11 @@ def test_local_dry_run():
          '2>&1', '&'] for i in range(3)), ['wait']]
   for cache in (['--compilation_cache=none', '--'],
                 ['--', 'python', '--compilation_cache', 'elsewhere']):
-    assert 'runs/compilation_cache' not in run(
-        'local.sh', '--dry_run', *cache, *COMMAND)[1]
+    line = run('local.sh', '--dry_run', *cache, *COMMAND)[1]
+    assert 'runs/compilation_cache' not in line
+    # Without the flag there would be one in the home folder.
+    assert ('--compilation_cache=none' in line) == (len(cache) == 2 and
+                                                    'none' in cache[0])
 
 
 def test_local_processes_know_each_other(tmp_path):

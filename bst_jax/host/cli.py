@@ -19,7 +19,7 @@ import traceback
 from typing import Any
 
 from absl import flags, logging
-from bst_jax.host import command_help, config_flag
+from bst_jax.host import command_help, config_flag, program_cache
 from bst_jax.host.config_flag import UsageError
 from ml_collections import config_flags
 
@@ -39,7 +39,8 @@ _PROCESS_ID = flags.DEFINE_integer(
 _COMPILATION_CACHE = flags.DEFINE_string(
     'compilation_cache', None,
     'Folder or bucket that keeps compiled programs, so that a second start is '
-    'quick.')
+    f'quick; {program_cache.NONE} for none. If left out, a folder of the home '
+    f'folder, or that of {program_cache.VARIABLE}.')
 _TRACEBACK = flags.DEFINE_bool(
     'traceback', False, 'Show where in the code an error comes from.')
 
@@ -119,10 +120,6 @@ def start(multihost: bool | None = None) -> None:
           f'({error}). Leave it out for a single process, start the processes '
           'by one of the ways in launch/README.md, or give --coordinator, '
           '--num_processes and --process_id.') from error
-  cache = _value(_COMPILATION_CACHE)
-  if cache:
-    jax.config.update('jax_compilation_cache_dir', cache if '://' in cache
-                      else os.path.abspath(cache))
   logging.use_absl_handler()
   # It tells of every accelerator that is not there.
   python_logging.getLogger('jax._src.xla_bridge').setLevel(
@@ -132,6 +129,7 @@ def start(multihost: bool | None = None) -> None:
   logging.get_absl_handler().setFormatter(_ShortFormatter(process))
   if process:
     logging.set_verbosity(logging.WARNING)
+  program_cache.start(_value(_COMPILATION_CACHE))
 
 
 def _is_worth_reading(record: python_logging.LogRecord) -> bool:
