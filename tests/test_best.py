@@ -38,7 +38,7 @@ def reports(scores, seen=None):
   def watch(unused_job):
     steps = iter([step for step in scores if step not in seen])
 
-    def measure(unused_params):
+    def measure(unused_params, unused_over):
       step = next(steps)
       seen.append(step)
       if scores[step] is None:

@@ -14,6 +14,10 @@ import numpy as np
 import pytest
 import two_processes as two
 
+# Evaluates for long, and saves for nothing but a signal.
+LEFT = {'save_every': 0, 'eval_every': 10, 'data.eval_batch': 8,
+        'evaluate_at_end': False}
+
 
 @pytest.fixture(scope='module')
 def home(tmp_path_factory):
@@ -32,11 +36,15 @@ def said(home, cache):
       home / 'both',
       (home / 'differ', [{'optimizer.lr': 0.2}, {'optimizer.lr': 0.3}]),
       (home / 'stopped', {'steps': 5000, 'save_every': 0, 'log_every': 1}),
+      (home / 'left', LEFT), (home / 'left', LEFT),
       (home / 'replicated', {}),
       (home / 'fsdp', {'rules': 'fsdp', 'mesh.fsdp': 2,
                        'evaluate_at_end': False}), cache=cache)
   assert two.wait_for(lambda: two.last_step(home / 'stopped') >= 7, runs)
   runs[1].send_signal(signal.SIGTERM)
+  # Step 10 is told of before it is evaluated.
+  assert two.wait_for(lambda: two.last_step(home / 'left') >= 10, runs)
+  runs[0].send_signal(signal.SIGTERM)
   results = two.finish(home / 'both', runs)
   assert [code for code, _ in results] == [0, 0], results
   return [said for _, said in results]
@@ -154,6 +162,20 @@ def test_a_signal_to_one_process_stops_both_at_the_same_step(home, said):
     assert f'Stopped and saved at step {step} of 5000' in text
   steps = [row['step'] for row in metrics.read(home / 'stopped')]
   assert steps == [*range(1, step + 1)]
+
+
+def test_a_signal_while_they_evaluate_ends_both_behind_the_same_batch(
+    home, both, said):
+  """Saved, and gone on with: evaluated then, and bit for bit."""
+  for text in said:
+    assert 'Stopped and saved at step 10 of 20' in text
+    assert text.count(f'saved at step 10 of 20 in {home / "left"}') == 1
+  assert 'going on from step 10' in said[0]
+  rows = metrics.read(home / 'left')
+  told = [(row['step'], any(name.startswith('eval/') for name in row))
+          for row in rows]
+  assert told == [(5, False), (10, False), (10, True), (15, False), (20, False)]
+  assert same(both['replicated'], home / 'left')
 
 
 def test_processes_that_differ_say_in_what(home, said):

@@ -84,7 +84,7 @@ def test_a_method_with_two_streams_ends_the_same_when_it_is_resumed(tmp_path):
   assert choice['skip'] == ['layer_7']
 
   def kill(job):
-    def watch(params):
+    def watch(params, over):
       raise Killed
     return watch
 

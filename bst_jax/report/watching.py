@@ -11,7 +11,7 @@ import jax
 import ml_collections
 
 
-def watch(job: Job) -> Callable[[Any], dict[str, float]]:
+def watch(job: Job) -> Callable[[Any, Callable], dict[str, float]]:
   """Scores of the two ends of the space, for the log during training."""
   score = scoring.make_scorer(job.exp, job.data, job.mesh)
   options = job.config.data
@@ -19,8 +19,8 @@ def watch(job: Job) -> Callable[[Any], dict[str, float]]:
   submodels = job.exp.space.submodels
   ends = [*dict.fromkeys((submodels[0], submodels[-1]))]
 
-  def measure(params):
-    rows = score(params, ends, job.data.evaluation(split))
+  def measure(params, over):
+    rows = score(params, ends, over(job.data.evaluation(split)))
     return {f'eval/{split}/{sub.path}/{name}': value
             for sub, found in zip(ends, rows)
             for name, value in scores.numbers(found).items()}

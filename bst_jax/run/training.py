@@ -15,6 +15,7 @@ from bst_jax.run import (
     experiment,
     feed,
     jobs,
+    measuring,
     pace,
     progress,
     statistics,
@@ -40,8 +41,9 @@ class Reports(NamedTuple):
   """What is measured of parameters while they train, and when they have.
 
   Attributes:
-    watch: job -> (params -> {name: number}), the numbers that go into the
-      metrics every `config.eval_every` steps.
+    watch: job -> ((params, over) -> {name: number}), the numbers that go into
+      the metrics every `config.eval_every` steps; `over` passes batches on, and
+      raises where the run is asked to stop.
     finish: (job, params) -> None, after the last step.
     finished: (config, workdir) -> the file that an earlier run's `finish`
       left; None for none.
@@ -49,7 +51,7 @@ class Reports(NamedTuple):
       which more is better, and what it is of.
   """
 
-  watch: Callable[[Job], Callable[[Any], dict[str, float]]]
+  watch: Callable[[Job], Callable[[Any, Callable], dict[str, float]]]
   finish: Callable[[Job, Any], None]
   finished: Callable[[ml_collections.ConfigDict, pathlib.Path],
                      pathlib.Path | None]
@@ -230,14 +232,16 @@ def _loop(job: Job, store: checkpoint.Store, batches: feed.Streams,
           stop: interrupt.Interrupt) -> TrainState:
   """Steps, and what is logged, measured and saved between them."""
   config, total = job.config, job.total
-  window, measure = pace.Window(first_step), _measure(job, store, reports)
+  window = pace.Window(first_step)
+  measure = measuring.make(job, store, reports, stop)
   with job.trace, progress.Writer(
       job.workdir, total, first_step=first_step,
       enabled=jax.process_index() == 0) as writer:
-    if first_step and _due(job, first_step) and not _is_measured(
-        job.workdir, first_step):  # The run before ended in it.
-      with _measures(stop, True):
-        measure(first_step, state, writer)
+    if first_step and measuring.is_due(job, first_step) and not (
+        measuring.is_measured(job.workdir, first_step)):
+      # The run before ended in it.
+      if not measure(first_step, state, writer, True):
+        raise _stopped(job, first_step)
     for step in range(first_step + 1, total + 1):
       is_first, is_last = step == first_step + 1, step == total
       with _compiles(stop) if is_first else contextlib.nullcontext():
@@ -255,7 +259,7 @@ def _loop(job: Job, store: checkpoint.Store, batches: feed.Streams,
         batches.waited()
         writer.restart(step)
 
-      measures = _due(job, step) and not stops
+      measures = measuring.is_due(job, step) and not stops
       # What is saved is not lost while it is evaluated.
       saves = store.due(step) or is_last or stops or (
           measures and (config.save_every or config.get('keep_best')))
@@ -271,57 +275,27 @@ def _loop(job: Job, store: checkpoint.Store, batches: feed.Streams,
         lock.check(job.workdir)
         store.save(step, state, batches.position)
       if measures:
-        with _measures(stop, saves):
-          measure(step, state, writer)
+        stops = not measure(step, state, writer, saves)
+        if stops and not saves:
+          store.save(step, state, batches.position)
         writer.leave_out(window.restart())
       writer.update(done)
       if stops:
         with alive.told('writing the checkpoint', False):
           store.wait()
-        raise Stopped(f'Stopped and saved at step {step} of {total} in '
-                      f'{job.workdir}. The same command goes on from there.')
+        raise _stopped(job, step)
   return state
 
 
-def _due(job: Job, step: int) -> bool:
-  """Whether a step is evaluated; the last one is where the best is kept."""
-  if step == job.total:
-    return bool(job.config.get('keep_best'))
-  return bool(job.config.eval_every) and step % job.config.eval_every == 0
-
-
-def _is_measured(workdir: pathlib.Path, step: int) -> bool:
-  """Whether the first process finds an evaluation of a step."""
-  return processes.gather({
-      'measured': progress.is_measured(workdir, step)})[0]['measured']
-
-
-def _measure(job: Job, store: checkpoint.Store, reports: Reports) -> Callable:
-  """(step, state, writer) -> None: evaluates a step that was saved."""
-  watch = reports.watch(job)
-
-  def measure(step, state, writer):
-    numbers = watch(states.averaged(state))
-    # Before the line that says that it was measured.
-    if job.config.get('keep_best'):
-      store.note_score(step, *reports.score(numbers))
-    writer.write(step, numbers)
-  return measure
+def _stopped(job: Job, step: int) -> Stopped:
+  return Stopped(f'Stopped and saved at step {step} of {job.total} in '
+                 f'{job.workdir}. The same command goes on from there.')
 
 
 @contextlib.contextmanager
 def _compiles(stop: interrupt.Interrupt) -> Iterator[None]:
   """Around the first step: there is nothing yet to be saved."""
   with stop.at_once(), alive.told('compiling the step'):
-    yield
-
-
-@contextlib.contextmanager
-def _measures(stop: interrupt.Interrupt, saved: bool) -> Iterator[None]:
-  """Around an evaluation; of several processes none may leave it alone."""
-  at_once = saved and jax.process_count() == 1
-  with stop.at_once() if at_once else contextlib.nullcontext(), (
-      alive.told('evaluating', False)):
     yield
 
 
