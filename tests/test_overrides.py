@@ -48,6 +48,19 @@ def test_options_that_the_config_does_not_list(parsed):
   assert config.is_locked
 
 
+def test_a_file_is_read_once_for_its_overrides(parsed, tmp_path):
+  (tmp_path / 'mine.py').write_text(
+      'from configs import quickstart\n'
+      f"with open({str(tmp_path / 'reads')!r}, 'a') as f:\n  f.write('x')\n"
+      'def get_config(arg=""):\n  return quickstart.get_config(arg)\n')
+  for seed in (3, 4):
+    config = parsed(f'--config={tmp_path}/mine.py', f'--config.seed={seed}',
+                    '--config.data.threads=2')
+    assert (config.seed, config.data.threads) == (seed, 2)
+  # By its flag, and for what the flag does not know; again the second time.
+  assert (tmp_path / 'reads').read_text() == 'xxxx'
+
+
 @pytest.mark.parametrize('override, said', [
     ('data.manual_dri=x', "no key 'data.manual_dri'. Did you mean "
                           '--config.data.manual_dir'),

@@ -2,6 +2,7 @@
 import ast
 from collections.abc import Sequence
 import difflib
+import functools
 import glob
 import importlib
 import importlib.machinery
@@ -115,6 +116,7 @@ def resolve(argv: list[str]) -> list[str]:
   Raises:
     UsageError: there is no such file.
   """
+  _load_config.cache_clear()
   argv = _with_config_of(argv)
   given = given_in(argv)
   if given is None:
@@ -293,8 +295,9 @@ def check_overrides(argv: list[str], given: str, error: Exception) -> None:
           f'of type {kind.__name__} is wanted.') from error
 
 
+@functools.lru_cache(maxsize=1)  # Until `resolve` reads another command line.
 def _load_config(given: str) -> ml_collections.ConfigDict:
-  """The config as its file gives it, before overrides.
+  """The config as its file gives it, before overrides; not to be changed.
 
   Raises:
     UsageError: get_config rejects its argument.
