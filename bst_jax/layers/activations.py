@@ -3,13 +3,19 @@
 Of the GELU in its forms and of x sigmoid(1.702 x) the usual rule keeps up to
 four arrays of the size of a feed-forward layer's hidden units.
 """
-import functools
-
 from flax import linen as nn
 import jax
 
-gelu = jax.checkpoint(functools.partial(jax.nn.gelu, approximate=False))
-gelu_tanh = jax.checkpoint(functools.partial(jax.nn.gelu, approximate=True))
+
+def gelu(x: jax.Array) -> jax.Array:
+  """The exact GELU."""
+  # A function made anew: what an export puts for jax.nn.gelu is not remembered.
+  return jax.checkpoint(lambda x: jax.nn.gelu(x, approximate=False))(x)
+
+
+def gelu_tanh(x: jax.Array) -> jax.Array:
+  """The GELU's approximation by tanh."""
+  return jax.checkpoint(lambda x: jax.nn.gelu(x, approximate=True))(x)
 
 
 @jax.checkpoint

@@ -135,7 +135,7 @@ class AttentionPool(nn.Module):
     scores = FeedForward(
         self.inp, self.hidden, Axis('score', 1), dropout=self.dropout,
         dtype=self.dtype, name='scores')(x, sub=sub, seed=seed)
-    probs = masked_softmax(scores[..., 0], mask)            # [B, N]
+    probs = masked_softmax(scores.squeeze(-1), mask)        # [B, N]
     looks.sow(self, probs)
     pooled = jnp.einsum('bn,bnd->bd', probs, x)
     return Dense((self.inp,), (self.out,), dtype=self.dtype, name='merge')(

@@ -58,17 +58,33 @@ class Dense(nn.Module):
 
     inp = tuple(sub.units(a) for a in self.inp)
     out = tuple(sub.units(a) for a in self.out)
-    kernel = kernel[tuple(map(slice, inp + out))]
+    kernel = _prefix(kernel, inp + out)
     if bias is not None:
-      bias = bias[tuple(map(slice, out))]
+      bias = _prefix(bias, out)
     x, kernel, bias = nn.dtypes.promote_dtype(
         x, kernel, bias, dtype=self.dtype)
-    lead = x.shape[:x.ndim - len(inp)]
-    rows = lead if _on_tpu() else (-1,)
-    y = x.reshape(*rows, np.prod(inp)) @ kernel.reshape(np.prod(inp), -1)
-    if bias is not None:
-      y += bias.reshape(-1)
-    return y.reshape(lead + out)
+    return product(x, kernel, bias, inp, out)
+
+
+def _prefix(x, sizes):
+  """The first entries of each axis; x itself where that is all of it.
+
+  Libraries that quantise look for a product with a parameter as it is.
+  """
+  return x if x.shape == sizes else x[tuple(map(slice, sizes))]
+
+
+def product(x: jax.Array, kernel: jax.Array, bias: jax.Array | None,
+            inp: tuple[int, ...], out: tuple[int, ...]) -> jax.Array:
+  """float[..., *inp] times [*inp, *out], plus [*out] -> float[..., *out]."""
+  lead = x.shape[:x.ndim - len(inp)]
+  rows = lead if _on_tpu() else (-1,)
+  if kernel.ndim > 2:
+    kernel = kernel.reshape(np.prod(inp), -1)
+  y = x.reshape(*rows, np.prod(inp)) @ kernel
+  if bias is not None:
+    y += bias.reshape(-1)
+  return y.reshape(lead + out)
 
 
 def _on_tpu():
@@ -93,7 +109,12 @@ class Embed(nn.Module):
   def __call__(self, ids: jax.Array, *, sub: Submodel = FULL) -> jax.Array:
     """Maps int32[...] to float[..., d]."""
     table = self.param('table', named(self.init, self.rows, self.out))
-    return jnp.take(table[:, :sub.units(self.out)], ids, axis=0)
+    return rows(_prefix(table, (table.shape[0], sub.units(self.out))), ids)
+
+
+def rows(table: jax.Array, ids: jax.Array) -> jax.Array:
+  """Rows int32[...] of float[V, d] -> float[..., d]."""
+  return jnp.take(table, ids, axis=0)
 
 
 FORMS = ('standard', 'unbiased_std')

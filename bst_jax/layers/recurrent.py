@@ -37,16 +37,22 @@ class Lstm(nn.Module):
 
     x, kernel, recurrent, bias, recurrent_bias = nn.dtypes.promote_dtype(
         x, kernel, recurrent, bias, recurrent_bias, dtype=self.dtype)
-    # The inputs of all steps in one product, the states one by one.
-    inputs = x @ kernel + bias + recurrent_bias             # [B, T, 4H]
+    return unroll(x, kernel, recurrent, bias, recurrent_bias)
 
-    def step(carry, inputs):
-      h, c = carry
-      i, f, g, o = jnp.split(inputs + h @ recurrent, 4, axis=-1)
-      c = nn.sigmoid(f) * c + nn.sigmoid(i) * jnp.tanh(g)
-      h = nn.sigmoid(o) * jnp.tanh(c)
-      return (h, c), h
 
-    zeros = jnp.zeros((x.shape[0], self.size), inputs.dtype)
-    _, hs = jax.lax.scan(step, (zeros, zeros), inputs.swapaxes(0, 1))
-    return hs.swapaxes(0, 1)                                # [B, T, H]
+def unroll(x: jax.Array, kernel: jax.Array, recurrent: jax.Array,
+           bias: jax.Array, recurrent_bias: jax.Array) -> jax.Array:
+  """float[B, T, D], all steps of one layer -> float[B, T, H]."""
+  # The inputs of all steps in one product, the states one by one.
+  inputs = x @ kernel + bias + recurrent_bias               # [B, T, 4H]
+
+  def step(carry, inputs):
+    h, c = carry
+    i, f, g, o = jnp.split(inputs + h @ recurrent, 4, axis=-1)
+    c = nn.sigmoid(f) * c + nn.sigmoid(i) * jnp.tanh(g)
+    h = nn.sigmoid(o) * jnp.tanh(c)
+    return (h, c), h
+
+  zeros = jnp.zeros((x.shape[0], recurrent.shape[0]), inputs.dtype)
+  _, hs = jax.lax.scan(step, (zeros, zeros), inputs.swapaxes(0, 1))
+  return hs.swapaxes(0, 1)                                  # [B, T, H]

@@ -10,6 +10,7 @@ from typing import Any
 
 from bst_jax.elastic import Axis, FULL, Order, Size, size_at, Submodel
 from bst_jax.layers import linear, looks
+from bst_jax.layers import tokens as tokens_lib
 from bst_jax.layers.attention import Attention
 from bst_jax.layers.backbone import Backbone
 from bst_jax.layers.blocks import AttentionPool, EncoderLayer, FeedForward
@@ -19,7 +20,7 @@ from bst_jax.layers.linear import Dense, Embed, wide
 from bst_jax.layers.recurrent import Lstm
 from bst_jax.layers.stack import Stack
 from bst_jax.layers.stem import cell_boxes, ConvStem
-from bst_jax.layers.tokens import nonzero_rows, per_row
+from bst_jax.layers.tokens import per_row
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
@@ -211,7 +212,7 @@ class Model(Backbone):
       mask = jnp.ones(x.shape[:2], bool)
     else:
       x = batch['regions'].astype(self.dtype)
-      mask = nonzero_rows(x)
+      mask = tokens_lib.nonzero_rows(x)
       boxes = batch['boxes'] if self.box_size else None
 
     feat = Axis('feat', self.feature_size)

@@ -9,10 +9,9 @@ Differs: text and regions stand side by side, each with its padding. The
   The embedding of masked regions is left out: pre-training alone uses it.
 """
 from bst_jax.elastic import Axis, check_name, Submodel
-from bst_jax.layers import bert
+from bst_jax.layers import bert, tokens
 from bst_jax.layers.dropout import Dropout
 from bst_jax.layers.single_stream import SingleStream
-from bst_jax.layers.tokens import nonzero_rows
 import jax
 import jax.numpy as jnp
 
@@ -61,4 +60,4 @@ class Model(SingleStream):
          + embed('box', boxes, Axis('box', 7)) + kind)      # [P, N, d]
     x = bert.Norm(out, name='image_norm')(x, sub=sub)
     x = Dropout(self.dropout)(x.astype(self.dtype), seed)
-    return x, nonzero_rows(regions)
+    return x, tokens.nonzero_rows(regions)

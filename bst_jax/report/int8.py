@@ -13,19 +13,21 @@ _LEAST = 1024
 _STORED = ('Conv', 'Einsum', 'Loop', 'Scan')
 ABOUT = ('weights are int8: of products with a scale a column, of tables of '
          'words with a scale a row, of convolutions and recurrent layers with a '
-         'scale a channel, all else float32; what meets the products is '
-         'quantised as the program runs')
+         'scale a channel, all else float32; what meets the products and LSTMs '
+         'is quantised as the program runs')
 
 
 def quantise(model: bytes) -> bytes:
   """The ONNX program with int8 weights. No data are needed.
 
   Weights are symmetric. Those of matrix products have a scale a column, and the
-  activations that meet them are quantised as the program runs. Those of tables
-  that rows are looked up in have a scale a row: ONNX Runtime would give a table
-  a single one, and a single large row would cost all others their precision.
-  Those of convolutions and recurrent layers, which ONNX Runtime is slow with or
-  leaves alone, are int8 in the file and float32 once it is loaded.
+  activations that meet them are quantised as the program runs; so are those of
+  LSTMs. They are stored without a sign, 128 for 0: of numbers with a sign,
+  processors without VNNI add two products in 16 bits, which may not hold them.
+  Those of tables that rows are looked up in have a scale a row: ONNX Runtime
+  would give a table a single one, and a single large row would cost all others
+  their precision. Those of convolutions and loops, which ONNX Runtime is slow
+  with or leaves alone, are int8 in the file and float32 once it is loaded.
   """
   import onnx
   from onnxruntime import quantization
@@ -44,10 +46,26 @@ def quantise(model: bytes) -> bytes:
     onnx.save(folded, paths[1])
     with portable.silent('root'):  # It tells of every product that is none.
       quantization.quantize_dynamic(
-          paths[1], paths[2], op_types_to_quantize=['MatMul'],
-          per_channel=True, weight_type=quantization.QuantType.QInt8,
-          extra_options={'EnableSubgraph': True})
-    return pathlib.Path(paths[2]).read_bytes()
+          paths[1], paths[2], op_types_to_quantize=['MatMul', 'LSTM'],
+          per_channel=True, weight_type=quantization.QuantType.QUInt8,
+          extra_options={'EnableSubgraph': True, 'WeightSymmetric': True})
+    small = onnx.load(paths[2])
+    _unsigned(small.graph)
+    return small.SerializeToString()
+
+
+def _unsigned(graph: Any) -> None:
+  """Makes the weights of recurrent layers unsigned too, in place."""
+  from onnx import numpy_helper
+
+  arrays = {one.name: one for one in graph.initializer}
+  for node in graph.node:
+    if node.op_type != 'DynamicQuantizeLSTM':
+      continue
+    for at in (1, 2, 9, 11):  # Weights, and what stands for 0 in them.
+      one = arrays[node.input[at]]
+      moved = numpy_helper.to_array(one).astype(np.int16) + 128
+      one.CopyFrom(numpy_helper.from_array(moved.astype(np.uint8), one.name))
 
 
 def _plain_products(graph: Any) -> None:

@@ -9,8 +9,8 @@ import logging as python_logging
 import os
 from typing import Any
 
+from bst_jax.report import lean, operators, pools
 from bst_jax.report import originals as originals_lib
-from bst_jax.report import pools
 import jax
 from jax import export as jax_export
 import numpy as np
@@ -93,7 +93,7 @@ def onnx(run: Callable[[Batch], jax.Array], batch: Batch,
 
   def call(*arrays):
     converted = pools.functions()
-    with originals.used(), pools.replaced(converted):
+    with originals.used(), pools.replaced(converted), operators.used():
       return run(dict(zip(names, arrays)))
 
   def spec(x):
@@ -106,7 +106,7 @@ def onnx(run: Callable[[Batch], jax.Array], batch: Batch,
 
     model = jax2onnx.to_onnx(call, inputs=[spec(batch[n]) for n in names],
                              input_names=names, output_names=['logits'])
-  return model.SerializeToString()
+  return lean.lean(model).SerializeToString()
 
 
 @contextlib.contextmanager

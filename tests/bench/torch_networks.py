@@ -170,3 +170,103 @@ class PsVit(nn.Module):
 def parameters(network):
   """How many numbers a network learns."""
   return sum(math.prod(x.shape) for x in network.parameters())
+
+
+class UnbiasedNorm(nn.Module):
+  """Divides by the unbiased standard deviation plus eps, as MCAN does."""
+
+  def __init__(self, width, eps=1e-6):
+    super().__init__()
+    self.eps = eps
+    self.scale = nn.Parameter(torch.ones(width))
+    self.bias = nn.Parameter(torch.zeros(width))
+
+  def forward(self, x):
+    centred = x - x.mean(-1, keepdim=True)
+    deviation = x.std(-1, keepdim=True) + self.eps
+    return self.scale * centred / deviation + self.bias
+
+
+class Attention(nn.Module):
+  """Attention of x over y, whose padding is masked."""
+
+  def __init__(self, width, heads):
+    super().__init__()
+    self.heads = heads
+    self.query, self.key, self.value, self.out = (
+        nn.Linear(width, width) for _ in range(4))
+
+  def forward(self, x, y, padding):
+    split = lambda z: z.view(*z.shape[:2], self.heads, -1).transpose(1, 2)
+    q, k, v = (split(f(z)) for f, z in (
+        (self.query, x), (self.key, y), (self.value, y)))
+    scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
+    scores = scores.masked_fill(padding[:, None, None], -1e9)
+    return self.out((scores.softmax(-1) @ v).transpose(1, 2).flatten(2))
+
+
+class McanLayer(nn.Module):
+  """Attention to itself, to a question where there is one, feed-forward."""
+
+  def __init__(self, width, heads, mlp, guided):
+    super().__init__()
+    self.attention = nn.ModuleList(
+        Attention(width, heads) for _ in range(1 + guided))
+    self.ffn = nn.Sequential(nn.Linear(width, mlp), nn.ReLU(),
+                             nn.Linear(mlp, width))
+    self.norms = nn.ModuleList(UnbiasedNorm(width) for _ in range(2 + guided))
+
+  def forward(self, x, padding, *question):
+    for attend, norm, (y, hidden) in zip(
+        self.attention, self.norms, [(None, padding), question]
+        if question else [(None, padding)]):
+      x = norm(x + attend(x, x if y is None else y, hidden))
+    return self.norms[-1](x + self.ffn(x))
+
+
+class AttentionPool(nn.Module):
+  """One vector of a sequence, by a learned softmax over its tokens."""
+
+  def __init__(self, width, out):
+    super().__init__()
+    self.scores = nn.Sequential(nn.Linear(width, width), nn.ReLU(),
+                                nn.Linear(width, 1))
+    self.merge = nn.Linear(width, out)
+
+  def forward(self, x, padding):
+    scores = self.scores(x).squeeze(-1).masked_fill(padding, -1e9)
+    return self.merge((scores.softmax(-1).unsqueeze(1) @ x).squeeze(1))
+
+
+class Mcan(nn.Module):
+  """MCAN-BST's smallest submodel: a quarter of the width, a layer a stack."""
+
+  def __init__(self, width=128, heads=2, mlp=512, fused=256, layers=1,
+               words=20573, answers=3129):
+    super().__init__()
+    self.words = nn.Embedding(words, 300)
+    self.lstm = nn.LSTM(300, 512, batch_first=True)
+    self.question = nn.Sequential(nn.Linear(512, width), UnbiasedNorm(width))
+    self.image = nn.Sequential(nn.Linear(2048, width), UnbiasedNorm(width))
+    stack = lambda guided: nn.ModuleList(
+        McanLayer(width, heads, mlp, guided) for _ in range(layers))
+    self.encoder, self.decoder = stack(False), stack(True)
+    self.pools = nn.ModuleList(AttentionPool(width, fused) for _ in range(2))
+    self.norm = UnbiasedNorm(fused)
+    self.classifier = nn.Linear(fused, answers)
+
+  def inputs(self, batch):
+    return {'regions': torch.randn(batch, 100, 2048),
+            'tokens': torch.randint(1, 20, (batch, 14), dtype=torch.int32)}
+
+  def forward(self, regions, tokens):
+    """float[B, N, 2048] and int32[B, M] -> float[B, A]."""
+    y_padding, x_padding = tokens == 0, regions.abs().sum(-1) == 0
+    y = self.question(self.lstm(self.words(tokens))[0])
+    x = self.image(regions)
+    for layer in self.encoder:
+      y = layer(y, y_padding)
+    for layer in self.decoder:
+      x = layer(x, x_padding, y, y_padding)
+    z = self.pools[0](y, y_padding) + self.pools[1](x, x_padding)
+    return self.classifier(self.norm(z))
