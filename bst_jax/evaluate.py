@@ -5,8 +5,14 @@ from absl import flags, logging
 from bst_jax import scores
 from bst_jax.host import cli
 from bst_jax.learn import sharding
-from bst_jax.report import budget, latency, predictions, scoring
-from bst_jax.run import experiment, other_data
+from bst_jax.report import (
+    budget,
+    latency,
+    predictions,
+    recalibrated,
+    scoring,
+)
+from bst_jax.run import experiment, other_data, statistics
 from bst_jax.sampling import pictures as token_pictures
 from bst_jax.sampling import ways as token_ways
 from bst_jax.scores import tokens as token_counts
@@ -45,6 +51,12 @@ _WAYS = flags.DEFINE_integer(
     'run, and tells images/s and accuracy: dense, mask, capacity, sorted into '
     'buckets, ragged; of the first submodel.', lower_bound=0,
     allow_override=True)
+
+_RECALIBRATE = flags.DEFINE_integer(
+    'recalibrate', 0, 'Training batches from which every submodel of a model '
+    'of batch statistics takes its own before it is scored, as extract does '
+    f'({statistics.BATCHES}); 0 scores all with those of the full model.',
+    lower_bound=0, allow_override=True)
 
 FIRST = ('workdir', 'split', 'submodel', 'data')
 DESCRIPTION = """Evaluates every submodel of a workdir.
@@ -88,11 +100,21 @@ def main() -> None:
     _check_shown(exp, subs[0])
   if _WAYS.value:
     token_ways.check(exp, subs[0])
+  if _RECALIBRATE.value:
+    recalibrated.check(exp)
+    if _RESULTS.value or _SHOW.value or _WAYS.value:
+      raise cli.UsageError('--recalibrate scores alone; leave out --results, '
+                           '--show and --ways, or extract the submodel first.')
   ids, picks = None, None
   if _RESULTS.value:
     ids, picks = predictions.ids(data, split), []
+  if _RECALIBRATE.value:
+    result = recalibrated.evaluate(exp, data, params, subs, split, mesh,
+                                   _RECALIBRATE.value)
   with jax.set_mesh(mesh):
-    if not _RESULTS.value or data.has_answers(split):
+    if result:
+      pass
+    elif not _RESULTS.value or data.has_answers(split):
       result = scoring.evaluate(exp, data, params, subs, split, mesh, picks)
     else:
       picks = predictions.pick(exp, data, params, subs, split, mesh)

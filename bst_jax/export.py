@@ -11,7 +11,7 @@ from bst_jax import elastic, scores
 from bst_jax.data import kinds
 from bst_jax.host import alive, cli, config_flag, files
 from bst_jax.report import int8, latency, portable, scoring
-from bst_jax.run import arguments, experiment, other_data
+from bst_jax.run import arguments, experiment, other_data, statistics
 from bst_jax.store import checkpoint
 import jax
 import numpy as np
@@ -82,6 +82,7 @@ def export(exp: experiment.Experiment, params: Any, submodel: str,
   for name in formats:
     elastic.check_name(name, FORMATS, 'format')
   sub = exp.parse_one(submodel, 'is exported')
+  statistics.warn_of_parts(exp, [sub])
   if output.exists() and any(output.iterdir()):
     raise ValueError(f'{output} is not empty, and nothing is overwritten; '
                      'choose another --output.')

@@ -5,6 +5,8 @@ import re
 
 from bst_jax import elastic, extract, train
 from bst_jax.elastic import Submodel
+from bst_jax.learn import sharding
+from bst_jax.report import recalibrated, scoring
 from bst_jax.run import experiment, statistics
 from bst_jax.store import checkpoint
 from configs import bst_clip_vil_vqa, cvt_fashion
@@ -83,6 +85,40 @@ def test_a_submodel_is_extracted_with_statistics_of_its_own(
   for path, leaf in split(again)[0].items():
     before, start = split(own)[0][path], split(cut)[0][path]
     assert np.abs(leaf - before).max() < 0.2 * np.abs(start - before).max(), path
+
+
+def test_submodels_are_scored_with_statistics_of_their_own(
+    trained, home, monkeypatch):
+  exp, scored = experiment.load(trained), []
+  params = checkpoint.load_params(trained, exp.shapes)
+  data = experiment.load_data(exp.config, trained)
+  recalibrated.check(exp)
+
+  def score(exp, data, params, subs, split, mesh):
+    scored.append((exp, params))
+    return {'split': split, 'rows': [{'submodel': str(*subs), 'loss': 1.0}]}
+
+  monkeypatch.setattr(scoring, 'evaluate', score)
+  result = recalibrated.evaluate(
+      exp, data, params, [HALF, elastic.FULL], 'test',
+      sharding.make_mesh({'data': -1}), 3)
+  assert result == {'split': 'test', 'recalibrated': 3, 'rows': [
+      {'submodel': name, 'loss': 1.0, 'trained': True}
+      for name in ('1/2x1', '1x1')]}
+  extract.extract(trained, HALF, home / 'three', stats_batches=3)
+  wanted = elastic.flatten(checkpoint.load_params(home / 'three'))
+  (small, own), (whole, same_as_before) = scored
+  assert elastic.size(small.shapes) < elastic.size(exp.shapes)
+  for path, leaf in elastic.flatten(own).items():
+    np.testing.assert_allclose(leaf, wanted[path], rtol=1e-6, atol=1e-7)
+  assert whole is exp and same_as_before is params
+
+
+def test_nothing_is_taken_anew_where_nothing_is_measured():
+  config = cvt_fashion.get_config('tiny')
+  config.model.batch_stats = 'stored'
+  with pytest.raises(ValueError, match='--recalibrate takes .*measures none'):
+    recalibrated.check(experiment.build(config, SIZES))
 
 
 def test_training_says_how_large_statistics_are(trained):

@@ -7,7 +7,8 @@ from bst_jax.store import steps
 from bst_jax.store import workdir as workdirs
 
 # What two tables share if their rows may stand side by side.
-_SAME = ('step', 'data', 'split', 'rule', 'title', 'prior', 'ceiling')
+_SAME = ('step', 'data', 'split', 'rule', 'title', 'prior', 'ceiling',
+         'recalibrated')
 
 
 def place(workdir: str | pathlib.Path, result: Mapping[str, Any],

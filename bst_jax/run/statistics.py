@@ -1,7 +1,6 @@
 """Batch statistics in a run: what it is warned of, and how they are taken anew."""
 from collections.abc import Iterable
 import itertools
-import pathlib
 from typing import Any
 
 from absl import logging
@@ -60,12 +59,14 @@ def warn_of_parts(exp: Experiment, subs: Iterable[elastic.Submodel]) -> None:
   if parts and measured(exp):
     logging.warning(
         'Submodels %s run with the batch statistics of the full model, which '
-        'are not theirs, and score lower than they could. Extract one '
-        '(python -m bst_jax.extract): that takes its own.', ', '.join(parts))
+        'are not theirs, and score lower than they could. To score each with '
+        'its own: python -m bst_jax.evaluate --recalibrate %d. Extract one '
+        '(python -m bst_jax.extract) to export it so.', ', '.join(parts),
+        BATCHES)
 
 
 def recalibrated(exp: Experiment, small: nn.Module, params: Any,
-                 workdir: str | pathlib.Path, count: int = BATCHES) -> Any:
+                 source: Any, count: int = BATCHES) -> Any:
   """Parameters of a part of a model, with batch statistics of its own.
 
   The stored ones are those of the full model, and a part has others. Batches of
@@ -75,7 +76,7 @@ def recalibrated(exp: Experiment, small: nn.Module, params: Any,
     exp: the experiment of the full model.
     small: the part.
     params: of the part, with the full model's statistics.
-    workdir: has the vocabularies of the data.
+    source: the data, or the workdir that has their vocabularies.
     count: how many batches; 0 keeps the statistics.
 
   Returns:
@@ -90,7 +91,8 @@ def recalibrated(exp: Experiment, small: nn.Module, params: Any,
   logging.info(
       'Taking batch statistics anew from %d training batches: the stored ones '
       'are those of the full model.', count)
-  data = experiment.load_data(exp.config, workdir)
+  data = source if hasattr(source, 'train') else experiment.load_data(
+      exp.config, source)
 
   @jax.jit
   def blend(params, batch, key):
