@@ -14,7 +14,7 @@ from bst_jax.run import forward, program, teachers
 from bst_jax.run import start as starts
 from bst_jax.run.experiment import Experiment
 import jax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 # Schedules count in them; how many there are changes no program.
 _EPOCH, _STEPS = 1000.0, 10_000
@@ -65,8 +65,8 @@ def _trained(exp, tx):
 def evaluate(exp: Experiment, mesh: Mesh, examples: int) -> Lowered:
   """Scoring of the full submodel, the dearest, on a batch of evaluation.
 
-  What submodels share runs before, as a program of its own; here it is one with
-  the submodel's.
+  What submodels share runs before, and what is read of outputs behind, each as a
+  program of its own; here they are one with the submodel's.
 
   Args:
     exp: the experiment.
@@ -81,10 +81,16 @@ def evaluate(exp: Experiment, mesh: Mesh, examples: int) -> Lowered:
   params = abstract.placed(exp.shapes, where)
   placed = abstract.split(batch, mesh)
   share = forward.make_share(exp)
-  call = forward.make_program(exp, FULL, mesh, scoring.reader(exp))
+  call, read = forward.make_program(exp, FULL), scoring.reader(exp)
+
+  def whole(params, batch):
+    batch = batch | share(params, batch)
+    outputs, tokens = call(params, batch)
+    return read(outputs, batch, tokens)
+
   with jax.set_mesh(mesh):
-    lowered = jax.jit(lambda params, batch: call(
-        params, batch | share(params, batch))).lower(params, placed)
+    lowered = jax.jit(whole, out_shardings=NamedSharding(
+        mesh, PartitionSpec())).lower(params, placed)
   memory = {'parameters': abstract.bytes_on_chip(params),
             'batch': abstract.bytes_on_chip(placed)}
   return Lowered(lowered, memory,

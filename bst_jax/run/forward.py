@@ -1,10 +1,10 @@
 """Submodels run over the batches of a split, all of them on each batch."""
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-import functools
 from typing import Any
 
 from bst_jax.elastic import Submodel
 from bst_jax.learn import sharding
+from bst_jax.run import compiling
 from bst_jax.run.experiment import Experiment
 from bst_jax.scores import tokens as token_counts
 import jax
@@ -28,27 +28,56 @@ def make_runner(exp: Experiment, mesh: Any, read: Callable) -> Runner:
   Args:
     exp: the experiment.
     mesh: splits the batches.
-    read: (outputs, batch, tokens) -> arrays, compiled with the model; tokens as of `token_counts.read`.
+    read: (outputs, batch, tokens) -> arrays, compiled once for all; tokens as
+      of `token_counts.read`.
   """
-  program = functools.cache(lambda sub: make_program(exp, sub, mesh, read))
+  programs = _Programs(exp)
+  # What is read of outputs is one program of all submodels, not a part of each.
+  # Whole on every host: it can read no other's part.
+  told = jax.jit(read, out_shardings=NamedSharding(mesh, PartitionSpec()))
   share = make_share(exp)
 
   def run(params, subs, batches):
-    programs = [program(sub) for sub in subs]
     # Once, not with every program: loaded parameters may be the host's.
     params = jax.tree.map(jnp.asarray, params)
     for batch in batches:
       batch = sharding.place(batch, mesh)
       batch |= share(params, batch)
       # On the CPU a queue of hundreds of programs costs memory, no time.
-      yield [jax.device_get(call(params, batch)) for call in programs]
+      yield [jax.device_get(told(outputs, batch, tokens))
+             for outputs, tokens in programs.run(params, subs, batch)]
 
   return run
 
 
-def make_program(exp: Experiment, sub: Submodel, mesh: Any,
-                 read: Callable) -> Callable:
-  """The jitted (params, batch with what is shared) -> what `read` makes of it.
+class _Programs:
+  """The compiled programs of submodels; several are compiled at a time.
+
+  While threads compile, submodels whose programs are there run already.
+  """
+
+  def __init__(self, exp):
+    self._exp, self._compiled = exp, {}
+
+  def run(self, params, subs, batch):
+    """Yields outputs and tokens of every submodel, in their order."""
+    key = tuple((name, x.shape, x.dtype) for name, x in sorted(batch.items()))
+    missing = [sub for sub in dict.fromkeys(subs)
+               if (sub, key) not in self._compiled]
+    with compiling.threads(len(missing)) as submit:
+      # Traced here: what is set for this thread holds for no other.
+      coming = {sub: submit(make_program(self._exp, sub).lower(
+          params, batch).compile) for sub in missing}
+      for sub in subs:
+        if sub in coming:
+          self._compiled[sub, key] = coming.pop(sub).result()
+        yield self._compiled[sub, key](params, batch)
+
+
+def make_program(exp: Experiment, sub: Submodel) -> Callable:
+  """The jitted (params, batch with what is shared) -> (outputs, tokens).
+
+  Tokens are as of `token_counts.read`.
   """
   small = exp.model.at(sub)
 
@@ -57,10 +86,9 @@ def make_program(exp: Experiment, sub: Submodel, mesh: Any,
     params = exp.extract(params, sub)
     outputs, sown = small.apply({'params': params}, batch,
                                 mutable=['intermediates'])
-    return read(outputs, batch, token_counts.read(sown))
+    return outputs, token_counts.read(sown)
 
-  # Whole on every host: it can read no other's part.
-  return jax.jit(call, out_shardings=NamedSharding(mesh, PartitionSpec()))
+  return jax.jit(call)
 
 
 def make_share(exp: Experiment) -> Callable:
