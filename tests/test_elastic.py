@@ -227,6 +227,8 @@ def test_adding_is_the_transpose_of_cutting(sub):
   both = SLICES.add_into(params, g, sub)
   chex.assert_trees_all_close(
       both, jax.tree.map(np.add, params, back), rtol=1e-6)
+  chex.assert_trees_all_equal(
+      SLICES.add_into(params, g, sub, sliced=True), both)
 
 
 def test_adding_is_what_autodiff_gives_through_cutting():

@@ -81,6 +81,7 @@ FLOORS = {
     'bst_jax.scores.recall': ('bst_jax.scores',),
     'bst_jax.report.costs': ('bst_jax.elastic',),
     'bst_jax.report.token_macs': ('bst_jax.report.costs', 'bst_jax.elastic'),
+    'bst_jax.layers.platforms': (),
     'bst_jax.learn.paths': ('bst_jax.elastic',),
     'bst_jax.learn.state': (
         'bst_jax.learn.paths', 'bst_jax.learn.sharding',

@@ -1,6 +1,6 @@
 """What every backbone owes: shapes, finite slopes, padding, dtype, dropout."""
 from bst_jax import elastic
-from bst_jax.layers import activations, linear, tokens
+from bst_jax.layers import activations, dropout, linear, platforms, tokens
 from bst_jax.layers import stack as stacks
 from bst_jax.report import costs
 from bst_jax.run import experiment
@@ -90,9 +90,9 @@ def test_products_of_tpus_are_the_same_numbers(name, monkeypatch):
   model, batch, params, _ = models.build(name, num_layers=1)
   loss = lambda params: (models.only(
       model.apply({'params': params}, batch)) ** 2).sum()
-  assert not linear._on_tpu()
+  assert platforms.traced_for() == 'cpu'
   want, macs = jax.value_and_grad(loss)(params), costs.of(model, params, batch)
-  monkeypatch.setattr(linear, '_on_tpu', lambda: True)
+  monkeypatch.setattr(platforms, 'traced_for', lambda: 'tpu')
   chex.assert_trees_all_close(jax.value_and_grad(loss)(params), want,
                               rtol=1e-4, atol=1e-5)
   assert costs.of(model, params, batch).macs == macs.macs
@@ -135,6 +135,16 @@ def test_dropout_acts_in_training_only(name):
   np.testing.assert_array_equal(draw(1), draw(1))
   assert np.abs(draw(1) - draw(2)).max() > 1e-3
   assert np.abs(draw(1) - still).max() > 1e-3
+
+
+@pytest.mark.parametrize('whole', [False, True])
+def test_the_noise_of_dropout_is_the_same_on_every_kind_of_device(
+    whole, monkeypatch):
+  x, drop = jnp.ones((40, 2, 5)), dropout.Dropout(0.5, whole)
+  here = drop.apply({}, x, jnp.uint32(7))
+  monkeypatch.setattr(platforms, 'traced_for', lambda: 'tpu')
+  np.testing.assert_array_equal(drop.apply({}, x, jnp.uint32(7)), here)
+  assert 0 < (here == 0).sum() < x.size
 
 
 def test_remat_changes_no_number():

@@ -9,6 +9,7 @@ from typing import Any
 from bst_jax.elastic.axes import Axis, base, flatten
 from bst_jax.elastic.choice import candidates, check, Choice, LAYER, SKIP
 from bst_jax.elastic.submodels import FULL, Order, Submodel
+import jax
 import jax.numpy as jnp
 
 
@@ -146,17 +147,29 @@ class Slices:
 
     return walk((), params, self.axes)
 
-  def add_into(self, total: Any, part: Any, sub: Submodel) -> Any:
+  def add_into(self, total: Any, part: Any, sub: Submodel,
+               sliced: bool = False) -> Any:
     """`total` plus `part`, which is shaped as by `cut`; the transpose of it.
 
     The sum lands in the slices that `sub` owns and the rest is passed on, so
     that the gradients of a small submodel cost a small sum.
+
+    Args:
+      total: nested dict of the full model's arrays.
+      part: of the submodel's.
+      sub: the part that it is of.
+      sliced: write as a slice and not as a scatter: the same, in another form
+        of the program.
     """
     def walk(path, total, part, axes):
       if not isinstance(total, Mapping):
         if part.shape == total.shape:
           return total + part
-        return total.at[_window(axes, total.shape, sub)].add(part)
+        window = _window(axes, total.shape, sub)
+        if not sliced:
+          return total.at[window].add(part)
+        return jax.lax.dynamic_update_slice(
+            total, total[window] + part, (0,) * part.ndim)
       new_of = {old: new for new, old in self._living(path, total, sub)}
       return {
           old: walk((*path, old), tree, part[new_of[old]], axes[old])

@@ -4,6 +4,7 @@ import functools
 from typing import Any
 
 from bst_jax.elastic import Axis, FULL, Submodel
+from bst_jax.layers import platforms
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
@@ -78,24 +79,16 @@ def product(x: jax.Array, kernel: jax.Array, bias: jax.Array | None,
             inp: tuple[int, ...], out: tuple[int, ...]) -> jax.Array:
   """float[..., *inp] times [*inp, *out], plus [*out] -> float[..., *out]."""
   lead = x.shape[:x.ndim - len(inp)]
-  rows = lead if _on_tpu() else (-1,)
+  # On TPUs the rows of an example are padded to whole tiles, so that rows of
+  # all examples one below the other are a copy, of the noise of dropout too.
+  # Elsewhere they are free, and one plain matrix product is fastest.
+  rows = lead if platforms.traced_for() == 'tpu' else (-1,)
   if kernel.ndim > 2:
     kernel = kernel.reshape(np.prod(inp), -1)
   y = x.reshape(*rows, np.prod(inp)) @ kernel
   if bias is not None:
     y += bias.reshape(-1)
   return y.reshape(lead + out)
-
-
-def _on_tpu():
-  """Whether what is traced is to run on TPUs, which need not be here.
-
-  There the rows of an example are padded to whole tiles, so that rows of all
-  examples one below the other are a copy, of the noise of dropout too.
-  Elsewhere they are free, and one plain matrix product is fastest.
-  """
-  device = jax.sharding.get_abstract_mesh().abstract_device
-  return (device.platform if device else jax.default_backend()) == 'tpu'
 
 
 class Embed(nn.Module):
@@ -143,10 +136,24 @@ class LayerNorm(nn.Module):
     return layer_norm(x, scale, bias, form=self.form, eps=self.eps)
 
 
+def lean(run: Callable) -> Callable:
+  """`run`, whose backward pass keeps what went in, and makes the rest again.
+
+  Args:
+    run: of an array, and of what else it needs. On CPUs it is left as it is
+      where the array is of float32: there is nothing to save, and what runs
+      twice is compiled twice.
+  """
+  def lean_run(x, *args):
+    as_it_is = platforms.traced_for() == 'cpu' and wide(x).dtype == x.dtype
+    return (run if as_it_is else jax.checkpoint(run))(x, *args)
+  return lean_run
+
+
 def _layer_norm(x, scale, bias, *, form, eps):
-  # The backward pass keeps x alone, as it is, and none of what is float32.
-  return jax.checkpoint(
-      functools.partial(_normalised, form=form, eps=eps))(x, scale, bias)
+  # What is kept is x as it is, and none of what is float32.
+  return lean(functools.partial(_normalised, form=form, eps=eps))(
+      x, scale, bias)
 
 
 def _normalised(x, scale, bias, form, eps):

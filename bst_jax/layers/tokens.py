@@ -1,6 +1,6 @@
 """Sequences of tokens with padding: masks and masked softmax."""
 from bst_jax.elastic import check_name
-from bst_jax.layers.linear import wide
+from bst_jax.layers.linear import lean, wide
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,8 +27,8 @@ def masked_softmax(scores: jax.Array, mask: jax.Array | None,
       x = jnp.where(mask, x, FILL)
     return jax.nn.softmax(x, axis).astype(scores.dtype)
 
-  # The backward pass keeps the scores as they are, not in float32.
-  return jax.checkpoint(run)(scores, mask)
+  # What is kept is the scores as they are, not in float32.
+  return lean(run)(scores, mask)
 
 
 def gated_softmax(scores: jax.Array, gate: jax.Array,
