@@ -5,8 +5,10 @@ import bst_jax
 from bst_jax import predict
 from configs import quickstart
 import numpy as np
+from PIL import Image
 import pytest
 import random_workdir
+import test_interop_folders
 
 SCENE = pathlib.Path(__file__).parents[1] / 'docs' / 'scene.png'
 ASKED = 'How many squares are there?'
@@ -59,10 +61,29 @@ def test_what_cannot_be_loaded_or_asked(workdir, tmp_path):
     net.predict(SCENE)
   with pytest.raises(ValueError, match='config.json'):
     bst_jax.load(tmp_path)
-  (tmp_path / 'config.json').write_text('{"model_type": "vit"}')
-  for foreign in (tmp_path, 'hf:google/vit-base-patch16-224'):
-    with pytest.raises(ValueError, match=f'convert --checkpoint {foreign}'):
+  (tmp_path / 'config.json').write_text('{"model_type": "swin"}')
+  for foreign in (tmp_path, 'hf:not a name'):
+    with pytest.raises(ValueError, match=r'folder has config.json|no name of a'):
       bst_jax.load(foreign)
+
+
+def test_a_folder_of_transformers_is_loaded_as_it_is(tmp_path, caplog):
+  """And nothing is written beside it."""
+  params = test_interop_folders.vit(tmp_path)
+  before = sorted(tmp_path.iterdir())
+  with caplog.at_level('INFO', 'absl'):
+    net = bst_jax.load(str(tmp_path))
+  assert f'convert --checkpoint {tmp_path} --workdir' in caplog.text
+  assert sorted(tmp_path.iterdir()) == before
+  test_interop_folders.same(net.params, params)
+  picture = tmp_path / 'cat.png'
+  Image.fromarray(np.arange(768, dtype=np.uint8).reshape(16, 16, 3)).save(
+      picture)
+  (first, share), *_ = net.predict(picture)
+  assert first.startswith('animal ') and 0 < share <= 1
+  logits = net.logits(net.batch(picture))
+  assert net.answers[int(logits.argmax())] == first
+  assert net.at('1/2x1').model.width == 8
 
 
 def test_the_models_are_listed():

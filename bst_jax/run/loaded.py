@@ -4,11 +4,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 import dataclasses
 import functools
+import importlib
 import json
 import os
 import pathlib
+import tempfile
 from typing import Any
 
+from absl import logging
 from bst_jax.elastic import FULL, Submodel
 from bst_jax.run import experiment
 from bst_jax.run.experiment import Experiment
@@ -119,19 +122,20 @@ class Loaded:
 
 def load(workdir: File, submodel: str | Submodel = FULL,
          step: int | None = None) -> Loaded:
-  """Loads a trained, extracted or converted network.
+  """Loads a trained, extracted or converted network, or one of others.
 
   Args:
-    workdir: that train, extract or convert wrote.
+    workdir: that train, extract or convert wrote; or a folder of transformers
+      or timm, or hf:ORGANISATION/NAME, which is converted for this process.
     submodel: the part of it that is wanted, as '1/2x1/3'.
     step: checkpoint; the newest if None.
 
   Raises:
-    ValueError: no such workdir, checkpoint or submodel; or a folder of
-      transformers or timm, which `convert` makes a workdir of.
+    ValueError: no such workdir, checkpoint or submodel; or a network of others
+      of which there is no model here, see `bst_jax.convert`.
   """
-  _check_ours(workdir)
-  workdir = pathlib.Path(workdir)
+  workdir = _converted(workdir) if _is_foreign(workdir) else pathlib.Path(
+      workdir)
   exp = experiment.load(workdir)
   params = checkpoint.load_params(workdir, exp.shapes, step)
   whole = Loaded(workdir, exp, exp.model, params)
@@ -139,15 +143,31 @@ def load(workdir: File, submodel: str | Submodel = FULL,
   return whole if sub == FULL else whole.at(sub)
 
 
-def _check_ours(workdir):
-  """Raises where a folder is another library's, or an address of a hub."""
+def _is_foreign(workdir):
+  """Whether a folder is another library's, or this is an address of a hub."""
   try:
     about = json.loads(pathlib.Path(workdir, 'config.json').read_text('utf-8'))
   except (OSError, ValueError):
     about = {}
-  if str(workdir).startswith('hf:') or 'data' not in about and (
-      'model_type' in about or 'architecture' in about):
-    raise ValueError(
-        f'{workdir} was to be loaded, but it is of transformers or timm. Make a '
-        f'workdir of it once: bst-jax convert --checkpoint {workdir} --workdir '
-        "runs/converted; then bst_jax.load('runs/converted').")
+  return str(workdir).startswith('hf:') or (
+      isinstance(about, dict) and 'data' not in about
+      and ('model_type' in about or 'architecture' in about))
+
+
+# Folders of converted networks, which go when the process ends.
+_FOLDERS = []
+
+
+def _converted(folder):
+  """A workdir of a network of others, that is there until the process ends."""
+  # By name: only the command knows what others call their parameters.
+  convert = importlib.import_module('bst_jax.convert')
+  made = tempfile.TemporaryDirectory(prefix='bst_jax_')
+  _FOLDERS.append(made)
+  workdir = pathlib.Path(made.name, 'converted')
+  convert.read(None, None, folder, workdir)
+  logging.info(
+      '%s was converted for this process. To keep it, and to train, extract or '
+      'export it: bst-jax convert --checkpoint %s --workdir runs/converted',
+      folder, folder)
+  return workdir
