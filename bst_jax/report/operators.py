@@ -214,9 +214,10 @@ def _write_lstm(write):
 
 def _write_nonzero_rows(write):
   x, = write.inputs
-  # A sum of what has no sign is 0 where everything is.
-  total = write.node('ReduceL1', x, write.constant([-1], np.int64), keepdims=0,
-                     shape=x.shape[:-1])
+  # Nothing cancels in a sum of what has no sign. Two operators, as ONNX Runtime
+  # takes three times as long for ReduceL1.
+  total = write.node('ReduceSum', write.node('Abs', x), write.constant(
+      [-1], np.int64), keepdims=0, shape=x.shape[:-1])
   return write.node('Not', write.node('Equal', total, write.constant(0)))
 
 
