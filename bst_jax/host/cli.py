@@ -19,7 +19,7 @@ import traceback
 from typing import Any
 
 from absl import flags, logging
-from bst_jax.host import command_help, config_flag, program_cache
+from bst_jax.host import command_help, config_flag, heap, program_cache
 from bst_jax.host.config_flag import UsageError
 from ml_collections import config_flags
 
@@ -130,6 +130,7 @@ def start(multihost: bool | None = None) -> None:
   if process:
     logging.set_verbosity(logging.WARNING)
   program_cache.start(_value(_COMPILATION_CACHE))
+  heap.give_back_after_compiling()
 
 
 def _is_worth_reading(record: python_logging.LogRecord) -> bool:

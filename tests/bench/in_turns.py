@@ -8,11 +8,13 @@ The command is a script that prints a line a round with its seconds first, as
 tests/bench/sandwich.py does. One of the two runs while the other is stopped, so
 that a slow minute of a shared machine meets both. The first line (compiling)
 is left out. Prints the seconds that each line tells, the processor seconds that
-it took, their ratios, the medians and the ranges.
+it took, their ratios, the medians and the ranges, and the largest memory of both
+processes. With --second another command runs in the second checkout, a peer's.
 """
 import argparse
 import os
 import re
+import shlex
 import signal
 import statistics
 import subprocess
@@ -27,10 +29,14 @@ def main():
   parser.add_argument('--trees', nargs=2, required=True, metavar='FOLDER',
                       help='two checkouts; the ratio is first / second')
   parser.add_argument('--rounds', type=int, default=8)
+  parser.add_argument('--second', default='', metavar='COMMAND',
+                      help='the script and its arguments of the second, where '
+                      'they differ')
   parser.add_argument('command', nargs='+', help='script and its arguments')
   args = parser.parse_args()
 
-  started = [_start(tree, args.command) for tree in args.trees]
+  commands = args.command, shlex.split(args.second) or args.command
+  started = [*map(_start, args.trees, commands)]
   try:
     for process in started:  # Each compiles alone.
       process.send_signal(signal.SIGCONT)
@@ -43,12 +49,15 @@ def main():
         each.append(first / second)
         print(f'{first:8.3f} s {second:8.3f} s {what}, ratio {each[-1]:.3f}',
               flush=True)
+    peaks = [*map(_peak_gib, started)]
   finally:
     for process in started:
       process.kill()
   for what, each in ratios.items():
     print(f'seconds {what}: median {statistics.median(each):.3f}, '
           f'{min(each):.3f} to {max(each):.3f}')
+  print(f'peak memory {peaks[0]:.2f} and {peaks[1]:.2f} GiB, ratio '
+        f'{peaks[0] / peaks[1]:.3f}')
 
 
 def _start(tree, command):
@@ -72,6 +81,12 @@ def _round(process) -> tuple[float, float]:
     if seconds:
       process.send_signal(signal.SIGSTOP)
       return float(seconds[1]), _processor_seconds(process) - before
+
+
+def _peak_gib(process) -> float:
+  """Largest resident memory of a process, or since it forgot it, on Linux."""
+  with open(f'/proc/{process.pid}/status') as file:
+    return int(file.read().partition('VmHWM:')[2].split()[0]) / 2 ** 20
 
 
 def _processor_seconds(process) -> float:
