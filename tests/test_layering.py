@@ -79,7 +79,7 @@ FLOORS = {
     'bst_jax.tasks': ('bst_jax.tasks', 'bst_jax.scores', 'bst_jax.elastic'),
     'bst_jax.scores.accuracy': ('bst_jax.scores',),
     'bst_jax.scores.recall': ('bst_jax.scores',),
-    'bst_jax.report.costs': ('bst_jax.elastic',),
+    'bst_jax.report.costs': ('bst_jax.elastic', 'bst_jax.layers.platforms'),
     'bst_jax.report.token_macs': ('bst_jax.report.costs', 'bst_jax.elastic'),
     'bst_jax.layers.platforms': (),
     'bst_jax.learn.paths': ('bst_jax.elastic',),

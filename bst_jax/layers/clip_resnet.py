@@ -10,7 +10,7 @@ from typing import Any
 
 from bst_jax.elastic import Axis, FULL, Submodel
 from bst_jax.layers.batch_norm import BatchNorm
-from bst_jax.layers.stem import Conv
+from bst_jax.layers.convolution import Conv
 from flax import linen as nn
 import jax
 import jax.numpy as jnp

@@ -15,9 +15,9 @@ from bst_jax.elastic import Axis, FULL, Size, Submodel
 from bst_jax.layers import looks, vit
 from bst_jax.layers.attention import head_axes
 from bst_jax.layers.batch_norm import BatchNorm
+from bst_jax.layers.convolution import Conv
 from bst_jax.layers.linear import Dense
 from bst_jax.layers.sampler import Stage
-from bst_jax.layers.stem import Conv
 from bst_jax.layers.tokens import gather_tokens, masked_softmax
 from bst_jax.layers.vit import Tokens
 from flax import linen as nn

@@ -13,6 +13,7 @@ import re
 from typing import Any
 
 from bst_jax import elastic
+from bst_jax.layers import platforms
 import jax
 from jax.extend.core import jaxprs_in_params
 
@@ -67,7 +68,9 @@ def count(function: Callable, *args: Any) -> Costs:
     ValueError: the program holds a loop whose length is not known.
   """
   counts = collections.Counter()
-  _walk(jax.make_jaxpr(function)(*args).jaxpr, counts, '', 1, ())
+  with platforms.portable():
+    program = jax.make_jaxpr(function)(*args).jaxpr
+  _walk(program, counts, '', 1, ())
   return Costs(dict(counts))
 
 

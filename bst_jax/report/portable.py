@@ -9,6 +9,7 @@ import logging as python_logging
 import os
 from typing import Any
 
+from bst_jax.layers import platforms
 from bst_jax.report import lean, operators, pools
 from bst_jax.report import originals as originals_lib
 import jax
@@ -34,8 +35,9 @@ def stablehlo(run: Callable[[Batch], jax.Array], batch: Batch,
   abstract = {name: jax.ShapeDtypeStruct(
       (x.shape[0] * size, *x.shape[1:]), x.dtype)
               for name, x in batch.items()}
-  return bytes(jax_export.export(
-      jax.jit(run), platforms=PLATFORMS)(abstract).serialize())
+  with platforms.portable():
+    return bytes(jax_export.export(
+        jax.jit(run), platforms=PLATFORMS)(abstract).serialize())
 
 
 def run_stablehlo(data: bytes, batch: Batch) -> np.ndarray:
@@ -93,7 +95,8 @@ def onnx(run: Callable[[Batch], jax.Array], batch: Batch,
 
   def call(*arrays):
     converted = pools.functions()
-    with originals.used(), pools.replaced(converted), operators.used():
+    with (originals.used(), pools.replaced(converted), operators.used(),
+          platforms.portable()):
       return run(dict(zip(names, arrays)))
 
   def spec(x):
