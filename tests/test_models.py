@@ -108,6 +108,11 @@ def test_a_config_says_how_its_model_is_computed():
   config.compute.dtype = 'float16'
   with pytest.raises(ValueError, match="'float16'.*bfloat16, float32"):
     experiment.build(config, sizes)
+  config.compute.update(dtype='float32', products='bfloat16')
+  assert experiment.build(config, sizes).model.products == 'bfloat16'
+  config.compute.products = 'int8'
+  with pytest.raises(ValueError, match="compute.products.*'int8'.*bfloat16"):
+    experiment.build(config, sizes)
   del config.compute  # As of a workdir from before there was such a key.
   assert experiment.build(config, sizes).model.dtype == jnp.float32
   config = ats_deit_s.get_config('small')

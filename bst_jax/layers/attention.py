@@ -4,7 +4,7 @@ import functools
 from typing import Any
 
 from bst_jax.elastic import Axis, FULL, Size, Submodel
-from bst_jax.layers import looks
+from bst_jax.layers import looks, products
 from bst_jax.layers.dropout import Dropout
 from bst_jax.layers.linear import Dense
 from bst_jax.layers.tokens import gated_softmax, masked_softmax
@@ -88,7 +88,7 @@ class Attention(nn.Module):
     first = lambda z: z.swapaxes(1, 2)                      # [B, h, ., K]
 
     def attend(q, dtype=None):
-      scores = jnp.einsum(
+      scores = products.einsum(
           'bhnk,bhmk->bhnm', first(q * q.shape[-1] ** -0.5), first(k),
           preferred_element_type=dtype)
       across = lambda z: None if z is None else z[:, None, None, :]
@@ -103,7 +103,7 @@ class Attention(nn.Module):
       probs, picked = select(x, query, attend, v)
     looks.sow(self, probs)
     probs = Dropout(self.dropout)(probs, seed)
-    z = first(jnp.einsum('bhnm,bhmk->bhnk', probs, first(v)))
+    z = first(products.einsum('bhnm,bhmk->bhnk', probs, first(v)))
     z = Dense(split, (self.embed,), self.out_init or self.kernel_init,
               self.out_init or self.bias_init, dtype=self.dtype,
               name='out')(z, sub=sub)

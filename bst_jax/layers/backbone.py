@@ -5,13 +5,14 @@ from typing import Any
 
 from bst_jax.elastic import Axis, check_name, Choice, Order, Sizes, Submodel
 from bst_jax.elastic.choice import LAYER
+from bst_jax.layers import products
 from bst_jax.layers import sizes as sizes_lib
 from bst_jax.layers.sampler import Ats
 from bst_jax.layers.sizes import FIELDS
 from flax import linen as nn
 
 
-class Backbone(nn.Module):
+class Backbone(nn.Module, kw_only=True):
   """A model whose smaller selves are models of the same class.
 
   A backbone has those fields of `sizes.FIELDS` that it needs. Each is a number,
@@ -20,7 +21,17 @@ class Backbone(nn.Module):
   has `num_layers`, `strategy` and `strategy_seed` for its stacks; `ats`, an
   `Ats` or its arguments, and the number of tokens `slots`, if it samples tokens;
   `adapter` and `skip` if layers may be skipped, see `stack.Stack`.
+
+  Attributes:
+    products: of what the factors of products are, see `layers.products`.
   """
+
+  products: str = 'float32'
+
+  def apply(self, *args: Any, **options: Any) -> Any:
+    """As of every module, with the products that this model makes."""
+    with products.used(self.products):
+      return super().apply(*args, **options)
 
   def __post_init__(self):
     for field in (*FIELDS, 'num_layers'):

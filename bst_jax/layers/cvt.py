@@ -12,7 +12,7 @@ import functools
 from typing import Any
 
 from bst_jax.elastic import Axis, FULL, Size, Submodel
-from bst_jax.layers import looks, vit
+from bst_jax.layers import looks, products, vit
 from bst_jax.layers.attention import head_axes
 from bst_jax.layers.batch_norm import BatchNorm
 from bst_jax.layers.convolution import Conv
@@ -191,7 +191,7 @@ class ConvAttention(nn.Module):
       probs, picked = stage(x, valid, query, functools.partial(attend, k), v,
                             spread, judge)
     looks.sow(self, probs)
-    z = jnp.einsum('bhnm,bmhk->bnhk', probs, v)             # [B, n, h, K]
+    z = products.einsum('bhnm,bmhk->bnhk', probs, v)        # [B, n, h, K]
     return linear('out', split, (self.embed,))(z), picked
 
   def _convolved(self, front, cells, sub, train, name, stride):
@@ -214,8 +214,8 @@ def _strided_places(grid, lead, stride):
 
 def _probabilities(scale, keys, queries, dtype=None):
   """float[B, h, n, M] of float[B, M, h, K] and float[B, n, h, K]."""
-  scores = jnp.einsum('bnhk,bmhk->bhnm', queries * scale, keys,
-                      preferred_element_type=dtype)
+  scores = products.einsum('bnhk,bmhk->bhnm', queries * scale, keys,
+                           preferred_element_type=dtype)
   return masked_softmax(scores, None)
 
 

@@ -4,7 +4,7 @@ import functools
 from typing import Any
 
 from bst_jax.elastic import Axis, FULL, Submodel
-from bst_jax.layers import platforms
+from bst_jax.layers import platforms, products
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
@@ -85,7 +85,7 @@ def product(x: jax.Array, kernel: jax.Array, bias: jax.Array | None,
   rows = lead if platforms.traced_for() == 'tpu' else (-1,)
   if kernel.ndim > 2:
     kernel = kernel.reshape(np.prod(inp), -1)
-  y = x.reshape(*rows, np.prod(inp)) @ kernel
+  y = products.matmul(x.reshape(*rows, np.prod(inp)), kernel)
   if bias is not None:
     y += bias.reshape(-1)
   return y.reshape(lead + out)

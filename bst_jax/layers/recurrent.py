@@ -2,6 +2,7 @@
 from typing import Any
 
 from bst_jax.elastic import Axis
+from bst_jax.layers import products
 from bst_jax.layers.linear import named, uniform
 from flax import linen as nn
 import jax
@@ -44,11 +45,12 @@ def unroll(x: jax.Array, kernel: jax.Array, recurrent: jax.Array,
            bias: jax.Array, recurrent_bias: jax.Array) -> jax.Array:
   """float[B, T, D], all steps of one layer -> float[B, T, H]."""
   # The inputs of all steps in one product, the states one by one.
-  inputs = x @ kernel + bias + recurrent_bias               # [B, T, 4H]
+  inputs = products.matmul(x, kernel) + bias + recurrent_bias  # [B, T, 4H]
 
   def step(carry, inputs):
     h, c = carry
-    i, f, g, o = jnp.split(inputs + h @ recurrent, 4, axis=-1)
+    i, f, g, o = jnp.split(
+        inputs + products.matmul(h, recurrent), 4, axis=-1)
     c = nn.sigmoid(f) * c + nn.sigmoid(i) * jnp.tanh(g)
     h = nn.sigmoid(o) * jnp.tanh(c)
     return (h, c), h

@@ -7,13 +7,15 @@ import inspect
 from typing import Any
 
 from bst_jax.elastic import by_name, check_name, limits, own_names, typed
+from bst_jax.layers import products
 from flax import linen as nn
 import jax.numpy as jnp
 
 # Of activations; parameters and what the loss is made of are float32.
 DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
 # How every model can be computed, whether or not it has these fields.
-_USUAL = {'dtype': 'float32', 'remat': False, 'scan': False}
+_USUAL = {'dtype': 'float32', 'remat': False, 'scan': False,
+          'products': 'float32'}
 
 
 def create(config: Mapping[str, Any],
@@ -23,7 +25,8 @@ def create(config: Mapping[str, Any],
   Args:
     config: `name` and keyword arguments of the model.
     compute: how it is computed, which changes neither its parameters nor, but
-      for rounding, what it is: `dtype` of activations, `remat`, `scan`.
+      for rounding, what it is: `dtype` of activations, `remat`, `scan`,
+      `products`.
     **sizes: what data and space decide (`num_answers`, `strategy`, …); those
       that the model does not know are left out, those in config win.
 
@@ -84,4 +87,6 @@ def _computed(compute, known, name):
   if 'dtype' in found:
     check_name(found['dtype'], DTYPES, 'config.compute.dtype')
     found['dtype'] = DTYPES[found['dtype']]
+  if 'products' in found:
+    check_name(found['products'], products.NAMES, 'config.compute.products')
   return found

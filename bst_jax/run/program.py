@@ -7,6 +7,7 @@ from bst_jax import methods
 from bst_jax.learn import optimizers, schedules, sharding
 from bst_jax.learn.optimizers import Optimizer
 from bst_jax.learn.state import Method
+from bst_jax.run import narrow
 from bst_jax.run.experiment import Experiment
 import jax
 import optax
@@ -50,6 +51,7 @@ def make(exp: Experiment, mesh: jax.sharding.Mesh, epoch: float, total: int,
     teacher_index: see `teachers.paired`.
   """
   config = exp.config
+  narrow.tell(config.get('compute'), mesh.devices.flat)
   rate = schedules.create(config.schedule, config.optimizer.lr, epoch, total)
   tx = optimizers.create(config.optimizer, config.schedule, exp.shapes, epoch,
                          total, exp.frozen_parts, config.get('ema'))
