@@ -134,9 +134,11 @@ def start(multihost: bool | None = None) -> None:
 
 
 def _is_worth_reading(record: python_logging.LogRecord) -> bool:
-  """False for what TFDS says of every data set that it opens."""
-  return (f'{os.sep}tensorflow_datasets{os.sep}' not in record.pathname
-          or record.levelno >= python_logging.WARNING)
+  """False for what TFDS says of every data set, or folder, that it opens."""
+  if f'{os.sep}tensorflow_datasets{os.sep}' not in record.pathname:
+    return True
+  return (record.levelno >= python_logging.WARNING
+          and 'custom data configuration' not in record.getMessage())
 
 
 # Running.
