@@ -52,9 +52,10 @@ def test_a_grid_in_the_batch_takes_the_place_of_the_picture():
   model.apply({'params': {'visual': params['visual']}}, batch, method='shared')
 
 
-def test_gradients_of_submodels_meet_in_the_grid():
+@pytest.mark.parametrize('name', ['clip_vil', 'mcan_image'])
+def test_gradients_of_submodels_meet_in_the_grid(name):
   """The trunk runs forth and back once, however many submodels read it."""
-  model, batch, params, _ = models.build('clip_vil', num_layers=2)
+  model, batch, params, _ = models.build(name, num_layers=2)
   subs = (elastic.FULL, HALF)
 
   @jax.jit

@@ -60,8 +60,8 @@ def make(model, task, tx, *, axes, space, micro_batches, teacher_model=None,
     model: a module called as model(batch, train=...), with at(sub) and stacks.
       If it has a method `shared(batch, train=...)`, what that returns is
       computed once a step and joins the batch of every submodel (a visual
-      trunk). Every submodel normalises by the statistics of its own batch;
-      those of the full one are stored.
+      trunk; an empty dict where there is none). Every submodel normalises by
+      the statistics of its own batch; those of the full one are stored.
     task: gives the loss and softens a teacher's outputs.
     tx: an optax transformation.
     axes: axis names of the parameters, from `elastic.names`.
@@ -217,6 +217,8 @@ def run_shared(model: nn.Module, params: Any, batch: Any, key: jax.Array,
     once, written = run(trained)
     return batch | once, {}, pass_on, written
   once, pull, written = jax.vjp(run, trained, has_aux=True)
+  if not once:
+    return batch, {}, pass_on, written
   return batch, once, lambda grads, cotangent: jax.tree.map(
       jnp.add, grads, pull(cotangent)[0]), written
 
@@ -225,7 +227,7 @@ def _reads(model, batch):
   """Paths of the parameters that `shared` reads."""
   init = functools.partial(model.init, method='shared')
   return elastic.flatten(jax.eval_shape(
-      init, jax.random.key(0), batch)['params']).keys()
+      init, jax.random.key(0), batch).get('params', {})).keys()
 
 
 def _check(model, task, space, sampled, teacher, teacher_model):

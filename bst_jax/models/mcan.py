@@ -61,6 +61,12 @@ class DecoderLayer(nn.Module):
 class Model(Backbone):
   """Answers a question about regions of a picture, or about the picture.
 
+  The stem of a raw picture is the same for every submodel. Compute it once and
+  hand it on in the batch:
+
+    shared = model.apply({'params': params}, batch, method='shared')
+    outputs = model.apply({'params': params}, batch | shared, sub=sub)
+
   Attributes:
     vocab_size: words of the question vocabulary, padding (0) included.
     num_answers: classes; of the output `answers` alone.
@@ -126,6 +132,25 @@ class Model(Backbone):
     return {'num_layers': {'': len(living['encoder']),
                            'decoder': len(living['decoder'])}}
 
+  def setup(self):
+    if self.stem:
+      self.pixels = ConvStem((*self.stem, self.feature_size), dtype=self.dtype,
+                             name='stem')
+
+  def shared(self, batch: dict[str, jax.Array],
+             train: bool = False) -> dict[str, jax.Array]:
+    """What every submodel reads alike, to be put into the batch.
+
+    Args:
+      batch: image uint8[P, H, W, 3], with a stem.
+      train: as every model's; the stem is the same in training.
+
+    Returns:
+      grid float[P, h, w, F]; nothing of a model without a stem.
+    """
+    del train
+    return {'grid': self.pixels(batch['image'])} if self.stem else {}
+
   @nn.compact
   def __call__(self, batch: dict[str, jax.Array], *, sub: Submodel = FULL,
                train: bool = False) -> dict[str, jax.Array]:
@@ -133,7 +158,8 @@ class Model(Backbone):
 
     Args:
       batch: tokens int32[B, M], 0 = padding; regions float[P, N, F] with
-        zero rows for padding (or, with a stem, image uint8[P, H, W, 3]); boxes
+        zero rows for padding (or, with a stem, image uint8[P, H, W, 3] or
+        grid, what `shared` returned of it); boxes
         float[P, N, 4], x1 y1 x2 y2 in 0..1, if `box_size`. P divides B: the
         texts of one picture stand together; or P is 2B: the two pictures of
         one text do.
@@ -205,8 +231,9 @@ class Model(Backbone):
   def _picture(self, batch, embed, sub):
     """Regions or raw picture -> float[P, N, d] and bool[P, N]."""
     if self.stem:
-      x = ConvStem((*self.stem, self.feature_size), dtype=self.dtype,
-                   name='stem')(batch['image'])             # [P, h, w, F]
+      if 'grid' not in batch:
+        batch = self.shared(batch)
+      x = batch['grid']                                     # [P, h, w, F]
       boxes = cell_boxes(x.shape)
       x = x.reshape(x.shape[0], -1, x.shape[-1])            # [P, h * w, F]
       mask = jnp.ones(x.shape[:2], bool)
