@@ -3,12 +3,13 @@
   pip install -e '.[parity]'
   python tests/bench/backward.py --rounds 5 --models deit_s uniter
 
-Five networks of their published sizes with random weights and random input, in
-float32, on two threads: DeiT-S, TimeSformer-B and UNITER-base beside those of
-Hugging Face's transformers, X-ViT and PS-ViT, which it has not, beside plain
-torch modules of the same products (tests/bench/torch_networks.py). The backward pass is of
-a loss to all parameters. Both sides take turns in each round. Prints seconds of both and
-the ratio torch / ours (above 1 ours is faster): median and range.
+Six networks of their published sizes with random weights and random input, in
+float32, on two threads: DeiT-S, CvT-13, TimeSformer-B and UNITER-base beside those
+of Hugging Face's transformers, X-ViT and PS-ViT, which it has not, beside plain
+torch modules of the same products (tests/bench/torch_networks.py). The backward
+pass is of a loss to all parameters. Both sides take turns in each round. Prints
+seconds of both and the ratio torch / ours (above 1 ours is faster): median and
+range.
 """
 import argparse
 import statistics
@@ -25,6 +26,7 @@ import torch_networks
 # Config, batch, and the network in torch.
 MODELS = {
     'deit_s': ('configs/ats_deit_s.py:dense', 8, torch_networks.deit_s),
+    'cvt_13': ('configs/ats_cvt.py:13_dense', 4, torch_networks.cvt_13),
     'timesformer_b': ('configs/ats_timesformer.py:base,dense', 1,
                       torch_networks.timesformer_b),
     'uniter': ('configs/uniter_vqa.py', 8, torch_networks.uniter),
@@ -33,12 +35,18 @@ MODELS = {
 }
 
 
+# What transformers has otherwise than the official code.
+CHANGES = {'cvt_13': dict(activation='gelu')}
+
+
 def main():
   parser = argparse.ArgumentParser(
       description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
   parser.add_argument('--models', nargs='*', default=list(MODELS),
                       choices=list(MODELS))
   parser.add_argument('--rounds', type=int, default=5)
+  parser.add_argument('--batch', type=int, default=0,
+                      help='instead of 8 pictures (CvT: 4) or 1 clip')
   parser.add_argument('--threads', type=int, default=2, help='of torch')
   args = parser.parse_args()
   torch.set_num_threads(args.threads)
@@ -47,7 +55,9 @@ def main():
         f'{jax.devices()[0].device_kind}, {args.threads} threads')
   for name in args.models:
     config, batch, network = MODELS[name]
-    both = ours(config, batch), theirs(network(), batch)
+    batch = args.batch or batch
+    both = (ours(config, batch, **CHANGES.get(name, {})),
+            theirs(network(), batch))
     for i, what in enumerate(('forward', 'forward and backward')):
       times = [[], []]
       for run in range(args.rounds + 1):  # The first compiles, or warms up.
@@ -63,9 +73,10 @@ def main():
             f'{max(ratios):.2f})', flush=True)
 
 
-def ours(path, batch):
+def ours(path, batch, **changes):
   """Functions that run the network of a config, forward and with gradients."""
   config = load_config(path)
+  config.model.update(changes)
   config.model.dropout = 0.0
   if 'depth_dropout' in config.model:
     config.model.depth_dropout = 0.0

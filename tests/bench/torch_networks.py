@@ -28,6 +28,15 @@ def deit_s():
       'pixel_values': torch.randn(batch, 3, 224, 224)}, 'logits')
 
 
+def cvt_13():
+  """CvT-13 at 224, with the exact GELU that transformers has."""
+  network = transformers.CvtForImageClassification(transformers.CvtConfig(
+      num_labels=1000, drop_path_rate=[0.0] * 3))
+  network.eval()  # Stored batch statistics, as ours.
+  return Hugging(network, lambda batch: {
+      'pixel_values': torch.randn(batch, 3, 224, 224)}, 'logits')
+
+
 def timesformer_b():
   """TimeSformer-B of 8 frames, divided attention."""
   network = transformers.TimesformerForVideoClassification(
