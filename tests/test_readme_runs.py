@@ -25,6 +25,7 @@ NEEDS = {
     'configs/vit_fashion.py': 'Fashion-MNIST', 'runs/vit_11m': 'Fashion-MNIST',
     'compile': 'a compiler for TPUs', 'choice.json': 'a choice of your own',
     'MY_FOLDER': 'a network of your own',
+    'runs/deit_b': 'a network of your own', 'runs/up_deit_t': 'the same',
     'runs/two': 'several processes, which test_launch.py starts'}
 STEPS = ['--config.steps=4', '--config.log_every=2', '--config.save_every=2']
 # Flags in place of others: formats whose libraries the tests do not install,

@@ -28,6 +28,7 @@ class Backbone(nn.Module, kw_only=True):
 
   products: str = 'float32'
 
+  @nn.nowrap  # Else its name would stand before those of all modules.
   def apply(self, *args: Any, **options: Any) -> Any:
     """As of every module, with the products that this model makes."""
     with products.used(self.products):
