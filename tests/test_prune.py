@@ -1,5 +1,4 @@
-"""`bst_jax.prune`: from a converted network to a smaller one that transformers
-opens."""
+"""`bst_jax.prune`: from a converted network to a smaller one."""
 import json
 import os
 import subprocess
@@ -72,7 +71,7 @@ def test_it_becomes_smaller_and_scores_serve_again(workdir):
 
 
 @pytest.mark.parametrize('target, said', [
-    ('deit_tiny', 'has a width of 192, but the model has 16'),
+    ('deit_tiny', 'has 12 layers, but the model has 2'),
     ('pvt_v2_b0', 'is a pvt, but the model is a vit'),
     ('macs<=1', 'no selection meets it: the smallest, one channel'),
     ('latency_ms<=3', 'is measured, and prune counts'),
@@ -80,6 +79,32 @@ def test_it_becomes_smaller_and_scores_serve_again(workdir):
 def test_targets_that_cannot_be(workdir, target, said):
   with pytest.raises(ValueError, match=said):
     targets.sizes(experiment.load(workdir), target)
+
+
+@pytest.mark.parametrize('target, model', [
+    ('deit_tiny', dict(name='vit', width=768, heads=12, mlp=3072)),
+    ('deit_small', dict(name='vit', width=768, heads=12, mlp=3072)),
+    ('pvt_v2_b0', dict(name='pvt', width=(64, 128, 320, 512),
+                       mlp=(512, 1024, 1280, 2048)))])
+def test_known_targets_are_what_they_are_called(workdir, target, model):
+  """To the last parameter; a parent that is smaller is refused."""
+  backbone, rule, sizes = targets.KNOWN[target]
+  config = experiment.load(workdir).config
+  build = lambda model: experiment.build(
+      _with(config, model), dict(num_answers=1000, image_size=224))
+  exp, stock = build(model), build(dict(name=backbone) | sizes)
+  found, got = targets.sizes(exp, target)
+  assert got == rule
+  assert targets._cost(exp, found, 'params', rule) == elastic.size(stock.shapes)
+  with pytest.raises(ValueError, match='leave --multiple out'):
+    targets.sizes(exp, target, multiple=8)
+
+
+def _with(config, model):
+  config = config.copy_and_resolve_references()
+  config.unlock()
+  config.model = model
+  return config
 
 
 def test_a_smaller_budget_never_leaves_more(workdir):

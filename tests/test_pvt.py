@@ -93,7 +93,8 @@ def test_pictures_of_any_size_and_one_alone():
 
 @pytest.mark.parametrize('changes, said', [
     (dict(heads=(4,)), 'heads is of 1 stages and width of 2'),
-    (dict(reductions=(0, 1)), 'one below 1'),
+    (dict(reductions=(0, 1)), 'whole number of at least 1'),
+    (dict(reduction_eps=0.0), 'number above 0'),
     (dict(activation='mish'), 'gelu_tanh'),
 ])
 def test_what_cannot_be_is_refused(changes, said):

@@ -18,7 +18,7 @@ _LAYERS = ('num_layers', 'sampling_layers', 'visual_blocks', 'stem')
 # Fields that may be 0 though they usually are not.
 _MAY_BE_ZERO = ('num_answers', 'paddings', 'shift', 'skip', 'mean')
 _RATES = ('dropout', 'depth_dropout')
-_ABOVE_ZERO = ('eps', 'head_eps', 'std')
+_ABOVE_ZERO = ('eps', 'head_eps', 'reduction_eps', 'std')
 _PIXELS = ('mean', 'std')  # One for red, green and blue each.
 
 

@@ -95,9 +95,6 @@ class Model(Backbone):
         raise ValueError(
             f'{field} is of {len(value)} stages and width of {stages}; give '
             'one number for every stage to both.')
-    if min(self.reductions) < 1:
-      raise ValueError(f'reductions {self.reductions} has one below 1; 1 '
-                       'reduces nothing.')
     # Written out, so that who reads a model finds one for every stage.
     object.__setattr__(self, 'reduced', tuple(
         one if self.linear or ratio > 1 else width for one, ratio, width in zip(

@@ -9,11 +9,16 @@ from bst_jax.report.budget import Budget
 from bst_jax.run.experiment import Experiment
 import jax
 
-# Known models, of which the parent is a wider one: backbone, the width of its
-# first stage, and the rule by which heads are made, as published.
-KNOWN = {'deit_tiny': ('vit', 192, 'segment'),
-         'deit_small': ('vit', 384, 'segment'),
-         'pvt_v2_b0': ('pvt', 32, 'per_head')}
+# Published models: backbone, sizes, and the rule by which heads are made. Of
+# stages there is a number for each.
+KNOWN = {
+    'deit_tiny': ('vit', 'segment', dict(width=192, heads=3, mlp=768,
+                                         num_layers=12)),
+    'deit_small': ('vit', 'segment', dict(width=384, heads=6, mlp=1536,
+                                          num_layers=12)),
+    'pvt_v2_b0': ('pvt', 'per_head', dict(
+        width=(32, 64, 160, 256), heads=(1, 2, 5, 8), mlp=(256, 512, 640, 1024),
+        num_layers=(2, 2, 2, 2)))}
 # Costs that names and shapes tell.
 _COSTS = ('macs', 'params')
 _STEPS = 256  # Shares that are looked at are so many.
@@ -34,6 +39,9 @@ def sizes(exp: Experiment, target: str, rule: str | None = None,
       nothing meets; the nearest is named.
   """
   if target in KNOWN:
+    if multiple != 1:
+      raise ValueError(f'target {target} has its own sizes, which are not '
+                       f'rounded to {multiple}; leave --multiple out.')
     return _known(exp, target, rule)
   if '<=' not in target:
     raise ValueError(
@@ -63,19 +71,27 @@ def sizes(exp: Experiment, target: str, rule: str | None = None,
 
 def _known(exp, target, rule):
   """Sizes of a published model."""
-  backbone, wanted, usual = KNOWN[target]
-  name = exp.config.model.name
-  width = exp.model.width
-  width = width[0] if isinstance(width, tuple) else width
+  backbone, usual, known = KNOWN[target]
+  name, model = exp.config.model.name, exp.model
   if name != backbone:
     raise ValueError(f'target {target} is a {backbone}, but the model is a '
                      f'{name}; give a budget, as macs<=1.3G.')
-  if wanted > width:
+  if model.num_layers != known['num_layers']:
     raise ValueError(
-        f'target {target} has a width of {wanted}, but the model has {width}. '
-        'Pruning makes nothing larger: choose a larger parent.')
-  return select.uniform(exp.shapes, exp.axes, wanted / width,
-                        rule=rule or usual), rule or usual
+        f'target {target} has {known["num_layers"]} layers, but the model has '
+        f'{model.num_layers}, and prune removes none. Choose another parent, '
+        'extract one of so many layers (extract --choice), or give a budget.')
+  found = {}
+  for set_name in elastic.groups(exp.axes):
+    kind, _, owner = set_name.partition('@')
+    stage = (int(owner.split('/')[0].removeprefix('stage_'))
+             if isinstance(known['width'], tuple) else None)
+    size = {key: value if stage is None else value[stage]
+            for key, value in known.items()}
+    found[set_name] = {
+        'embed': size['width'], 'reduced': size['width'], 'mlp': size['mlp'],
+        'heads': (size['heads'], size['width'] // size['heads'])}[kind]
+  return found, rule or usual
 
 
 def _cost(exp, sizes, key, rule):
