@@ -69,7 +69,7 @@ def test_the_readme_tells_what_is_known(tmp_path):
   workdir = workdir_of(tmp_path / 'w')
   origin.write(workdir, 'hf:someone/some-vit@v2')
   row = lambda submodel, params: dict(
-      submodel=submodel, params=params, trained=True, measure='accuracy',
+      submodel=submodel, params=params, macs=9, trained=True, measure='accuracy',
       accuracy={'overall': 87.5, 'top-5': 99.0}, questions=8)
   params = elastic.size(experiment.load(workdir).shapes)
   workdirs.write_json(workdir, 'evaluation_val.json', dict(
