@@ -122,3 +122,11 @@ def test_without_known_options_only_listed_keys_are_taken(parsed):
     ('1/2', ('1/2',)), ('7', (7,)), ('()', ())])
 def test_lists_as_people_write_them(text, value):
   assert overrides.tuple_of(text) == value
+
+
+def test_a_config_that_was_loaded_may_be_changed():
+  first = config_flag.load_config('configs/quickstart.py')
+  first.unlock()
+  first.steps, first.model.heads = 3, 99
+  second = config_flag.load_config('configs/quickstart.py')
+  assert second.steps != 3 and second.model.heads != 99

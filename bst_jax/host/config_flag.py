@@ -199,13 +199,15 @@ def shipped() -> str:
 def load_config(given: str) -> ml_collections.ConfigDict:
   """The config of a file, as --config takes it: 'configs/quickstart.py:tiny'.
 
+  Each call makes a new one, which may be changed.
+
   Raises:
     UsageError: there is no such file, or it rejects its argument.
   """
   path, colon, argument = given.partition(':')
   path = _find(path)
   _make_importable(path)
-  return _load_config(path + colon + argument)
+  return _load_config.__wrapped__(path + colon + argument)
 
 
 def _with_config_of(argv: list[str]) -> list[str]:
