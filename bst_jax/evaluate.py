@@ -108,16 +108,15 @@ def main() -> None:
   ids, picks = None, None
   if _RESULTS.value:
     ids, picks = predictions.ids(data, split), []
-  if _RECALIBRATE.value:
+  if _RECALIBRATE.value:  # Sets the mesh where it scores, and no sooner.
     result = recalibrated.evaluate(exp, data, params, subs, split, mesh,
                                    _RECALIBRATE.value)
-  with jax.set_mesh(mesh):
-    if result:
-      pass
-    elif not _RESULTS.value or data.has_answers(split):
-      result = scoring.evaluate(exp, data, params, subs, split, mesh, picks)
-    else:
-      picks = predictions.pick(exp, data, params, subs, split, mesh)
+  else:
+    with jax.set_mesh(mesh):
+      if not _RESULTS.value or data.has_answers(split):
+        result = scoring.evaluate(exp, data, params, subs, split, mesh, picks)
+      else:
+        picks = predictions.pick(exp, data, params, subs, split, mesh)
   if result and any(b.key == 'latency_ms' for b in budgets):
     times = latency.measure(exp, params, subs, batch=1, runs=30)
     for row, time in zip(result['rows'], times, strict=True):

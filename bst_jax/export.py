@@ -83,9 +83,7 @@ def export(exp: experiment.Experiment, params: Any, submodel: str,
     elastic.check_name(name, FORMATS, 'format')
   sub = exp.parse_one(submodel, 'is exported')
   statistics.warn_of_parts(exp, [sub])
-  if output.exists() and any(output.iterdir()):
-    raise ValueError(f'{output} is not empty, and nothing is overwritten; '
-                     'choose another --output.')
+  files.check_new(output)
   small = exp.model.at(sub)
   weights = jax.tree.map(np.asarray, exp.extract(params, sub))
   logits = lambda batch: small.apply(

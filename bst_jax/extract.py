@@ -7,7 +7,7 @@ import shutil
 from absl import flags, logging
 from bst_jax import elastic
 from bst_jax.elastic import Choice, Submodel
-from bst_jax.host import cli
+from bst_jax.host import cli, files
 from bst_jax.run import experiment, statistics
 from bst_jax.store import best, checkpoint, origin
 from bst_jax.store import workdir as workdirs
@@ -56,9 +56,7 @@ def extract(workdir: str | pathlib.Path, choice: Choice | Submodel,
     choice = Choice(choice)
   exp, output = experiment.load(workdir), pathlib.Path(output)
   small = experiment.chosen(experiment.whole(exp), choice)
-  if output.exists() and any(output.iterdir()):
-    raise ValueError(f'{output} is not empty, and nothing is overwritten; '
-                     'choose another --output.')
+  files.check_new(output)
   if choice.submodel not in exp.space.submodels:
     logging.warning('%s is not among the submodels that were trained (%s).',
                     choice.submodel, ', '.join(map(str, exp.space)))
@@ -66,7 +64,8 @@ def extract(workdir: str | pathlib.Path, choice: Choice | Submodel,
   params = exp.cut(params, choice)
   if choice.cuts:
     params = statistics.recalibrated(
-        exp, small.model, params, workdir, stats_batches)
+        exp, small.model, params,
+        lambda: experiment.load_data(exp.config, workdir), stats_batches)
 
   # config.json is written last: without it the folder is no workdir.
   shutil.copytree(pathlib.Path(workdir) / experiment.VOCAB,

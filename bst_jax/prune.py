@@ -4,7 +4,7 @@ import pathlib
 from absl import flags
 from bst_jax import elastic, extract
 from bst_jax.elastic import FULL
-from bst_jax.host import alive, cli
+from bst_jax.host import alive, cli, files
 from bst_jax.learn import sharding
 from bst_jax.pruning import scoring as channels
 from bst_jax.pruning import select, targets
@@ -73,10 +73,7 @@ def main() -> None:
   cli.start()
   workdir = pathlib.Path(cli.required(_WORKDIR))
   target, output = cli.required(_TARGET), pathlib.Path(cli.required(_OUTPUT))
-  if output.exists() and any(path.name != channels.PART
-                             for path in output.iterdir()):
-    raise ValueError(f'{output} is not empty, and nothing is overwritten; '
-                     'choose another --output.')
+  files.check_new(output, leave=(channels.PART,))
   exp = experiment.load(workdir)
   sizes, rule = targets.sizes(exp, target, _RULE.value, _MULTIPLE.value)
   step = best.step_of(workdir, _STEP.value)

@@ -8,7 +8,7 @@ from typing import Any
 from absl import flags
 from bst_jax import elastic
 from bst_jax.elastic import Choice
-from bst_jax.host import alive, cli
+from bst_jax.host import alive, cli, files
 from bst_jax.layers.sampler import Ats
 from bst_jax.learn import sharding
 from bst_jax.report.budget import Budget
@@ -102,9 +102,7 @@ def search(workdir: pathlib.Path, output: pathlib.Path, budget: Budget,
   if jax.process_count() > 1:
     raise ValueError('search counts the tokens of images in one process, and '
                      f'{jax.process_count()} are here; leave --multihost out.')
-  if output.exists() and any(output.iterdir()):
-    raise ValueError(f'{output} is not empty, and nothing is overwritten; '
-                     'choose another --output.')
+  files.check_new(output)
   exp = experiment.load(workdir)
   ats = sampling(exp, blocks, selection)
   params = checkpoint.load_params(workdir, exp.shapes, step)

@@ -81,7 +81,9 @@ def test_a_submodel_is_extracted_with_statistics_of_its_own(
   differ = same(split(own)[0], split(cut)[0])
   assert len(differ) == 12 and not any(differ.values())
   # Once more they stay, but for what one batch differs from another.
-  again = statistics.recalibrated(small, small.model, own, home / 'own')
+  again = statistics.recalibrated(
+      small, small.model, own,
+      lambda: experiment.load_data(small.config, home / 'own'))
   for path, leaf in split(again)[0].items():
     before, start = split(own)[0][path], split(cut)[0][path]
     assert np.abs(leaf - before).max() < 0.2 * np.abs(start - before).max(), path

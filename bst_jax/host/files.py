@@ -1,5 +1,5 @@
 """Files, and folders of them, that are whole or not there at all."""
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 import contextlib
 import os
 import pathlib
@@ -27,6 +27,20 @@ def beside(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     os.replace(place, path)
   finally:
     place.unlink(missing_ok=True)
+
+
+def check_new(output: str | os.PathLike, leave: Collection[str] = ()) -> None:
+  """Raises where a folder that a command is to write holds something.
+
+  Args:
+    output: may be there, or not.
+    leave: names of files that do no harm.
+  """
+  output = pathlib.Path(output)
+  if output.exists() and any(
+      path.name not in leave for path in output.iterdir()):
+    raise ValueError(f'{output} is not empty, and nothing is overwritten; '
+                     'choose another --output.')
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ import warnings
 import zlib
 
 from absl import logging
+from bst_jax.host import files
 
 # Set to a folder, to a bucket, or to NONE.
 VARIABLE = 'BST_JAX_CACHE'
@@ -54,8 +55,7 @@ def start(asked: str | None) -> str:
   import jax
 
   asked = asked or os.environ.get(VARIABLE)
-  own = asked or jax.config.jax_compilation_cache_dir or ''
-  where = own or str(usual())
+  where = asked or jax.config.jax_compilation_cache_dir or str(usual())
   if where == NONE:
     jax.config.update('jax_enable_compilation_cache', False)
     return ''
@@ -110,9 +110,8 @@ def tidied(folder: pathlib.Path, limit: int = LIMIT) -> tuple[int, int]:
       continue
     kept.append(line)
     total += stat.st_size
-  part = folder / f'{_SEEN}.{os.getpid()}'
-  part.write_text(''.join(f'{line}\n' for line in kept))
-  part.replace(seen)
+  with files.beside(seen) as place:
+    place.write_text(''.join(f'{line}\n' for line in kept))
   return len(kept), total
 
 

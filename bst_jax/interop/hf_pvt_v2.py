@@ -1,6 +1,6 @@
 """Hugging Face's PVTv2 <-> models/pvt.py, with reduction_eps=eps.
 
-Its code gives all normalisations the same eps, where the official one gives two.
+Its code gives all normalisations one eps, where the official one gives two.
 """
 from bst_jax.interop.core import linear_rows
 from bst_jax.interop.pvt_v2 import stage_rows

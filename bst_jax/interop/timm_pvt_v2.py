@@ -1,4 +1,4 @@
-"""timm's pvt_v2_b0 to b5 and b2_li <-> models/pvt.py, with reduction_eps=1e-5."""
+"""timm's PVTv2, b0 to b5 and b2_li <-> models/pvt.py, reduction_eps=1e-5."""
 from bst_jax.interop.core import linear_rows
 from bst_jax.interop.pvt_v2 import NAMES, stage_rows
 

@@ -161,6 +161,34 @@ class Backbone(nn.Module, kw_only=True):
                          'it out of skip or of ats.blocks.')
 
 
+class Staged(Backbone, kw_only=True):
+  """A backbone of stages, whose sizes stand in tuples, one for every stage.
+
+  It has `width`, and its stacks are named `stage_{i}`.
+  """
+
+  @property
+  def stacks(self) -> dict[str, Order]:
+    """The layer stack of every stage."""
+    return {f'stage_{i}': Order(layers, self.strategy, seed=self.strategy_seed)
+            for i, layers in enumerate(self.num_layers)}
+
+  def layer_fields(self, living: Mapping[str, tuple[tuple[int, int], ...]]
+                   ) -> dict[str, Any]:
+    """The fields that say how many layers are left of every stage."""
+    return {'num_layers': tuple(map(len, living.values()))}
+
+  def check_stages(self, *fields: str) -> None:
+    """Raises where a field is not of as many stages as the width; None may be.
+    """
+    for field in fields:
+      value = getattr(self, field)
+      if value is not None and len(value) != len(self.width):
+        raise ValueError(
+            f'{field} is of {len(value)} stages and width of '
+            f'{len(self.width)}; give one number for every stage to both.')
+
+
 def _skipped(model, choice):
   """Layers that are skipped for good; None where that is still open."""
   own = getattr(model, 'skip', ())

@@ -53,7 +53,6 @@ def reseed(seed: jax.Array, place: str) -> jax.Array:
 
 def _kept(key, shape, threshold):
   """bool[*shape], by a hash of each element's number in the whole batch."""
-  kept = lambda number: _mix(_mix(number + key) ^ key) >= jnp.uint32(threshold)
   size = math.prod(shape[1:])
   if platforms.traced_for() == 'cpu' and size > 1:
     return _kept_by_rows(key, shape[0], size, threshold).reshape(shape)
@@ -65,7 +64,7 @@ def _kept(key, shape, threshold):
       place += _first_row(shape[0])
     number += place * jnp.uint32(stride)
     stride *= shape[axis]
-  return kept(number)
+  return _is_kept(number, key, threshold)
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2, 3))
@@ -76,11 +75,15 @@ def _kept_by_rows(key, rows, size, threshold):
   of a sandwich step were its copies.
   """
   def row(first):
-    number = jax.lax.iota(jnp.uint32, size) + first
-    return _mix(_mix(number + key) ^ key) >= jnp.uint32(threshold)
+    return _is_kept(jax.lax.iota(jnp.uint32, size) + first, key, threshold)
 
   rows = jax.lax.iota(jnp.uint32, rows) + _first_row(rows)
   return jax.lax.map(row, rows * jnp.uint32(size))
+
+
+def _is_kept(number, key, threshold):
+  """Whether the element of that number in the whole batch stays."""
+  return _mix(_mix(number + key) ^ key) >= jnp.uint32(threshold)
 
 
 def _first_row(rows):

@@ -157,11 +157,13 @@ class Layer(nn.Module):
     drop = lambda z: Dropout(self.depth_dropout, whole=True)(
         Dropout(self.dropout)(z, seed), seed)
 
-    h, source, axis = self.norm(self.embed, name='norm1')(x, sub=sub), None, None
+    h = self.norm(self.embed, name='norm1')(x, sub=sub)
+    source = axis = None
     if self.linear or self.ratio > 1:
       reduction = Reduction(self.embed, self.reduced, self.ratio, self.linear,
                             self.reduction_norm, self.dtype, name='reduction')
-      source = reduction(h.reshape(h.shape[0], *self.grid, h.shape[-1]), sub=sub)
+      cells = h.reshape(h.shape[0], *self.grid, h.shape[-1])
+      source = reduction(cells, sub=sub)
       axis = self.reduced.here(reduction)
     z = Attention(self.embed, self.heads, **part, qkv_bias=self.qkv_bias,
                   head_dim=self.head_dim, source=axis, name='attention')(

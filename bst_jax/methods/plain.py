@@ -77,8 +77,7 @@ def make(model, task, tx, *, axes, space, micro_batches, teacher_model=None,
 
 
 def _apart(ours, theirs, index, mask):
-  """Mean squared difference of features float[B, d], of rows that are no padding.
-  """
+  """Mean squared difference of features float[B, d]; padding counts nothing."""
   theirs = theirs if index is None else theirs[:, index]
   square = jnp.square(ours.astype(jnp.float32) - theirs.astype(jnp.float32))
   weight = mask.astype(jnp.float32)

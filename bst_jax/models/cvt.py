@@ -4,14 +4,14 @@ Reference: Wu et al., "CvT: Introducing Convolutions to Vision Transformers",
   ICCV 2021; Fayyaz et al., "Adaptive Token Sampling for Efficient Vision
   Transformers", ECCV 2022.
 """
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 import functools
 from typing import Any
 
-from bst_jax.elastic import Axis, check_name, FULL, Order, Size, Submodel
+from bst_jax.elastic import Axis, check_name, FULL, Size, Submodel
 from bst_jax.layers import batch_norm, cvt, features, linear, looks, pixels
 from bst_jax.layers.activations import gelu, quick_gelu
-from bst_jax.layers.backbone import Backbone
+from bst_jax.layers.backbone import Staged
 from bst_jax.layers.dropout import Dropout, seed_of
 from bst_jax.layers.linear import Dense, named, wide
 from bst_jax.layers.sampler import Ats
@@ -27,7 +27,7 @@ _INIT = dict(kernel_init=nn.initializers.truncated_normal(0.02),
 ACTIVATIONS = {'quick_gelu': quick_gelu, 'gelu': gelu}
 
 
-class Model(Backbone):
+class Model(Staged):
   """Names what a picture shows.
 
   The sizes of every stage stand in tuples; those of CvT-13 are the defaults,
@@ -109,12 +109,8 @@ class Model(Backbone):
       if not isinstance(value, tuple):
         value = (usual if value is None else value,) * stages
         object.__setattr__(self, field, value)
-    for field in ('heads', 'mlp', 'num_layers', 'kernels', 'strides',
-                  'paddings', 'key_strides', 'qkv_bias'):
-      if len(getattr(self, field)) != stages:
-        raise ValueError(
-            f'{field} is of {len(getattr(self, field))} stages and width of '
-            f'{stages}; give one number for every stage to both.')
+    self.check_stages('heads', 'mlp', 'num_layers', 'kernels', 'strides',
+                      'paddings', 'key_strides', 'qkv_bias')
     ats = Ats.of(self.ats)
     for option in ('policy_eps', 'fill'):
       if getattr(ats, option):
@@ -158,12 +154,6 @@ class Model(Backbone):
     """Tokens in front of the last stage's cells."""
     return 1
 
-  @property
-  def stacks(self) -> dict[str, Order]:
-    """The layer stack of every stage."""
-    return {f'stage_{i}': Order(layers, self.strategy, seed=self.strategy_seed)
-            for i, layers in enumerate(self.num_layers)}
-
   def _lead(self, stage):
     """Tokens in front of the cells of a stage."""
     return int(stage == len(self.width) - 1)
@@ -172,11 +162,6 @@ class Model(Backbone):
   def sampled(self) -> str:
     """The last stage."""
     return f'stage_{len(self.width) - 1}'
-
-  def layer_fields(self, living: Mapping[str, Sequence[Any]]
-                   ) -> dict[str, Any]:
-    """The fields that say how many layers are left of every stage."""
-    return {'num_layers': tuple(map(len, living.values()))}
 
   @nn.compact
   def __call__(self, batch: dict[str, jax.Array], *, sub: Submodel = FULL,

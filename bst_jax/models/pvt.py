@@ -3,14 +3,13 @@
 Reference: Wang et al., "PVT v2: Improved Baselines with Pyramid Vision
   Transformer", Computational Visual Media 2022, and its released code.
 """
-from collections.abc import Mapping, Sequence
 import functools
 from typing import Any
 
-from bst_jax.elastic import Axis, check_name, FULL, Order, Size, Submodel
+from bst_jax.elastic import Axis, check_name, FULL, Size, Submodel
 from bst_jax.layers import cvt, features, linear, pixels, pvt
 from bst_jax.layers.activations import ACTIVATIONS
-from bst_jax.layers.backbone import Backbone
+from bst_jax.layers.backbone import Staged
 from bst_jax.layers.dropout import seed_of
 from bst_jax.layers.linear import Dense, wide
 from bst_jax.layers.stack import Stack
@@ -23,7 +22,7 @@ _INIT = dict(kernel_init=nn.initializers.truncated_normal(0.02),
              bias_init=nn.initializers.zeros)
 
 
-class Model(Backbone):
+class Model(Staged):
   """Names what a picture shows.
 
   The sizes of every stage stand in tuples; those of PVTv2-B0 are the defaults.
@@ -87,14 +86,8 @@ class Model(Backbone):
 
   def __post_init__(self):
     check_name(self.activation, ACTIVATIONS, 'activation')
-    stages = len(self.width)
-    for field in ('heads', 'mlp', 'num_layers', 'reductions', 'kernels',
-                  'strides', 'paddings', 'head_dim', 'reduced'):
-      value = getattr(self, field)
-      if value is not None and len(value) != stages:
-        raise ValueError(
-            f'{field} is of {len(value)} stages and width of {stages}; give '
-            'one number for every stage to both.')
+    self.check_stages('heads', 'mlp', 'num_layers', 'reductions', 'kernels',
+                      'strides', 'paddings', 'head_dim', 'reduced')
     # Written out, so that who reads a model finds one for every stage.
     object.__setattr__(self, 'reduced', tuple(
         one if self.linear or ratio > 1 else width for one, ratio, width in zip(
@@ -117,17 +110,6 @@ class Model(Backbone):
             f'{grid[0]} x {grid[1]} cells in stage {i}, of which reductions '
             f'{ratio} leaves none; choose larger pictures or a smaller one.')
     return grids
-
-  @property
-  def stacks(self) -> dict[str, Order]:
-    """The layer stack of every stage."""
-    return {f'stage_{i}': Order(layers, self.strategy, seed=self.strategy_seed)
-            for i, layers in enumerate(self.num_layers)}
-
-  def layer_fields(self, living: Mapping[str, Sequence[Any]]
-                   ) -> dict[str, Any]:
-    """The fields that say how many layers are left of every stage."""
-    return {'num_layers': tuple(map(len, living.values()))}
 
   @nn.compact
   def __call__(self, batch: dict[str, jax.Array], *, sub: Submodel = FULL,

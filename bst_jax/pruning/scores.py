@@ -14,6 +14,7 @@ from typing import Any
 
 from bst_jax import elastic
 from bst_jax.elastic import base, check_name
+from bst_jax.host import files
 import jax
 import numpy as np
 
@@ -89,15 +90,13 @@ class Scores:
 
   def save(self, path: pathlib.Path) -> None:
     """Writes one JSON object; a file that stood there is replaced whole."""
-    path = pathlib.Path(path)
     plain = lambda values: {name: [float(v) for v in one]
                             for name, one in values.items()}
     text = json.dumps({
         'kind': self.kind, 'model': self.model, 'about': dict(self.about),
         'channels': plain(self.channels), 'depth': plain(self.depth)})
-    part = path.with_name(f'{path.name}.part')
-    part.write_text(text + '\n')
-    part.replace(path)
+    with files.beside(path) as place:
+      place.write_text(text + '\n')
 
   @classmethod
   def load(cls, path: pathlib.Path) -> Scores:

@@ -8,7 +8,7 @@ from typing import Any
 from absl import logging
 from bst_jax import elastic
 from bst_jax.elastic import base, check_name
-from bst_jax.host import alive
+from bst_jax.host import alive, files
 from bst_jax.pruning import exact, fisher
 from bst_jax.pruning import gates as gates_lib
 from bst_jax.pruning.scores import counts_of, KINDS, Scores
@@ -158,13 +158,9 @@ def _read(folder, settings) -> dict[str, list[float]]:
 
 
 def _write(folder, settings, done) -> None:
-  if not folder:
-    return
-  path = pathlib.Path(folder, PART)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  part = path.with_name(f'{path.name}.new')
-  part.write_text(json.dumps({'settings': settings, 'done': done}))
-  part.replace(path)
+  if folder:
+    with files.beside(pathlib.Path(folder, PART)) as place:
+      place.write_text(json.dumps({'settings': settings, 'done': done}))
 
 
 def ranks(values: np.ndarray) -> np.ndarray:

@@ -2,12 +2,13 @@
 from typing import Any
 
 from bst_jax import elastic
-from bst_jax.elastic import base, Choice
 from bst_jax.pruning import select
+from bst_jax.pruning.scores import counts_of, Scores
 from bst_jax.report import costs
 from bst_jax.report.budget import Budget
 from bst_jax.run.experiment import Experiment
 import jax
+import numpy as np
 
 # Published models: backbone, sizes, and the rule by which heads are made. Of
 # stages there is a number for each.
@@ -96,20 +97,10 @@ def _known(exp, target, rule):
 
 def _cost(exp, sizes, key, rule):
   """Multiply-accumulates or parameters of the model that is left."""
-  flat, sets, keep = elastic.flatten(exp.shapes), elastic.groups(exp.axes), {}
-  for name, size in sizes.items():
-    path, dim = sets[name][0]
-    there = flat[path].shape[dim]
-    if base(name) == 'heads':  # Which channels these are changes no cost.
-      width = flat[path].shape[dim + 1]
-      if size != (there, width):
-        heads, narrow = size
-        step = there * width // heads if rule == 'segment' else width
-        keep[name] = tuple(tuple(range(i * step, i * step + narrow))
-                           for i in range(heads))
-    elif size != there:
-      keep[name] = tuple(range(size))
-  choice = Choice(keep=keep)
+  # Which channels these are changes no cost.
+  equal = Scores('random', '', {name: np.zeros(count) for name, count
+                                in counts_of(exp.shapes, exp.axes).items()})
+  choice = select.choice(equal, exp.shapes, exp.axes, sizes, rule)
   shapes = jax.eval_shape(lambda p: exp.cut(p, choice), exp.shapes)
   if key == 'params':
     return elastic.size(shapes)

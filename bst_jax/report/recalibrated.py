@@ -45,7 +45,7 @@ def evaluate(exp: Experiment, data: Any, params: Any,
     if sub != elastic.FULL:
       small = experiment.chosen(experiment.whole(exp), Choice(sub))
       own = statistics.recalibrated(
-          exp, small.model, exp.extract(params, sub), data, count)
+          exp, small.model, exp.extract(params, sub), lambda: data, count)
     parts.append((sub, small, own))
   rows = []
   with jax.set_mesh(mesh):

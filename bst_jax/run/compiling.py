@@ -3,7 +3,6 @@ from collections.abc import Callable, Iterator
 from concurrent import futures
 import contextlib
 import os
-from typing import Any
 
 # Programs that are compiled at a time: each takes memory, too.
 _MOST = 4
@@ -17,20 +16,11 @@ def threads(count: int) -> Iterator[Callable[..., futures.Future]]:
   also by Ctrl-C, waits for none: what is not begun never is.
 
   Args:
-    count: of programs; 0 needs no threads.
+    count: of programs.
   """
-  if not count:
-    yield _at_once
-    return
   pool = futures.ThreadPoolExecutor(
       max(1, min(count, _MOST, os.cpu_count() or 1)), 'compile')
   try:
     yield pool.submit
   finally:
     pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _at_once(function: Callable, *args: Any) -> futures.Future:
-  done = futures.Future()
-  done.set_result(function(*args))
-  return done

@@ -56,8 +56,8 @@ def make(exp: Experiment, mesh: jax.sharding.Mesh, epoch: float, total: int,
   tx = optimizers.create(config.optimizer, config.schedule, exp.shapes, epoch,
                          total, exp.frozen_parts, config.get('ema'))
   method = methods.create(
-      config.method, teacher and teacher.model, teacher_index, model=exp.model, task=exp.task,
-      tx=tx, axes=exp.axes, space=exp.space,
+      config.method, teacher and teacher.model, teacher_index,
+      model=exp.model, task=exp.task, tx=tx, axes=exp.axes, space=exp.space,
       micro_batches=config.micro_batches)
   taught_by = () if teacher is None else (teacher.boxed,)
   abstract = jax.eval_shape(

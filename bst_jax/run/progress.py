@@ -219,8 +219,8 @@ def _lines(path: pathlib.Path) -> list[dict[str, Any]]:
       if i == len(texts) - 1:  # No newline behind it: its write was cut off.
         break
       raise ValueError(
-          f'Line {i + 1} of {path} is no line of metrics ({error}); delete that line to '
-          'go on.') from error
+          f'Line {i + 1} of {path} is no line of metrics ({error}); delete that '
+          'line to go on.') from error
   return rows
 
 

@@ -1,5 +1,5 @@
 """Batch statistics in a run: what it is warned of, and how they are taken anew."""
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 import itertools
 from typing import Any
 
@@ -7,7 +7,6 @@ from absl import logging
 from bst_jax import elastic
 from bst_jax.learn import state as states
 from bst_jax.learn import statistics
-from bst_jax.run import experiment
 from bst_jax.run.experiment import Experiment
 from flax import linen as nn
 import jax
@@ -66,7 +65,7 @@ def warn_of_parts(exp: Experiment, subs: Iterable[elastic.Submodel]) -> None:
 
 
 def recalibrated(exp: Experiment, small: nn.Module, params: Any,
-                 source: Any, count: int = BATCHES) -> Any:
+                 load: Callable[[], Any], count: int = BATCHES) -> Any:
   """Parameters of a part of a model, with batch statistics of its own.
 
   The stored ones are those of the full model, and a part has others. Batches of
@@ -76,7 +75,7 @@ def recalibrated(exp: Experiment, small: nn.Module, params: Any,
     exp: the experiment of the full model.
     small: the part.
     params: of the part, with the full model's statistics.
-    source: the data, or the workdir that has their vocabularies.
+    load: opens the data, if they are needed.
     count: how many batches; 0 keeps the statistics.
 
   Returns:
@@ -91,8 +90,7 @@ def recalibrated(exp: Experiment, small: nn.Module, params: Any,
   logging.info(
       'Taking batch statistics anew from %d training batches: the stored ones '
       'are those of the full model.', count)
-  data = source if hasattr(source, 'train') else experiment.load_data(
-      exp.config, source)
+  data = load()
 
   @jax.jit
   def blend(params, batch, key):

@@ -48,7 +48,7 @@ def paired(config: Mapping[str, Any], teacher: Experiment | None,
   theirs, ours = (_features(one, where) for one, where in (
       (teacher, f'config.teacher_from ({config["teacher_from"]})'),
       (exp, 'config.model')))
-  kept = _kept(start, teacher, theirs[0])
+  kept = _kept(start, teacher, *theirs)
   if kept is not None and len(kept) == ours[1]:
     return np.asarray(kept)
   if theirs[1] == ours[1] and kept is None:
@@ -75,7 +75,7 @@ def _features(exp, where):
   return name, found.shape[-1]
 
 
-def _kept(start, teacher, name):
+def _kept(start, teacher, name, count):
   """Indices of the teacher's features that a start kept; None where unknown."""
   if start is None:
     return None
@@ -88,8 +88,6 @@ def _kept(start, teacher, name):
     choice = dataclasses.replace(choice, model=here)
   if choice is None or choice.model != of:
     return None
-  count = next(leaf.shape[dim] for path, dim in elastic.groups(
-      teacher.axes)[name] for leaf in [elastic.flatten(teacher.shapes)[path]])
   index = choice.keep.get(name, tuple(range(count)))
   axis = elastic.Axis(elastic.base(name), len(index))
   return tuple(index)[:choice.submodel.units(axis)]

@@ -176,11 +176,6 @@ class PsVit(nn.Module):
     return self.head(self.norm(self.layers(x))[:, 0])
 
 
-def parameters(network):
-  """How many numbers a network learns."""
-  return sum(math.prod(x.shape) for x in network.parameters())
-
-
 class UnbiasedNorm(nn.Module):
   """Divides by the unbiased standard deviation plus eps, as MCAN does."""
 

@@ -91,10 +91,7 @@ def _patched(keys, model, tensors, pictures, mean, std, patch=16,
   """A description of a vision transformer of pictures."""
   keys.only('num_channels', 3)
   ready = pictures_lib.read(pictures, _folder(keys), mean, std)
-  size = keys.get('image_size', 224)
-  places = (keys.numbers('image_size', (), 1, 2, whole=True)
-            if isinstance(size, list) else
-            2 * (keys.count('image_size', 224, LARGEST),))
+  places = _places(keys)
   sides = ready.size or places
   names = labels(keys, _classes(tensors))
   model = dict(name='vit', patch=keys.side('patch_size', patch),
@@ -103,6 +100,13 @@ def _patched(keys, model, tensors, pictures, mean, std, patch=16,
   return Description(
       keys.where, model, dict(num_answers=len(names), image_size=_side(sides)),
       names, ready.fit, resize, tuple(n // model['patch'] for n in places))
+
+
+def _places(keys):
+  """Height and width of the pictures that a model is made for."""
+  if isinstance(keys.get('image_size'), list):
+    return keys.numbers('image_size', (), 1, 2, whole=True)
+  return 2 * (keys.count('image_size', 224, LARGEST),)
 
 
 def _folder(keys):
@@ -180,10 +184,7 @@ def _pvt_v2(keys, pictures, tensors):
   keys.only('num_channels', 3)
   keys.only('num_encoder_blocks', stages)
   ready = pictures_lib.read(pictures, _folder(keys), pixels.MEAN, pixels.STD)
-  size = keys.get('image_size', 224)
-  places = (keys.numbers('image_size', (), 1, 2, whole=True)
-            if isinstance(size, list) else
-            2 * (keys.count('image_size', 224, LARGEST),))
+  places = _places(keys)
   names = labels(keys, _classes(tensors))
   kernels, eps = get('patch_sizes', (7, 3, 3, 3)), keys.number(
       'layer_norm_eps', 1e-6)
