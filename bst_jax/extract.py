@@ -1,4 +1,5 @@
 """Cuts a part out of a workdir: an ordinary smaller model in a new one."""
+from collections.abc import Collection
 import dataclasses
 import json
 import pathlib
@@ -7,10 +8,12 @@ import shutil
 from absl import flags, logging
 from bst_jax import elastic
 from bst_jax.elastic import Choice, Submodel
-from bst_jax.host import cli, files
+from bst_jax.host import cli, files, processes
 from bst_jax.run import experiment, statistics
 from bst_jax.store import best, checkpoint, origin
 from bst_jax.store import workdir as workdirs
+import jax
+import numpy as np
 
 _WORKDIR = cli.define_workdir()
 _SUBMODEL = flags.DEFINE_string('submodel', None, 'Submodel, as 1/2x1/3.', allow_override=True)
@@ -39,11 +42,12 @@ python -m bst_jax.evaluate --workdir runs/small"""
 
 def extract(workdir: str | pathlib.Path, choice: Choice | Submodel,
             output: str | pathlib.Path, step: int | None = None,
-            stats_batches: int = statistics.BATCHES) -> int:
+            stats_batches: int = statistics.BATCHES,
+            leave: Collection[str] = ()) -> int:
   """Writes a part of a workdir's model as a workdir of its own.
 
   Where training measured batch statistics, that part gets its own, see
-  `statistics.recalibrated`.
+  `statistics.recalibrated`. The output may hold files of the names in `leave`.
 
   Returns:
     Its number of parameters.
@@ -56,7 +60,8 @@ def extract(workdir: str | pathlib.Path, choice: Choice | Submodel,
     choice = Choice(choice)
   exp, output = experiment.load(workdir), pathlib.Path(output)
   small = experiment.chosen(experiment.whole(exp), choice)
-  files.check_new(output)
+  files.check_new(output, leave)
+  processes.barrier('nothing is there')  # Before another process writes.
   if choice.submodel not in exp.space.submodels:
     logging.warning('%s is not among the submodels that were trained (%s).',
                     choice.submodel, ', '.join(map(str, exp.space)))
@@ -67,14 +72,17 @@ def extract(workdir: str | pathlib.Path, choice: Choice | Submodel,
         exp, small.model, params,
         lambda: experiment.load_data(exp.config, workdir), stats_batches)
 
-  # config.json is written last: without it the folder is no workdir.
-  shutil.copytree(pathlib.Path(workdir) / experiment.VOCAB,
-                  output / experiment.VOCAB)
-  checkpoint.save_params(output, params)
-  choice = dataclasses.replace(choice, model=elastic.fingerprint(exp.shapes))
-  workdirs.write_choice(output, json.loads(choice.to_json()))
-  origin.copy(workdir, output)
-  experiment.save(output, small.config, exp.sizes)
+  first = jax.process_index() == 0
+  if first:
+    shutil.copytree(pathlib.Path(workdir) / experiment.VOCAB,
+                    output / experiment.VOCAB)
+  # All processes do that together, and each has all of them.
+  checkpoint.save_params(output, jax.tree.map(np.asarray, params))
+  if first:  # config.json is written last: without it the folder is no workdir.
+    choice = dataclasses.replace(choice, model=elastic.fingerprint(exp.shapes))
+    workdirs.write_choice(output, json.loads(choice.to_json()))
+    origin.copy(workdir, output)
+    experiment.save(output, small.config, exp.sizes)
   return elastic.size(params)
 
 

@@ -14,8 +14,10 @@ os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ.setdefault('BST_JAX_CACHE', 'none')
 
 # The files that take longest start first, or one worker ends alone with them.
-LONG = ('test_train.py', 'test_processes.py', 'test_commands.py',
-        'test_golden_mcan.py', 'test_own_backbone.py', 'test_package.py')
+LONG = ('test_train.py', 'test_choice.py', 'test_commands.py',
+        'test_golden_mcan.py', 'test_readme_runs.py', 'test_six_commands.py',
+        'test_processes.py', 'test_batch_norm.py', 'test_best.py',
+        'test_search.py', 'test_own_backbone.py', 'test_package.py')
 
 
 def pytest_collection_modifyitems(items):

@@ -14,10 +14,10 @@ ROOT = pathlib.Path(__file__).parents[1]
 NAMES = sorted(path.stem for path in (ROOT / 'configs').glob('*.py')
                if path.stem != 'common')
 PAIRS = [name for name in NAMES if f'bst_{name}' in NAMES]
-# test_commands.py, test_search.py and test_heads.py train these.
+# Tests of commands, search, heads and recipes train these.
 RUN = ('quickstart', 'bst_mcan_vqa', 'bst_mcan_gqa', 'bst_mcan_pictures',
        'bst_uniter_vqa', 'bst_clip_vil_vqa', 'motion', 'vit_fashion',
-       'cvt_fashion',
+       'cvt_fashion', 'up_fashion',
        'pairs_scenes', 'retrieval_scenes')
 EPOCH = 10.5  # Steps: ten whole batches.
 
@@ -47,7 +47,7 @@ def test_every_model_and_benchmark_has_a_teacher_and_its_sandwich():
 # ImageNet and Kinetics, whose sizes have tests of their own, and what others
 # fill in.
 UNTRAINED = ('ats_cvt', 'ats_deit_s', 'ats_ps_vit', 'ats_timesformer',
-             'ats_xvit', 'converted', 'pvt_v2')
+             'ats_xvit', 'converted', 'pvt_v2', 'up_deit')
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ import types
 
 from bst_jax import elastic, tasks
 from bst_jax.elastic import Choice
-from bst_jax.pruning import exact, fisher, gates, scores
+from bst_jax.pruning import exact, fisher, gates, scores, suffix
 import jax
 import jax.numpy as jnp
 import models
@@ -16,7 +16,8 @@ TASK = tasks.create(dict(name='classes'))
 def build(name):
   """An experiment as scorers take it, parameters and a batch with labels."""
   model, batch, params, axes = models.build(name)
-  exp = types.SimpleNamespace(model=model, axes=axes, task=TASK, shapes=params)
+  exp = types.SimpleNamespace(model=model, axes=axes, task=TASK, shapes=params,
+                              example=lambda: batch)
   batch = batch | {'label': jnp.arange(4) % 7, 'mask': jnp.ones(4, bool)}
   return exp, params, batch
 
@@ -36,11 +37,13 @@ def test_exact_scores_are_those_of_models_without_the_channel(name):
   exp, params, batch = build(name)
   run = jax.jit(lambda model, params: exact.logits(exp, model, params, batch),
                 static_argnums=0)
-  teacher, shared = run(exp.model, params), {}
+  teacher = run(exp.model, params)
   sets = elastic.groups(exp.axes)
   for axis in some_of(sets):
-    score = exact.scorer(exp, axis, shared)
-    for j in (0, 5):
+    score = exact.Scorer(exp, axis)
+    kept = score.start(params, batch)
+    found = score(params, batch, teacher, kept, [0, 5])
+    for j, got in zip((0, 5), found, strict=True):
       if elastic.base(axis) in gates.EXACT:
         flat = {path: np.array(leaf) for path, leaf in elastic.flatten(
             params).items()}
@@ -60,11 +63,43 @@ def test_exact_scores_are_those_of_models_without_the_channel(name):
         small = exp.model.chosen(choice)
         without = elastic.cut(params, exp.axes, choice, exp.model.stacks)
       want = scores.divergence(teacher, run(small, without))
-      got = score(params, batch, teacher, j)
       assert np.asarray(want).max() > 1e-8, axis
       np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-7, err_msg=axis)
-  # All hidden units and channels of heads share one program.
-  assert shared['gates']._cache_size() == 1
+
+
+@pytest.mark.parametrize('name, starts', [
+    ('vit', {'embed': None, 'mlp@encoder/layer_1/ffn': ('encoder', 'layer_1'),
+             'heads@encoder/layer_0/attention': ('encoder', 'layer_0')}),
+    ('pvt', {'embed@stage_1': ('embed_1',), 'embed@stage_0': ('embed_0',),
+             'reduced@stage_0/layer_3/reduction': ('stage_0', 'layer_3'),
+             'mlp@stage_1/layer_1/ffn': ('stage_1', 'layer_1')})])
+def test_a_model_is_run_from_where_a_set_begins(name, starts):
+  exp, params, batch = build(name)
+  for axis, start in starts.items():
+    found = suffix.Suffix(exp, axis)
+    assert found.start == start, axis
+    assert (found.summed is not None) == axis.startswith('mlp'), axis
+    kept = found.kept(lambda: exact.logits(exp, exp.model, params, batch))
+    assert ('input' in kept) == (start is not None), axis
+    assert ('hidden' in kept) == axis.startswith('mlp'), axis
+
+
+def test_what_was_before_is_not_computed_again():
+  """Fewer operations from layer to layer; of the last a class token's."""
+  exp, params, batch = build('vit')
+  teacher = exact.logits(exp, exp.model, params, batch)
+
+  def work(axis):
+    score = exact.Scorer(exp, axis)
+    kept = score.start(params, batch)
+    costs = score._run.lower(params, batch, teacher, kept, jnp.zeros(
+        1, jnp.int32)).compile().cost_analysis()
+    return costs['flops']
+
+  whole, *layers = [work(axis) for axis in (
+      'embed', *(f'mlp@encoder/layer_{i}/ffn' for i in range(4)))]
+  assert layers[0] < 0.7 * whole and layers[3] < 0.05 * whole
+  assert layers == sorted(layers, reverse=True)
 
 
 def test_fisher_is_the_curvature_of_the_divergence():
@@ -114,3 +149,14 @@ def test_gates_of_one_change_nothing_and_of_zero_silence(name):
     np.testing.assert_array_equal(elastic.flatten(same)[path], leaf)
   for axis in elastic.groups(axes):  # None is forgotten.
     assert gates.paths_of(axes, axis), axis
+
+
+def test_what_a_layer_scales_goes_through_one_gate():
+  """DINOv2's gains behind a branch: half a channel is half, not a quarter."""
+  model, batch, params, axes = models.build('vit', layer_scale=0.5)
+  assert not any('layer_scale' in path for path in gates.paths_of(axes, 'embed'))
+  gate = jnp.ones(16).at[3].set(0.5)
+  half = gates.gated(params, axes, {'embed': gate})
+  written = lambda tree: (tree['encoder']['layer_0']['ffn']['fc2']['kernel']
+                          * tree['encoder']['layer_0']['layer_scale2'])
+  np.testing.assert_allclose(written(half), written(params) * gate, rtol=1e-6)

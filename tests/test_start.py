@@ -49,7 +49,9 @@ def test_another_head_may_stay_behind():
 
 @pytest.mark.parametrize('begin, theirs, said', [
     (Start(WORKDIR), shapes(encoder_kernel=(4, 5)),
-     r'3 parameters do not fit:\n.*encoder/kernel: 4x4 here, 4x5 there\n'
+     r'3 parameters do not fit. The first size that differs is of '
+     r'encoder/kernel: 5 there, 4 here:\n'
+     r'.*encoder/kernel: 4x4 here, 4x5 there\n'
      r'.*head/kernel: 4x3 here, nothing there'),
     (Start(WORKDIR), OURS | shapes(pool_kernel=(4,)),
      r"pool/kernel: nothing here, 4 there.*leave=\('pool',\)"),

@@ -185,20 +185,22 @@ class Batches:
     return self(np.full(groups, -1), np.zeros(shape, int),
                 np.zeros(shape, bool))
 
-  def chunks(self, limit: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  def chunks(self, limit: int = 0, groups: np.ndarray | None = None
+             ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What an evaluation goes over: groups with at most Q of their rows.
 
     Args:
       limit: if positive, how many groups at most, at equal distances.
+      groups: int[n], these alone; None for all.
 
     Returns:
       group, first row and number of rows of each chunk, int[n].
     """
     found = (self._form.chunks or chunks)(self._numbers, self.shape.rows)
-    if not limit:
+    if not limit and groups is None:
       return found
-    groups = np.unique(found[0])
-    if limit < len(groups):
+    groups = np.unique(found[0] if groups is None else groups)
+    if 0 < limit < len(groups):
       groups = groups[np.linspace(0, len(groups) - 1,
                                   limit).round().astype(int)]
     kept = np.isin(found[0], groups)

@@ -85,12 +85,12 @@ class Evaluation:
   """
 
   def __init__(self, batches: Batches, threads: int, limit: int = 0,
-               most: int = MOST):
-    """If `limit` is positive, takes so many groups, at equal distances; `most`
-    as of `train`.
+               most: int = MOST, groups: np.ndarray | None = None):
+    """If `limit` is positive, takes so many groups, at equal distances; or
+    those of `groups` alone; `most` as of `train`.
     """
     self._batches, self._threads, self._most = batches, threads, most
-    self._groups, self._first, self._count = batches.chunks(limit)
+    self._groups, self._first, self._count = batches.chunks(limit, groups)
 
   def __len__(self) -> int:
     shape = self._batches.shape

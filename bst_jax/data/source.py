@@ -12,6 +12,7 @@ from bst_jax.data import vocabularies as vocabularies_lib
 from bst_jax.data.making import data_sets, preparing
 from bst_jax.elastic import check_name
 import grain
+import numpy as np
 
 
 def load(config: Mapping, vocab_dir: str | os.PathLike | None = None,
@@ -188,18 +189,56 @@ class Data:
     return pipeline.Evaluation(self._batches(split, self._eval_shape),
                                self._threads(split), most=self._most)
 
-  def calibration(self, split: str = '', limit: int = 0) -> pipeline.Evaluation:
+  def calibration(self, split: str = '', limit: int = 0,
+                  groups: np.ndarray | None = None) -> pipeline.Evaluation:
     """Batches as of evaluation, of any split, also of training's own; of a
     video one clip.
 
     Args:
       split: its name; '' is training's.
       limit: if positive, this many pictures at most, at equal distances.
+      groups: int[n], the numbers of the pictures to take; None for all.
     """
     split = split or self._options.train
     return pipeline.Evaluation(
         self._batches(split, self._eval_shape, once=True),
-        self._threads(split), limit, self._most)
+        self._threads(split), limit, self._most, groups)
+
+  def of_each_class(self, count: int, split: str = '', seed: int = 0
+                    ) -> np.ndarray:
+    """int[classes x count], pictures of each class by chance, for `calibration`.
+
+    Args:
+      count: pictures of a class.
+      split: its name; '' is training's.
+      seed: of the chance.
+
+    Raises:
+      ValueError: the data have no classes, or one of them too few pictures.
+    """
+    split = split or self._options.train
+    labels = getattr(self.split(split).rows, 'labels', None)
+    if labels is None or not self.answers or len(labels) != len(
+        self.split(split).pictures):
+      raise ValueError(
+          f'{count} pictures of each class were asked for, but '
+          f'{self._options.name} has {self._form.what}; ask for a number of '
+          'pictures in all.')
+    self._batches(split, self._eval_shape)  # Numbers classes as the model does.
+    labels, rng = self._numbers[split].labels, np.random.default_rng(seed)
+    found, few = [], []
+    for i, name in enumerate(self.answers):
+      places = np.flatnonzero(labels == i)
+      if len(places) < count:
+        few.append(f'{name} ({len(places)})')
+      found.append(rng.permutation(places)[:count])
+    if few:
+      more = f' and {len(few) - 5} more' if len(few) > 5 else ''
+      raise ValueError(
+          f'{count} pictures of each class were asked for, but split {split!r} '
+          f'of {self._options.name} has fewer of {", ".join(few[:5])}{more}. '
+          'Ask for fewer, or for a number of pictures in all.')
+    return np.sort(np.concatenate(found))
 
   def prior(self, split: str = '') -> dict[str, float]:
     """What is reached without a look at the pictures, in the measure's units.

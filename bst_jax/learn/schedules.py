@@ -77,16 +77,21 @@ def cosine(lr, epoch, total, *, warmup=0.1, end=0.0):
   """Linear warm-up over a share of the steps, then half a cosine."""
   del epoch
   return optax.warmup_cosine_decay_schedule(
-      0.0, lr, max(1, int(warmup * total)), total, end * lr)
+      0.0, lr, _rise(warmup, total), total, end * lr)
 
 
 def linear(lr, epoch, total, *, warmup=0.1):
   """Linear warm-up over a share of the steps, then linearly down to zero."""
   del epoch
-  rise = max(1, int(warmup * total))
+  rise = _rise(warmup, total)
   return optax.join_schedules(
       [optax.linear_schedule(0.0, lr, rise),
        optax.linear_schedule(lr, 0.0, total - rise)], [rise])
+
+
+def _rise(warmup, total):
+  """Steps of a warm-up: one at least, and a step at least is left behind it."""
+  return min(max(1, int(warmup * total)), total - 1)
 
 
 def constant(lr, epoch, total):

@@ -141,6 +141,12 @@ class Model(Backbone):
     """Tokens in front of the patches."""
     return self.class_tokens + self.registers
 
+  @property
+  def answer_tokens(self) -> int:
+    """Tokens in front that the head reads alone; 0 where it reads others."""
+    alone = self.head_reads == 'class' and not self.ats.blocks
+    return self.class_tokens if alone else 0
+
   @nn.compact
   def __call__(self, batch: dict[str, jax.Array], *, sub: Submodel = FULL,
                train: bool = False,

@@ -3,72 +3,119 @@
 A hidden unit, or a channel of a head, is removed by a gate at zero: nothing
 counts it, so that zeros are removal, with the scale of the scores as it is. A
 channel of the stream, or of a coarser grid, is cut out, as normalisations count
-it. Channels of the first kind share one program, of the others each set has its
-own, whatever their number.
+it. Every index set has a program of its own, whatever the number of its
+channels, which runs the model from where the set begins (`suffix`).
 
 Reference: Yu & Wu, "A Unified Pruning Framework for Vision Transformers", arXiv
   2111.15127, the leave-one-out score.
 Differs: the mean over pictures, not the sum.
 """
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+import functools
 from typing import Any
 
 from bst_jax import elastic
 from bst_jax.elastic import base, Choice
 from bst_jax.pruning import gates as gates_lib
 from bst_jax.pruning.scores import divergence
+from bst_jax.pruning.suffix import answers_alone, Suffix
 from bst_jax.run.experiment import Experiment
+from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
 
-def scorer(exp: Experiment, name: str, shared: dict[str, Any]) -> Callable:
-  """A function (params, batch, teacher, j) -> float32[B], of one index set.
+class Scorer:
+  """Exact scores of the channels of one index set.
 
-  It is the divergence of the answers without channel j from a teacher's logits.
-
-  Args:
-    exp: whose model is scored.
-    name: full axis name of the set.
-    shared: programs of earlier calls, which this one may take or add to.
+    kept = scorer.start(params, batch)
+    scorer(params, batch, teacher, kept, [3, 4, 5])
   """
-  if base(name) in gates_lib.EXACT:
-    if 'gates' not in shared:
-      shared['gates'] = jax.jit(_by_gates(exp))
-    count = gates_lib.ones(exp.shapes, exp.axes)
 
-    def of_gates(params, batch, teacher, j):
-      return shared['gates'](params, batch, teacher, count | {
-          name: count[name].at[j].set(0.0)})
+  def __init__(self, exp: Experiment, name: str, chunk: int = 1,
+               where: Any = None):
+    """
+    Args:
+      exp: whose model is scored.
+      name: full axis name of the set.
+      chunk: channels that are worked on side by side. On a CPU more than one
+        is slower; on an accelerator it fills the device.
+      where: sharding of the scores; None leaves it to the compiler.
+    """
+    model = _plain(exp.model)
+    self._suffix, self._chunk = Suffix(exp, name), chunk
+    run = _by_gates if base(name) in gates_lib.EXACT else _by_cut
+    one = run(exp, model, name, self._suffix)
 
-    return of_gates
-  if name not in shared:
-    shared[name] = jax.jit(_by_cut(exp, name))
-  return shared[name]
+    def scores(params, batch, teacher, kept, js):
+      return jax.lax.map(
+          functools.partial(one, params, batch, teacher, kept), js,
+          batch_size=chunk if chunk > 1 else None)
+
+    self._run = jax.jit(scores, out_shardings=where)
+    self._start = jax.jit(lambda params, batch: self._suffix.kept(
+        lambda: logits(exp, model, params, batch)))
+
+  def start(self, params: Any, batch: Mapping[str, Any]) -> dict[str, Any]:
+    """What is computed once for all channels, of `batch`."""
+    return self._start(params, batch)
+
+  def __call__(self, params: Any, batch: Mapping[str, Any],
+               teacher: jax.Array, kept: Mapping[str, Any], js: Any
+               ) -> jax.Array:
+    """float32[n, B], the divergence of the answers without each channel.
+
+    Args:
+      params: of the whole model.
+      batch: pictures.
+      teacher: float[B, A], the logits of the whole model.
+      kept: of `start`, of the same batch.
+      js: int[n], the channels.
+    """
+    return self._run(params, batch, teacher, kept, jnp.asarray(js, jnp.int32))
 
 
-def logits(exp: Experiment, model: Any, params: Any,
+def logits(exp: Experiment, model: nn.Module, params: Any,
            batch: Mapping[str, Any]) -> jax.Array:
   """float32[B, A], the main output."""
   outputs = model.apply({'params': params}, batch)
   return outputs[exp.task.outputs[0]].astype(jnp.float32)
 
 
-def _by_gates(exp):
-  def run(params, batch, teacher, gates):
-    params = gates_lib.gated(params, exp.axes, gates)
-    return divergence(teacher, logits(exp, exp.model, params, batch))
+def _plain(model):
+  """The model with all of its layers in one program, each for itself."""
+  return model.clone(**{field: False for field in ('remat', 'scan')
+                        if hasattr(model, field)})
+
+
+def _by_gates(exp, model, name, suffix):
+  """(params, batch, teacher, kept, j) -> float32[B]."""
+  ones = gates_lib.ones(exp.shapes, exp.axes)[name]
+
+  def run(params, batch, teacher, kept, j):
+    kernel = None
+    if suffix.summed is None:
+      params = gates_lib.gated(params, exp.axes, {name: ones.at[j].set(0.0)})
+    else:
+      kernel = elastic.flatten(params)['/'.join((*suffix.summed, 'kernel'))]
+    return divergence(teacher, suffix.rest(
+        lambda: logits(exp, model, params, batch), kept, kernel, j,
+        answers_alone(model)))
+
   return run
 
 
-def _by_cut(exp, name):
-  count = gates_lib.ones(exp.shapes, exp.axes)[name].size
-  left = jnp.arange(count - 1)
+def _by_cut(exp, model, name, suffix):
+  """As `_by_gates`."""
+  left = jnp.arange(gates_lib.ones(exp.shapes, exp.axes)[name].size - 1)
   # Which channels these are decides no shape: any choice makes the model.
-  small = exp.model.chosen(Choice(keep={name: tuple(range(count - 1))}))
+  small = model.chosen(Choice(keep={name: tuple(range(left.size))}))
 
-  def run(params, batch, teacher, j):
+  def run(params, batch, teacher, kept, j):
     choice = Choice(keep={name: left + (left >= j)})
     params = elastic.cut(params, exp.axes, choice, exp.model.stacks)
-    return divergence(teacher, logits(exp, small, params, batch))
+    return divergence(teacher, suffix.rest(
+        lambda: logits(exp, small, params, batch), kept,
+        more=answers_alone(small)))
+
   return run

@@ -2,9 +2,10 @@
 
 The divergence of answers without a channel has neither value nor slope where
 its gate is one, so that half of its curvature, the Fisher information of the
-gate, is the score to second order: one half of the mean, over pictures and over
-answers as probable as the model has them, of the squared slope of an answer's
-logarithm.
+gate, is the score to second order. Where one answer is right, that is half the
+mean, over pictures and over answers as probable as the model has them, of the
+squared slope of an answer's logarithm; where each may be right for itself, of
+the sum over answers of p (1 - p) times the squared slope of its logit.
 """
 from collections.abc import Callable
 from typing import Any
@@ -24,16 +25,24 @@ def scorer(exp: Experiment, classes: int = CLASSES) -> Callable:
 
   Args:
     exp: whose model is scored.
-    classes: most probable answers that are looked at, weighed by what the
-      model gives them, of one.
+    classes: answers of the greatest weights that are looked at; they stand
+      for all.
   """
-  def of_one(params, one):
-    batch = jax.tree.map(lambda x: x[None], one)
+  exclusive = exp.task.exclusive
+
+  def of_one(params, batch):
     gates = gates_lib.ones(params, exp.axes)
-    run = lambda gates: jax.nn.log_softmax(exact.logits(
-        exp, exp.model, gates_lib.gated(params, exp.axes, gates), batch)[0])
+
+    def run(gates):
+      logits = exact.logits(exp, exp.model, gates_lib.gated(
+          params, exp.axes, gates), batch)[0]
+      return jax.nn.log_softmax(logits) if exclusive else logits
+
     told, pull = jax.vjp(run, gates)
-    share, answers = jax.lax.top_k(jnp.exp(told), min(classes, told.size))
+    p = jnp.exp(told) if exclusive else jax.nn.sigmoid(told)
+    weights = p if exclusive else p * (1 - p)
+    share, answers = jax.lax.top_k(weights, min(classes, told.size))
+    share *= weights.sum() / share.sum()
 
     def add(total, one):
       weight, answer = one
@@ -42,7 +51,7 @@ def scorer(exp: Experiment, classes: int = CLASSES) -> Callable:
                           slopes), None
 
     zeros = jax.tree.map(jnp.zeros_like, gates)
-    total, _ = jax.lax.scan(add, zeros, (share / share.sum(), answers))
+    total, _ = jax.lax.scan(add, zeros, (share, answers))
     return jax.tree.map(lambda t: t / 2, total)
 
   return _each(of_one)
@@ -50,9 +59,7 @@ def scorer(exp: Experiment, classes: int = CLASSES) -> Callable:
 
 def taylor(exp: Experiment) -> Callable:
   """As `scorer`: squared slopes of the loss of labels."""
-  def of_one(params, one):
-    batch = jax.tree.map(lambda x: x[None], one)
-
+  def of_one(params, batch):
     def loss(gates):
       outputs = exp.model.apply({'params': gates_lib.gated(
           params, exp.axes, gates)}, batch)
@@ -67,6 +74,16 @@ def taylor(exp: Experiment) -> Callable:
 
 
 def _each(of_one: Callable) -> Callable[..., Any]:
-  """One picture after the other: gradients of parameters are large."""
-  return jax.jit(lambda params, batch: jax.lax.map(
-      lambda one: of_one(params, one), batch))
+  """One row after the other: gradients of parameters are large.
+
+  A row of questions comes with the picture that it is about.
+  """
+  def run(params, batch):
+    rows = batch['mask'].shape[0]
+    own = lambda x, i: jax.lax.dynamic_slice_in_dim(
+        x, i // (rows // x.shape[0]), 1)
+    return jax.lax.map(lambda i: of_one(
+        params, {name: own(x, i) for name, x in batch.items()}),
+        jnp.arange(rows))
+
+  return jax.jit(run)

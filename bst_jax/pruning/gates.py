@@ -61,8 +61,10 @@ def _hands_on(path, names, dim):
     return 'query' in path or (dim == 0 and last > 1)
   if kind in EXACT:
     return dim < last and base(names[last]) != kind
-  # Written by a kernel or a bias, or a gain or a shift of a normalisation.
-  return dim == last and 'stats' not in path
+  # Written by a kernel or a bias, or a gain or a shift of a normalisation; what
+  # a layer scales was written by that kernel already.
+  return (dim == last and 'stats' not in path
+          and not path[-1].startswith('layer_scale'))
 
 
 def _along(gate, shape, dim, heads):

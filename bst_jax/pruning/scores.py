@@ -27,6 +27,8 @@ KINDS = {
     'magnitude': 'Euclidean norm of all parameters of the channel',
     'random': 'numbers of a seed',
 }
+# Kinds that look at no picture.
+BLIND = 'magnitude', 'random'
 # Numbers in any notation, 8.6e-06 among them.
 _NUMBER = re.compile(r'[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?')
 
@@ -43,8 +45,9 @@ class Scores:
     depth: score by stack, float64[2 L - 1] for L layers: entry 2 i removes both
       halves of layer i, entry 2 i + 1 the feed-forward half of layer i and the
       attention of layer i + 1. Empty where it was not asked for.
-    about: what it was made from: pictures a class, seed, their indices, splits;
-      of two halves of the pictures the rank correlation, by axis.
+    about: what it was made from: pictures, a class or in all, seed, split, a
+      checksum of the `parameters`, the `layers` that stayed; `agreement`, by
+      which scores of two halves of the pictures are correlated in rank.
   """
 
   kind: str

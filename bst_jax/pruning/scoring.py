@@ -1,29 +1,25 @@
 """Scores of every channel of a model, of any kind, from some pictures."""
-from collections.abc import Iterable, Mapping, Sequence
-import json
+from collections.abc import Mapping, Sequence
+import dataclasses
+import math
 import pathlib
-import time
 from typing import Any
+import zlib
 
-from absl import logging
 from bst_jax import elastic
 from bst_jax.elastic import base, check_name
-from bst_jax.host import alive, files
-from bst_jax.pruning import exact, fisher
+from bst_jax.host import alive, processes
+from bst_jax.pruning import fisher, one_by_one
 from bst_jax.pruning import gates as gates_lib
-from bst_jax.pruning.scores import counts_of, KINDS, Scores
+from bst_jax.pruning.scores import BLIND, counts_of, KINDS, Scores
 from bst_jax.run.experiment import Experiment
-import jax
 import numpy as np
-
-# Sets whose scores are done, and what they are of, in the folder of a run.
-PART = 'scores.part.json'
 
 
 def score(exp: Experiment, params: Any, batches: Sequence[Mapping[str, Any]],
           kind: str = 'hybrid', seed: int = 0,
           folder: pathlib.Path | None = None,
-          about: Mapping[str, Any] | None = None) -> Scores:
+          about: Mapping[str, Any] | None = None, chunk: int = 0) -> Scores:
   """Scores of all channels.
 
   Exact scores run the model once for each channel and batch. What is done lies
@@ -32,91 +28,133 @@ def score(exp: Experiment, params: Any, batches: Sequence[Mapping[str, Any]],
   Args:
     exp: whose model is scored.
     params: its parameters.
-    batches: pictures with their labels and `mask`, all of one shape.
+    batches: this host's pictures with their labels and `mask`, all of one shape.
     kind: of `scores.KINDS`. `hybrid` is exact where a normalisation counts the
-      channels, and Fisher's elsewhere.
+      channels, and Fisher's elsewhere, see `refined`.
     seed: of random scores.
     folder: where what is done is kept; None keeps nothing.
     about: what the pictures are.
+    chunk: see `one_by_one.score`.
 
   Raises:
-    ValueError: no such kind, or a model whose numbers are not finite.
+    ValueError: no such kind, one that is not of this task, or a model whose
+      numbers are not finite.
   """
   check_name(kind, KINDS, 'kind of scores')
-  about = {**(about or {}), 'pictures': int(sum(
-      np.sum(batch['mask']) for batch in batches)), 'seed': seed}
+  rows = _halves_of(batches)
+  about = {**(about or {}), 'seed': seed, 'parameters': checksum(params),
+           'pictures': int(rows.sum())}
   model = elastic.fingerprint(exp.shapes)
-  if kind in ('magnitude', 'random'):
+  if kind in BLIND:
     found = (_magnitudes(params, exp.axes) if kind == 'magnitude' else
              _random(exp, seed))
     return Scores(kind, model, found, about=about)
+  sets = {name: np.arange(count)
+          for name, count in counts_of(exp.shapes, exp.axes).items()
+          if kind == 'kl' or (kind == 'hybrid'
+                              and base(name) not in gates_lib.EXACT)}
+  if sets and not exp.task.exclusive:
+    raise ValueError(
+        f'scores of kind {kind} are divergences of one distribution, but in '
+        'this task each answer may be right for itself; take kind fisher.')
   found = {}
   if kind != 'kl':
-    found = _mean_of_slopes(exp, params, batches, kind)
-  sets = [name for name in counts_of(exp.shapes, exp.axes)
-          if kind == 'kl' or (kind == 'hybrid'
-                              and base(name) not in gates_lib.EXACT)]
+    found = _means_of_slopes(exp, params, batches, kind, rows)
   if sets:
-    found |= _exact(exp, params, batches, sets, folder, about | {
-        'model': model, 'kind': kind})
-  return Scores(kind, model, found, about=about)
+    found |= one_by_one.score(exp, params, batches, sets, folder, about | {
+        'model': model, 'kind': kind}, chunk)
+  return Scores(kind, model, {
+      name: _joined(values, rows) for name, values in found.items()},
+                about=about | {'agreement': {
+                    name: round(agreement(*values), 4)
+                    for name, values in found.items()} if min(rows) else {}})
 
 
-def _exact(exp, params, batches, sets, folder, settings):
-  """Exact scores of some sets; those that are done already are read."""
-  counts = counts_of(exp.shapes, exp.axes)
-  done = _read(folder, settings)
-  run = jax.jit(lambda params, batch: exact.logits(
-      exp, exp.model, params, batch))
-  teachers = [run(params, batch) for batch in batches]
-  shared, began, timed = {}, None, 0
-  total = sum(counts[name] for name in sets)
-  with alive.counted('scoring channels', total, 'channels') as count:
-    for name in sets:
-      if name in done:
-        count(counts[name], made_before=True)
+def refined(scores: Scores, exp: Experiment, params: Any,
+            batches: Sequence[Mapping[str, Any]], sizes: Mapping[str, Any],
+            rule: str, share: float, folder: pathlib.Path | None = None
+            ) -> Scores:
+  """Scores whose order around the cut is that of exact ones.
+
+  Of each set that Fisher ranked, the channels on both sides of the cut are
+  scored one by one. They hand the same scores around in the exact order, so
+  that all stand to the others as before.
+
+  Args:
+    scores: of kind hybrid.
+    exp, params, batches, folder: as of `score`.
+    sizes: how many are to be left, as of `select.choice`; others stay.
+    rule: of `select.RULES`; whole heads stay as they are ranked.
+    share: of the channels that compete, on each side of the cut.
+  """
+  bands = {}
+  for name, size in sizes.items():
+    if base(name) not in gates_lib.EXACT:
+      continue
+    values, rows = scores.channels[name], 1
+    if base(name) == 'heads':
+      if rule == 'heads':
         continue
-      run = exact.scorer(exp, name, shared)
-      values = []
-      for j in range(counts[name]):
-        values.append(_mean(
-            (run(params, batch, teacher, j), batch['mask'])
-            for batch, teacher in zip(batches, teachers)))
-        count(1)
-        if began is None:  # The first one compiles.
-          began = time.monotonic()
-        elif (timed := timed + 1) == 3:
-          left = (time.monotonic() - began) / 3 * total
-          logging.info('Scoring %s channels one by one will take about %s.',
-                       f'{total:,}', alive.duration(left))
-      done[name] = values
-      _write(folder, settings, done)
-  return {name: np.asarray(done[name], np.float64) for name in sets}
+      rows, size = size
+    table = np.argsort(values.reshape(rows, -1), axis=1, kind='stable')
+    width, cut = math.ceil(share * table.shape[1]), table.shape[1] - size
+    if cut:  # Places within a row become channels of the set.
+      near = table[:, max(cut - width, 0):cut + width]
+      bands[name] = near + table.shape[1] * np.arange(rows)[:, None]
+  if not share or not bands:
+    return scores
+  found = one_by_one.score(
+      exp, params, batches, {name: band.reshape(-1)
+                             for name, band in bands.items()}, folder,
+      {'model': scores.model, 'kind': 'refined', 'rule': rule, 'share': share}
+      | dict(scores.about), part=one_by_one.REFINED)
+  channels, counts = dict(scores.channels), _halves_of(batches)
+  for name, band in bands.items():
+    exact = _joined(found[name], counts).reshape(band.shape)
+    channels[name] = channels[name].copy()
+    for places, order in zip(band, np.argsort(exact, axis=1, kind='stable')):
+      channels[name][places[order]] = np.sort(channels[name][places])
+  return dataclasses.replace(scores, channels=channels, about={
+      **scores.about, 'refined': share})
 
 
-def _mean_of_slopes(exp, params, batches, kind):
-  """Fisher's or Taylor's scores: means over pictures, summed in float64."""
+def _halves_of(batches):
+  """int[2], pictures of every host in the two halves, see `one_by_one.halves`."""
+  mine = sum((one_by_one.halves(mask, mask[None])[:, 0]
+              for mask in (np.asarray(batch['mask']) for batch in batches)),
+             np.zeros(2))
+  return np.sum([one['rows'] for one in processes.gather(
+      {'rows': mine.astype(int).tolist()})], axis=0)
+
+
+def _joined(halves, rows):
+  """The mean over all pictures, from those over two parts of them."""
+  return sum(n * half for n, half in zip(rows, halves)) / sum(rows)
+
+
+def _means_of_slopes(exp, params, batches, kind, rows):
+  """Fisher's or Taylor's scores float64[2, n], of two halves of the pictures."""
   run = fisher.taylor(exp) if kind == 'taylor' else fisher.scorer(exp)
-  total = {name: np.zeros(count)
+  total = {name: np.zeros((2, count))
            for name, count in counts_of(exp.shapes, exp.axes).items()}
-  rows = 0
   with alive.told(f'scoring all channels by {kind}') as stretch:
     for batch in stretch.over(batches):
-      mask = np.asarray(batch['mask'])
       for name, values in run(params, batch).items():
-        total[name] += np.asarray(values, np.float64)[mask].sum(0)
-      rows += int(mask.sum())
-  return {name: values / rows for name, values in total.items()}
+        total[name] += one_by_one.halves(
+            np.asarray(batch['mask']), np.asarray(values, np.float64).T)
+  everyone = processes.gather({
+      name: values.tolist() for name, values in total.items()})
+  rows = np.maximum(rows, 1)[:, None]  # One picture has no second half.
+  return {name: sum(np.asarray(one[name]) for one in everyone) / rows
+          for name in total}
 
 
-def _mean(parts: Iterable[tuple[Any, Any]]) -> float:
-  """The mean of rows that are no padding, summed in float64."""
-  total, rows = 0.0, 0
-  for values, mask in parts:
-    mask = np.asarray(mask)
-    total += float(np.asarray(values, np.float64)[mask].sum())
-    rows += int(mask.sum())
-  return total / rows
+def checksum(params: Any) -> str:
+  """A number of all parameters, by which scores know the model they are of."""
+  found = 0
+  for _, leaf in sorted(elastic.flatten(params).items()):
+    found = zlib.crc32(np.ascontiguousarray(leaf).tobytes(), found)
+  return f'{found:08x}'
 
 
 def _magnitudes(params, axes):
@@ -139,28 +177,17 @@ def _random(exp, seed):
           for name, count in counts_of(exp.shapes, exp.axes).items()}
 
 
-def _read(folder, settings) -> dict[str, list[float]]:
-  """Scores that an earlier start left, of the same model and pictures."""
-  path = folder and pathlib.Path(folder, PART)
-  if not path or not path.exists():
-    return {}
-  try:
-    found = json.loads(path.read_text())
-    if found['settings'] == settings:
-      logging.info('Scoring goes on: %d sets of channels are done in %s.',
-                   len(found['done']), path)
-      return found['done']
-    logging.warning('%s is of another model, kind or pictures; scoring begins '
-                    'anew.', path)
-  except (ValueError, KeyError, TypeError):
-    logging.warning('%s cannot be read; scoring begins anew.', path)
-  return {}
-
-
-def _write(folder, settings, done) -> None:
-  if folder:
-    with files.beside(pathlib.Path(folder, PART)) as place:
-      place.write_text(json.dumps({'settings': settings, 'done': done}))
+def told(scores: Scores) -> str:
+  """A sentence about how far two halves of the pictures agree; '' if unknown."""
+  kinds: dict[str, list[float]] = {}
+  for name, value in scores.about.get('agreement', {}).items():
+    kinds.setdefault(base(name), []).append(value)
+  if not kinds:
+    return ''
+  return 'Two halves of the pictures rank channels alike by ' + ', '.join(
+      f'{np.mean(values):.2f} ({kind}'
+      + (f', lowest {min(values):.2f})' if len(values) > 1 else ')')
+      for kind, values in kinds.items()) + '.'
 
 
 def ranks(values: np.ndarray) -> np.ndarray:
@@ -173,6 +200,8 @@ def ranks(values: np.ndarray) -> np.ndarray:
 
 def agreement(first: np.ndarray, second: np.ndarray) -> float:
   """The rank correlation of two lists of scores (Spearman's)."""
+  if len(first) < 2:
+    return 1.0
   return float(np.corrcoef(ranks(first), ranks(second))[0, 1])
 
 

@@ -11,7 +11,7 @@ from bst_jax.elastic import Choice
 from bst_jax.learn import paths
 from bst_jax.run import experiment, room
 from bst_jax.run.experiment import Experiment
-from bst_jax.store import checkpoint
+from bst_jax.store import checkpoint, widths
 from bst_jax.store import workdir as workdirs
 import jax
 import numpy as np
@@ -213,9 +213,14 @@ def match(start: Start, ours: Mapping[str, Any], theirs: Mapping[str, Any],
         for p in misshapen),
       *(f'{p}: {shape(ours[p])} here, nothing there' for p in missing),
       *(f'{p}: nothing here, {shape(theirs[p])} there' for p in superfluous)]
+  apart = misshapen and widths.first(
+      {p: theirs[taken[p]].shape for p in misshapen},
+      {p: ours[p].shape for p in misshapen})
   raise ValueError(
       f'Training was to start from {start.workdir}, but {len(lines)} '
-      'parameters do not fit:\n  ' + '\n  '.join(lines[:_SHOWN])
+      'parameters do not fit'
+      + (f'. The first size that differs is of {apart}' if apart else '')
+      + ':\n  ' + '\n  '.join(lines[:_SHOWN])
       + (f'\n  and {len(lines) - _SHOWN} more' if len(lines) > _SHOWN else '')
       + f'\n{_remedy(start, ours, theirs, missing, misshapen, superfluous, by_class)}')
 

@@ -322,6 +322,7 @@ def save_params(workdir: str | os.PathLike, params: Any, step: int = 0) -> None:
     raise ValueError(
         f'Parameters were to be written to {path}, which is there already; '
         'give a new workdir, or delete that folder first.')
+  processes.barrier('no such checkpoint')  # Before another process writes it.
   path.parent.mkdir(parents=True, exist_ok=True)
   ocp.save_checkpointables(
       path, {'params': meta.unbox(params)},

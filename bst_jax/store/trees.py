@@ -1,4 +1,5 @@
 """Trees of arrays and their abstract forms, as checkpoints compare them."""
+from bst_jax.store import widths
 import jax
 import numpy as np
 
@@ -97,11 +98,16 @@ def check_same(saved, wanted, path, same_dtype=True) -> None:
            f'{text(saved.get(path))}, wanted {text(wanted.get(path))}'
            for path in names if differs(saved.get(path), wanted.get(path))]
   if lines:
+    sizes = lambda tree: {name.removeprefix('train/').removeprefix('params/'):
+                          spec[0] for name, spec in tree.items() if spec}
+    apart = widths.first(sizes(saved), sizes(wanted))
     more = len(lines) - _SHOWN
     shown = '\n'.join(lines[:_SHOWN])
     raise ValueError(
         f'The model asked for is not the one in {path}; they differ in '
-        f'{len(lines)} of {len(names)} arrays:\n{shown}\n'
+        f'{len(lines)} of {len(names)} arrays'
+        + (f'. The first size that differs is of {apart}' if apart else '')
+        + f':\n{shown}\n'
         + (f'  and {more} more\n' if more > 0 else '')
         + 'This workdir probably belongs to another config: use the one that '
         'its config.json records, or a new workdir.')

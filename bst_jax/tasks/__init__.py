@@ -48,6 +48,8 @@ class Task(NamedTuple):
       probable first.
     card: what the main output is, for people who run an exported file.
     pictures: of a row of a batch.
+    exclusive: one answer alone is right, so that probabilities are a softmax of
+      the main output; else each may be, and they are sigmoids.
   """
 
   form: str
@@ -60,6 +62,7 @@ class Task(NamedTuple):
   tell: Callable[[Arrays, Any], list[list[tuple[str, float]]]]
   card: str
   pictures: int = 1
+  exclusive: bool = True
 
   @property
   def mean(self) -> bool:

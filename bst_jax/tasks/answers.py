@@ -43,4 +43,4 @@ def make(loss: str = 'yes_or_no', reduction: str = 'sum') -> 'tasks.Task':
       measure=accuracy.make('answers'),
       tell=lambda outputs, names: tasks.ranked(
           soften(outputs['answers']), names),
-      card=card)
+      card=card, exclusive=loss == 'one_of_many')

@@ -7,9 +7,12 @@
 The command is a script that prints a line a round with its seconds first, as
 tests/bench/sandwich.py does. One of the two runs while the other is stopped, so
 that a slow minute of a shared machine meets both. The first line (compiling)
-is left out. Prints the seconds that each line tells, the processor seconds that
-it took, their ratios, the medians and the ranges, and the largest memory of both
-processes. With --second another command runs in the second checkout, a peer's.
+is left out. Prints the seconds from where each goes on to its next line, the
+processor seconds of them, their ratios, the medians and the ranges, and the
+largest memory of both processes. A script's own seconds are not read: they hold
+the time that it was stopped for. Rounds should take a second, as some
+milliseconds of each are spent before the stop. With --second another command
+runs in the second checkout, a peer's.
 """
 import argparse
 import os
@@ -19,8 +22,9 @@ import signal
 import statistics
 import subprocess
 import sys
+import time
 
-SECONDS = re.compile(r'^\s*([\d.]+) s\b')
+SECONDS = re.compile(r'^\s*[\d.]+ s\b')
 
 
 def main():
@@ -42,7 +46,7 @@ def main():
       process.send_signal(signal.SIGCONT)
       print(process.stdout.readline().rstrip(), flush=True)
       process.send_signal(signal.SIGSTOP)
-    ratios = {'told': [], 'of the processor': []}
+    ratios = {'by the clock': [], 'of the processor': []}
     for _ in range(args.rounds):
       rounds = [_round(process) for process in started]
       for (what, each), first, second in zip(ratios.items(), *rounds):
@@ -70,17 +74,17 @@ def _start(tree, command):
 
 
 def _round(process) -> tuple[float, float]:
-  """Seconds that the next round tells, and of the processor; then it stops."""
-  before = _processor_seconds(process)
+  """Seconds of the next round, and of the processor; then it stops."""
+  before, began = _processor_seconds(process), time.perf_counter()
   process.send_signal(signal.SIGCONT)
   while True:
     line = process.stdout.readline()
     if not line:
       raise SystemExit(f'The command in {process.args} ended before its rounds.')
-    seconds = SECONDS.match(line)
-    if seconds:
+    if SECONDS.match(line):
+      seconds = time.perf_counter() - began
       process.send_signal(signal.SIGSTOP)
-      return float(seconds[1]), _processor_seconds(process) - before
+      return seconds, _processor_seconds(process) - before
 
 
 def _peak_gib(process) -> float:

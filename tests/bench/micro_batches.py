@@ -69,7 +69,7 @@ def step_of(path, changes, sizes, batch, parts):
   config.model.update(changes)
   exp = experiment.whole(experiment.build(config, sizes))
   mesh = sharding.make_mesh({'data': -1})
-  job = program.make(exp, mesh, 1, 1)
+  job = program.make(exp, mesh, 1, 1000)
   rng = np.random.default_rng(0)
   inputs = {key: jnp.asarray(
       rng.integers(1, 30, x.shape).astype(x.dtype) if x.dtype != bool

@@ -28,6 +28,28 @@ def deit_s():
       'pixel_values': torch.randn(batch, 3, 224, 224)}, 'logits')
 
 
+def deit_t():
+  """DeiT-T at 224: transformers' ViT, bare."""
+  return transformers.ViTForImageClassification(transformers.ViTConfig(
+      hidden_size=192, num_attention_heads=3, intermediate_size=768,
+      num_labels=1000, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+      attn_implementation='sdpa'))
+
+
+def without_unit(network, layer, unit):
+  """Takes a hidden unit out of a layer of `deit_t`."""
+  mlp = network.vit.layers[layer].mlp
+  left = [i for i in range(mlp.fc1.out_features) if i != unit]
+  small = nn.Linear(mlp.fc1.in_features, len(left))
+  back = nn.Linear(len(left), mlp.fc2.out_features)
+  with torch.no_grad():
+    small.weight.copy_(mlp.fc1.weight[left])
+    small.bias.copy_(mlp.fc1.bias[left])
+    back.weight.copy_(mlp.fc2.weight[:, left])
+    back.bias.copy_(mlp.fc2.bias)
+  mlp.fc1, mlp.fc2 = small, back
+
+
 def cvt_13():
   """CvT-13 at 224, with the exact GELU that transformers has."""
   network = transformers.CvtForImageClassification(transformers.CvtConfig(

@@ -1,0 +1,132 @@
+"""What pruning is worth: a quarter of a ViT, by every kind of score, and not.
+
+  apt-get install dataset-fashion-mnist    # Or --manual_dir.
+  python tests/bench/up_fashion.py --output runs/up --seeds 0 1 2
+
+configs/up_fashion.py. A parent is trained once a seed. A quarter of it is cut out
+by each kind of score and learns from the parent, for --steps steps; so do, from
+random parameters, the same structure, and once more from labels alone; and the
+parent's sandwich of four widths is trained for as many steps, of which the
+narrowest is of the same size. Prints the test accuracy of all, before and after
+learning, and means and ranges of seeds. Finished runs are kept: the same command
+goes on where it stopped.
+"""
+import argparse
+import pathlib
+
+from bst_jax import elastic, extract, train
+from bst_jax.elastic import FULL, Submodel
+from bst_jax.learn import sharding
+from bst_jax.pruning import scoring as channels
+from bst_jax.pruning import select
+from bst_jax.report import scoring
+from bst_jax.run import experiment
+from bst_jax.scores import main as main_score
+from bst_jax.store import checkpoint
+from bst_jax.store import workdir as workdirs
+from configs import up_fashion
+import jax
+
+QUARTER = Submodel('1/4', 1)
+KINDS = 'hybrid', 'kl', 'fisher', 'taylor', 'magnitude', 'random'
+
+
+def trained(folder, variant, args, seed, **changes):
+  """Trains a variant, unless it is there."""
+  workdir = args.output / folder
+  if not (workdir / 'done').exists():
+    config = up_fashion.get_config(variant)
+    config.seed, config.data.manual_dir = seed, args.manual_dir
+    config.save_every, config.evaluate_at_end = 10 ** 6, False
+    config.update(changes)
+    train.run(config, workdir)
+    (workdir / 'done').touch()
+  return workdir
+
+
+def cut(parent, kind, args, seed):
+  """The quarter of a parent that scores of a kind leave, as a workdir."""
+  output = args.output / f'{kind}-{seed}-cut'
+  if not (output / 'config.json').exists():
+    exp = experiment.load(parent)
+    params = checkpoint.load_params(parent, exp.shapes)
+    data = experiment.load_data(exp.config, parent)
+    batches = [dict(batch) for batch in data.calibration(
+        groups=data.of_each_class(args.per_class, seed=seed))]
+    scores = channels.score(exp, params, batches, kind, seed,
+                            args.output / f'{kind}-{seed}-scores')
+    sizes = select.uniform(exp.shapes, exp.axes, 1 / 4, rule='segment')
+    extract.extract(parent, select.choice(
+        scores, exp.shapes, exp.axes, sizes, 'segment'), output)
+  return output
+
+
+def accuracy(workdir, sub=FULL):
+  """Of a workdir on the test split, kept beside it."""
+  name = f'accuracy-{sub.path.replace("/", "-")}.json'
+  if not (workdir / name).exists():
+    exp, mesh = experiment.load(workdir), sharding.make_mesh({'data': -1})
+    params = checkpoint.load_params(workdir, exp.shapes)
+    with jax.set_mesh(mesh):
+      found = scoring.evaluate(exp, experiment.load_data(exp.config, workdir),
+                               params, [sub], 'test', mesh)
+    workdirs.write_json(workdir, name, {
+        'accuracy': main_score(found['rows'][0]),
+        'params': found['rows'][0]['params']})
+  return workdirs.read_json(workdir, name)['accuracy']
+
+
+def of_seed(seed, args):
+  """{row: (accuracy before learning or None, after)} of a seed."""
+  parent = trained(f'parent-{seed}', '', args, seed, steps=args.parent_steps)
+  taught = dict(teacher_from=str(parent), steps=args.steps)
+  found = {'the parent': (None, accuracy(parent))}
+  for kind in args.kinds:
+    start = cut(parent, kind, args, seed)
+    workdir = trained(f'{kind}-{seed}', 'small,taught', args, seed,
+                      start=str(start), **taught)
+    found[f'cut by {kind}'] = accuracy(start), accuracy(workdir)
+  found['from random parameters, taught'] = None, accuracy(trained(
+      f'scratch_taught-{seed}', 'small,taught', args, seed, **taught))
+  found['from random parameters, labels alone'] = None, accuracy(trained(
+      f'scratch-{seed}', 'small', args, seed, steps=args.steps))
+  if args.sandwich:
+    workdir = trained(f'sandwich-{seed}', 'sandwich', args, seed,
+                      start=str(parent), steps=args.steps)
+    found['narrowest of a sandwich'] = (
+        accuracy(parent, QUARTER), accuracy(workdir, QUARTER))
+  return found
+
+
+def main():
+  parser = argparse.ArgumentParser(
+      description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+  parser.add_argument('--output', type=pathlib.Path, required=True)
+  parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
+  parser.add_argument('--parent_steps', type=int, default=1000)
+  parser.add_argument('--steps', type=int, default=400)
+  parser.add_argument('--per_class', type=int, default=20,
+                      help='pictures of a class that scores are of')
+  parser.add_argument('--kinds', nargs='+', default=list(KINDS), choices=KINDS)
+  parser.add_argument('--sandwich', action='store_true')
+  parser.add_argument('--manual_dir', default='',
+                      help="Folder of Fashion-MNIST's four files.")
+  args = parser.parse_args()
+  # The seeds of one variant share a program.
+  jax.config.update('jax_compilation_cache_dir', str(
+      args.output.absolute() / 'programs'))
+  seeds = {seed: of_seed(seed, args) for seed in args.seeds}
+  exp = experiment.load(args.output / f'{args.kinds[0]}-{args.seeds[0]}-cut')
+  print(f'\nFashion-MNIST, test accuracy of {elastic.size(exp.shapes):,} '
+        f'parameters after {args.steps} steps, seeds {args.seeds}')
+  lines = [('', 'before', 'after', 'range')]
+  for row in next(iter(seeds.values())):
+    before, after = zip(*(found[row] for found in seeds.values()))
+    lines.append((
+        row, '' if before[0] is None else f'{sum(before) / len(before):.1f}',
+        f'{sum(after) / len(after):.2f}', f'{min(after):.1f} to {max(after):.1f}'))
+  print(scoring.aligned(lines))
+
+
+if __name__ == '__main__':
+  main()
