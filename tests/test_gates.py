@@ -160,3 +160,18 @@ def test_what_a_layer_scales_goes_through_one_gate():
   written = lambda tree: (tree['encoder']['layer_0']['ffn']['fc2']['kernel']
                           * tree['encoder']['layer_0']['layer_scale2'])
   np.testing.assert_allclose(written(half), written(params) * gate, rtol=1e-6)
+
+
+@pytest.mark.parametrize('name', ['vit', 'pvt', 'mcan_vqa', 'cvt', 'uniter'])
+def test_gates_of_calls_are_those_of_parameters(name):
+  model, batch, params, axes = models.build(name)
+  exp = types.SimpleNamespace(model=model, axes=axes, shapes=params,
+                              example=lambda: batch)
+  rng = np.random.default_rng(0)
+  some = {axis: jnp.asarray(rng.uniform(0.5, 1.5, gate.shape), jnp.float32)
+          for axis, gate in gates.ones(params, axes).items()}
+  run = lambda params: models.only(model.apply({'params': params}, batch))
+  want = run(gates.gated(params, axes, some))
+  got = gates.Calls(exp).run(run, params, some)
+  np.testing.assert_allclose(got, want, rtol=1e-4,
+                             atol=1e-5 * float(jnp.abs(want).max()))

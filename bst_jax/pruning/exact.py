@@ -17,6 +17,7 @@ from typing import Any
 from bst_jax import elastic
 from bst_jax.elastic import base, Choice
 from bst_jax.pruning import gates as gates_lib
+from bst_jax.pruning import watched
 from bst_jax.pruning.scores import divergence
 from bst_jax.pruning.suffix import answers_alone, Suffix
 from bst_jax.run.experiment import Experiment
@@ -42,7 +43,7 @@ class Scorer:
         is slower; on an accelerator it fills the device.
       where: sharding of the scores; None leaves it to the compiler.
     """
-    model = _plain(exp.model)
+    model = watched.plain(exp.model)
     self._suffix, self._chunk = Suffix(exp, name), chunk
     run = _by_gates if base(name) in gates_lib.EXACT else _by_cut
     one = run(exp, model, name, self._suffix)
@@ -80,12 +81,6 @@ def logits(exp: Experiment, model: nn.Module, params: Any,
   """float32[B, A], the main output."""
   outputs = model.apply({'params': params}, batch)
   return outputs[exp.task.outputs[0]].astype(jnp.float32)
-
-
-def _plain(model):
-  """The model with all of its layers in one program, each for itself."""
-  return model.clone(**{field: False for field in ('remat', 'scan')
-                        if hasattr(model, field)})
 
 
 def _by_gates(exp, model, name, suffix):

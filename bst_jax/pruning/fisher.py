@@ -8,14 +8,17 @@ squared slope of an answer's logarithm; where each may be right for itself, of
 the sum over answers of p (1 - p) times the squared slope of its logit.
 """
 from collections.abc import Callable
+import math
 from typing import Any
 
-from bst_jax.pruning import exact
+from bst_jax.pruning import exact, watched
 from bst_jax.pruning import gates as gates_lib
 from bst_jax.run.experiment import Experiment
 import jax
 import jax.numpy as jnp
 
+# Rows that are worked on side by side.
+_ROWS = 8
 # Answers of a picture that are looked at; with as many classes all of them.
 CLASSES = 10
 
@@ -28,14 +31,15 @@ def scorer(exp: Experiment, classes: int = CLASSES) -> Callable:
     classes: answers of the greatest weights that are looked at; they stand
       for all.
   """
-  exclusive = exp.task.exclusive
+  exclusive, calls = exp.task.exclusive, gates_lib.Calls(exp)
+  model = watched.plain(exp.model)
 
   def of_one(params, batch):
     gates = gates_lib.ones(params, exp.axes)
 
     def run(gates):
-      logits = exact.logits(exp, exp.model, gates_lib.gated(
-          params, exp.axes, gates), batch)[0]
+      logits = calls.run(lambda params: exact.logits(
+          exp, model, params, batch)[0], params, gates)
       return jax.nn.log_softmax(logits) if exclusive else logits
 
     told, pull = jax.vjp(run, gates)
@@ -59,10 +63,12 @@ def scorer(exp: Experiment, classes: int = CLASSES) -> Callable:
 
 def taylor(exp: Experiment) -> Callable:
   """As `scorer`: squared slopes of the loss of labels."""
+  calls, model = gates_lib.Calls(exp), watched.plain(exp.model)
+
   def of_one(params, batch):
     def loss(gates):
-      outputs = exp.model.apply({'params': gates_lib.gated(
-          params, exp.axes, gates)}, batch)
+      outputs = calls.run(
+          lambda params: model.apply({'params': params}, batch), params, gates)
       rows = exp.task.loss(outputs, batch, None)
       return sum(exp.task.terms[name][0] * row.loss.sum()
                  for name, row in rows.items())
@@ -74,7 +80,7 @@ def taylor(exp: Experiment) -> Callable:
 
 
 def _each(of_one: Callable) -> Callable[..., Any]:
-  """One row after the other: gradients of parameters are large.
+  """Each row by itself, some side by side: every one has gates of its own.
 
   A row of questions comes with the picture that it is about.
   """
@@ -82,8 +88,8 @@ def _each(of_one: Callable) -> Callable[..., Any]:
     rows = batch['mask'].shape[0]
     own = lambda x, i: jax.lax.dynamic_slice_in_dim(
         x, i // (rows // x.shape[0]), 1)
-    return jax.lax.map(lambda i: of_one(
-        params, {name: own(x, i) for name, x in batch.items()}),
-        jnp.arange(rows))
+    return jax.lax.map(
+        lambda i: of_one(params, {name: own(x, i) for name, x in batch.items()}),
+        jnp.arange(rows), batch_size=math.gcd(rows, _ROWS))
 
   return jax.jit(run)

@@ -6,15 +6,21 @@ through the parameters that read it; a head's channel takes part in the scores,
 too, through the query. A channel of the stream is handed on by all that writes
 it, and by the normalisations that read it.
 """
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from bst_jax import elastic
 from bst_jax.elastic import base
+from bst_jax.layers.convolution import Conv
+from bst_jax.layers.linear import Dense, Embed, LayerNorm
+from bst_jax.pruning import watched
 from bst_jax.pruning.scores import counts_of
+from bst_jax.run.experiment import Experiment
 import jax
 import jax.numpy as jnp
 
+# Of whose parameters the outputs of a module are.
+_KNOWN = Dense, Embed, LayerNorm, Conv
 # Channels that no normalisation counts: zeros remove them exactly.
 EXACT = frozenset({'heads', 'mlp', 'pool', 'fused', 'adapter'})
 
@@ -72,6 +78,64 @@ def _along(gate, shape, dim, heads):
   sizes = shape[dim:dim + 2] if heads else shape[dim:dim + 1]
   behind = len(shape) - dim - len(sizes)
   return gate.reshape(*sizes, *[1] * behind)
+
+
+class Calls:
+  """Gates at what modules take in and hand out, as `gated` has them.
+
+  A gate of its own for every row of a batch costs no gradient of parameters
+  there. Where a parameter is no linear layer's, convolution's or normalisation's
+  it is multiplied itself, as of `gated`.
+  """
+
+  def __init__(self, exp: Experiment):
+    """Of an experiment's model."""
+    modules = watched.modules(exp)
+    self._read: dict[watched.Path, str] = {}
+    self._written: dict[watched.Path, str] = {}
+    self._others: dict[str, list[tuple[int, str]]] = {}
+    for name, members in elastic.groups(exp.axes).items():
+      for path, dim in members:
+        place, names = tuple(path.split('/')), elastic.flatten(exp.axes)[path]
+        if not _hands_on(place, names, dim):
+          continue
+        if modules.get(place[:-1]) not in _KNOWN:
+          self._others.setdefault(path, []).append((dim, name))
+        elif base(name) in EXACT and 'query' not in place:
+          self._read[place[:-1]] = name
+        else:  # Kernel and bias, gain and shift: once.
+          self._written[place[:-1]] = name
+
+  def run(self, apply: Callable[[Any], Any], params: Any,
+          gates: Mapping[str, jax.Array]) -> Any:
+    """What `apply` returns of the parameters, of a batch with these gates.
+
+    Args:
+      apply: of the model.
+      params: nested dict of arrays.
+      gates: float[n] by full axis name.
+    """
+    flat = elastic.flatten(params)
+    for path, places in self._others.items():
+      for dim, name in places:
+        flat[path] = flat[path] * _along(
+            gates[name], flat[path].shape, dim, base(name) == 'heads')
+    params = jax.tree.unflatten(jax.tree.structure(params), list(flat.values()))
+
+    def through(x, name):
+      if name is None:
+        return x
+      shape = x.shape[-2:] if base(name) == 'heads' else x.shape[-1:]
+      return x * gates[name].reshape(shape).astype(x.dtype)
+
+    def handler(path):
+      read, written = self._read.get(path), self._written.get(path)
+      return lambda run, args, options: through(
+          run(through(args[0], read), *args[1:], **options), written)
+
+    with watched.handed({path: handler(path)
+                         for path in self._read | self._written}):
+      return apply(params)
 
 
 def paths_of(axes: Any, name: str) -> list[str]:

@@ -11,26 +11,12 @@ from typing import Any
 from bst_jax import elastic
 from bst_jax.elastic import base
 from bst_jax.pruning import gates as gates_lib
+from bst_jax.pruning import watched
+from bst_jax.pruning.watched import Handler, Path
 from bst_jax.run.experiment import Experiment
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
-
-Path = tuple[str, ...]
-# What becomes of a call: (run, args, options) -> output.
-Handler = Callable[[Callable, tuple, dict], Any]
-
-
-def watched(handlers: Mapping[Path, Handler]) -> Any:
-  """A context in which calls of the modules at these paths are handed over."""
-  def intercept(run, args, options, context):
-    if context.method_name != '__call__':  # Others run without a path, too.
-      return run(*args, **options)
-    handler = handlers.get(context.module.path)
-    return run(*args, **options) if handler is None else handler(
-        run, args, options)
-
-  return nn.intercept_methods(intercept)
 
 
 def first_reached(exp: Experiment, name: str) -> Path | None:
@@ -53,22 +39,7 @@ def first_reached(exp: Experiment, name: str) -> Path | None:
   if any(len(path) >= len(member) for path, member in zip(
       map(lambda m: m[:2] if m[0] in stacks else m[:1], members), members)):
     return None
-  return next((path for path in _calls(exp) if path in whose), None)
-
-
-def _calls(exp):
-  """Paths of all modules, as they are called."""
-  seen = []
-
-  def intercept(run, args, options, context):
-    if context.method_name == '__call__' and context.module.path not in seen:
-      seen.append(context.module.path)
-    return run(*args, **options)
-
-  with nn.intercept_methods(intercept):
-    jax.eval_shape(lambda params, batch: exp.model.apply(
-        {'params': params}, batch), exp.shapes, exp.example())
-  return seen
+  return next((path for path in watched.modules(exp) if path in whose), None)
 
 
 class Suffix:
@@ -89,7 +60,8 @@ class Suffix:
     owner = tuple(name.partition('@')[2].split('/'))
     if len(readers) == 1 and owner[:-1] == self.start:
       self.summed = tuple(readers[0].split('/')[:-1])
-      calls = _calls(exp)  # What the layer calls itself before that part.
+      # What the layer calls itself before that part.
+      calls = list(watched.modules(exp))
       self._before = tuple(
           path for path in calls[:calls.index(owner)]
           if path[:-1] == self.start)
@@ -118,7 +90,7 @@ class Suffix:
       handlers[self.start] = enters
     if self.summed is not None:
       handlers[self.summed] = summed
-    with watched(handlers):
+    with watched.handed(handlers):
       run()
     return found
 
@@ -145,7 +117,7 @@ class Suffix:
       unit = jnp.take(kept['hidden'], j, -1)[..., None]
       handlers[self.summed] = lambda run, args, options: kept['sum'] - (
           unit * jnp.take(kernel, j, 0)).astype(kept['sum'].dtype)
-    with watched(handlers):
+    with watched.handed(handlers):
       return run()
 
 
