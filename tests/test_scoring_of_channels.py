@@ -122,7 +122,7 @@ def test_the_number_of_channels_side_by_side_changes_little(vit, monkeypatch):
 
 
 @pytest.mark.parametrize('rule', ['per_head', 'segment'])
-def test_around_the_cut_the_order_is_exact(vit, rule):
+def test_around_the_cut_the_order_is_exact(vit, rule, tmp_path, caplog):
   exp, params, batches = vit
   fisher = scoring.score(exp, params, batches, 'hybrid')
   wrong = dataclasses.replace(fisher, channels={
@@ -133,7 +133,8 @@ def test_around_the_cut_the_order_is_exact(vit, rule):
       name: np.arange(wrong.channels[name].size) for name in (mlp, heads)},
                            None, {})
   sizes = {mlp: 8, heads: (4, 2) if rule == 'per_head' else (2, 4), 'embed': 9}
-  found = scoring.refined(wrong, exp, params, batches, sizes, rule, 0.25)
+  found = scoring.refined(wrong, exp, params, batches, sizes, rule, 0.25,
+                          tmp_path)
   for name in fisher.channels:
     np.testing.assert_array_equal(np.sort(found.channels[name]),
                                   np.sort(wrong.channels[name]))
@@ -159,6 +160,13 @@ def test_around_the_cut_the_order_is_exact(vit, rule):
   assert found.about['refined'] == 0.25
   same = scoring.refined(wrong, exp, params, batches, sizes, rule, 0.0)
   assert same is wrong
+  # Gone on with for the same cut, and begun anew for another.
+  for other, said in ((8, '2 sets of channels are done'), (9, 'begins anew')):
+    with caplog.at_level('INFO', 'absl'):
+      caplog.clear()
+      scoring.refined(wrong, exp, params, batches, sizes | {mlp: other}, rule,
+                      0.25, tmp_path)
+    assert said in caplog.text.replace('\n', ' ')
 
 
 def test_a_model_of_nan_is_refused(vit):

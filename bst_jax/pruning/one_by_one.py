@@ -48,7 +48,8 @@ def score(exp: Experiment, params: Any, batches: Sequence[Mapping[str, Any]],
   counts = {name: len(some) for name, some in sets.items()}
   total = sum(counts.values()) * len(batches)
   run = _Run(exp, params, batches, sets, chunk)
-  settings = dict(settings) | {'devices': jax.device_count()}
+  settings = json.loads(json.dumps(  # As it is read again.
+      dict(settings) | {'devices': jax.device_count()}))
   done = processes.gather(_read(path, settings))[0]
   with alive.counted('scoring channels one by one', total,
                      'channels of a batch') as count:

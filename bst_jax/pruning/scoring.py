@@ -106,8 +106,9 @@ def refined(scores: Scores, exp: Experiment, params: Any,
   found = one_by_one.score(
       exp, params, batches, {name: band.reshape(-1)
                              for name, band in bands.items()}, folder,
-      {'model': scores.model, 'kind': 'refined', 'rule': rule, 'share': share}
-      | dict(scores.about), part=one_by_one.REFINED)
+      {'model': scores.model, 'rule': rule, 'share': share,
+       'sizes': {name: sizes[name] for name in bands}} | dict(scores.about),
+      part=one_by_one.REFINED)
   channels, counts = dict(scores.channels), _halves_of(batches)
   for name, band in bands.items():
     exact = _joined(found[name], counts).reshape(band.shape)
