@@ -13,9 +13,9 @@ import pytest
 TASK = tasks.create(dict(name='classes'))
 
 
-def build(name):
+def build(name, **changes):
   """An experiment as scorers take it, parameters and a batch with labels."""
-  model, batch, params, axes = models.build(name)
+  model, batch, params, axes = models.build(name, **changes)
   exp = types.SimpleNamespace(model=model, axes=axes, task=TASK, shapes=params,
                               example=lambda: batch)
   batch = batch | {'label': jnp.arange(4) % 7, 'mask': jnp.ones(4, bool)}
@@ -31,10 +31,10 @@ def some_of(sets):
       names[0]: 0, names[-1]: 0}]
 
 
-@pytest.mark.parametrize('name', ['vit', 'pvt'])
-def test_exact_scores_are_those_of_models_without_the_channel(name):
+@pytest.mark.parametrize('name, layers', [('vit', 2), ('pvt', (1, 2))])
+def test_exact_scores_are_those_of_models_without_the_channel(name, layers):
   """By brute force: zeros where nothing counts them, else cut out by hand."""
-  exp, params, batch = build(name)
+  exp, params, batch = build(name, num_layers=layers)
   run = jax.jit(lambda model, params: exact.logits(exp, model, params, batch),
                 static_argnums=0)
   teacher = run(exp.model, params)
@@ -104,7 +104,7 @@ def test_what_was_before_is_not_computed_again():
 
 def test_fisher_is_the_curvature_of_the_divergence():
   """By finite differences of gates, for every kind of set; answers are few."""
-  exp, params, batch = build('pvt')
+  exp, params, batch = build('pvt', num_layers=(1, 1))
   found = fisher.scorer(exp)(params, batch)
   teacher = exact.logits(exp, exp.model, params, batch)
   whole = gates.ones(params, exp.axes)
@@ -126,7 +126,7 @@ def test_fisher_is_the_curvature_of_the_divergence():
 
 
 def test_taylor_is_the_squared_slope_of_the_loss():
-  exp, params, batch = build('vit')
+  exp, params, batch = build('vit', num_layers=2)
   found = fisher.taylor(exp)(params, batch)
   whole = gates.ones(params, exp.axes)
 

@@ -1,7 +1,6 @@
 """The wheel: what is in it, and that it works where the clone is not."""
 import configparser
 from email import message_from_string
-import json
 import os
 import pathlib
 import shutil
@@ -81,18 +80,6 @@ def test_what_the_wheel_says_of_itself(wheel):
   assert about.get_payload().startswith('# bst_jax')
   assert dict(scripts['console_scripts']) == {
       'bst-jax': 'bst_jax.__main__:main'}
-
-
-def test_the_quickstart_runs_from_the_wheel(site, tmp_path):
-  few = ['--config.steps=2', '--config.teacher.steps=2',
-         '--config.evaluate_at_end=False']
-  done = run([sys.executable, '-m', 'bst_jax.train', '--config',
-              'configs/quickstart.py:tiny', '--workdir', 'runs/tiny', *few],
-             tmp_path, PYTHONPATH=str(site))
-  assert not done.returncode, done.stderr
-  config = json.loads((tmp_path / 'runs/tiny/config.json').read_text())
-  assert config['steps'] == 2 and config['model']['name'] == 'mcan'
-  assert any((tmp_path / 'runs/tiny/checkpoints').iterdir())
 
 
 OWN_CONFIG = '''

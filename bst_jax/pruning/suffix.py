@@ -34,11 +34,10 @@ def first_reached(exp: Experiment, name: str) -> Path | None:
   members = [tuple(path.split('/'))
              for path, _ in elastic.groups(exp.axes)[name]]
   stacks = set(exp.model.stacks)
-  whose = {member[:2] if member[0] in stacks else member[:1]
-           for member in members}
-  if any(len(path) >= len(member) for path, member in zip(
-      map(lambda m: m[:2] if m[0] in stacks else m[:1], members), members)):
+  part = lambda member: member[:1 + (member[0] in stacks)]
+  if any(part(member) == member for member in members):
     return None
+  whose = set(map(part, members))
   return next((path for path in watched.modules(exp) if path in whose), None)
 
 
