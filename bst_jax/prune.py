@@ -99,8 +99,8 @@ _LEFT = SCORES, one_by_one.PART, one_by_one.REFINED
 
 
 def read(data: Any, pictures: int, per_class: int, seed: int
-         ) -> list[dict[str, Any]]:
-  """Training pictures that scores are of.
+         ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+  """Training pictures that scores are of, and which these are.
 
   Args:
     data: as of `data.load`.
@@ -110,8 +110,10 @@ def read(data: Any, pictures: int, per_class: int, seed: int
   """
   with alive.told('reading training pictures', False):
     groups = data.of_each_class(per_class, seed=seed) if per_class else None
-    return [dict(batch) for batch in data.calibration(
+    batches = [dict(batch) for batch in data.calibration(
         limit=0 if per_class else pictures, groups=groups)]
+  return batches, {'per_class': per_class, 'places': (
+      groups.tolist() if per_class else [])}
 
 
 def scored(exp: experiment.Experiment, params: Any, batches: list,
@@ -190,13 +192,13 @@ def main() -> None:
   scores = _SCORES.value and _loaded(_SCORES.value, exp, params, layers)
   data, batches = experiment.load_data(exp.config, workdir), []
   if not scores:
+    about = {'data': exp.config.data.name, 'split': exp.config.data.train}
     if depth.losing(exp, layers) or _KIND.value not in scores_lib.BLIND:
-      batches = read(data, _PICTURES.value, _PER_CLASS.value, _SEED.value)
+      batches, which = read(
+          data, _PICTURES.value, _PER_CLASS.value, _SEED.value)
+      about |= which
     scores = scored(exp, params, batches, layers, _DEPTH.value, _KIND.value,
-                    _SEED.value, output, {
-                        'data': exp.config.data.name,
-                        'split': exp.config.data.train,
-                        'per_class': _PER_CLASS.value})
+                    _SEED.value, output, about)
 
   left = Choice(layers=scores.about.get('layers') or {})
   small = remaining(exp, left)

@@ -97,6 +97,7 @@ def test_it_becomes_smaller_and_scores_serve_again(workdir):
   assert code == 0, log
   about = json.loads((workdir.parent / 'ranked/scores.json').read_text())['about']
   assert about['pictures'] == 14 and about['per_class'] == 2
+  assert about['places'] == list(range(14))
   assert elastic.size(experiment.load(workdir.parent / 'ranked').shapes) <= 3000
   # What is there already is told, and no folder made.
   code, said, log = run(workdir, '--target=params<=3G', '--kind=random',

@@ -45,9 +45,10 @@ class Scores:
     depth: score by stack, float64[2 L - 1] for L layers: entry 2 i removes both
       halves of layer i, entry 2 i + 1 the feed-forward half of layer i and the
       attention of layer i + 1. Empty where it was not asked for.
-    about: what it was made from: pictures, a class or in all, seed, split, a
-      checksum of the `parameters`, the `layers` that stayed; `agreement`, by
-      which scores of two halves of the pictures are correlated in rank.
+    about: what it was made from: pictures, a class or in all, their `places` in
+      the split where they were drawn, seed, a checksum of the `parameters`, the
+      `layers` that stayed; `agreement`, by which scores of two halves of the
+      pictures are correlated in rank.
   """
 
   kind: str

@@ -120,8 +120,9 @@ def uniform(shapes: Any, axes: Any, share: float, multiple: int = 1,
             rule: str = 'per_head') -> dict[str, Any]:
   """Sizes of which each set keeps the same share, as `choice` takes them.
 
-  Where the stream has as many channels as its heads together, so it has behind:
-  other libraries describe no other transformer.
+  Where the stream has as many channels as its heads together, so it has behind,
+  and hidden units stay the multiple of it that they were: other libraries describe
+  no other transformer.
 
   Args:
     shapes: of a model's parameters.
@@ -142,24 +143,25 @@ def uniform(shapes: Any, axes: Any, share: float, multiple: int = 1,
     found[name] = ((size, _rounded(share * width, width, multiple))
                    if rule == 'per_head' else
                    (_divisor(size, share), width))
-  for name in found:
-    if base(name) == 'embed':
-      found[name] = _as_heads(name, flat, elastic.groups(axes), found)
+  sets = elastic.groups(axes)
+  there = {name: math.prod(flat[path].shape[dim:dim + 1 + (
+      base(name) == 'heads')]) for name, ((path, dim), *_) in sets.items()}
+  for name in [name for name in sets if base(name) == 'embed']:
+    _keep_structure(name, there, found)
   return found
 
 
-def _as_heads(name, flat, sets, sizes):
-  """Channels of a stream: those of its heads, if that is what there were."""
-  def size(one):
-    path, dim = sets[one][0]
-    return math.prod(flat[path].shape[dim:dim + 1 + (base(one) == 'heads')])
-
-  scope = name.partition('@')[2]
-  heads = [one for one in sets if base(one) == 'heads' and (
-      not scope or one.partition('@')[2].startswith(f'{scope}/'))]
-  if not heads or {size(one) for one in heads} != {size(name)}:
-    return sizes[name]
-  return math.prod(sizes[heads[0]])
+def _keep_structure(embed, there, sizes):
+  """Sizes of a stream and of its layers that stand to each other as before."""
+  scope = embed.partition('@')[2]
+  own = lambda kind: [name for name in sizes if base(name) == kind and (
+      not scope or name.partition('@')[2].startswith(f'{scope}/'))]
+  heads = own('heads')
+  if heads and {there[name] for name in heads} == {there[embed]}:
+    sizes[embed] = math.prod(sizes[heads[0]])
+  for name in own('mlp') + own('reduced'):
+    if there[name] % there[embed] == 0:
+      sizes[name] = sizes[embed] * (there[name] // there[embed])
 
 
 def _rounded(wanted, size, multiple):
