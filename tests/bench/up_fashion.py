@@ -8,7 +8,8 @@ by each kind of score and learns from the parent, for --steps steps; so do, from
 random parameters, the same structure, and once more from labels alone; and the
 parent's sandwich of four widths is trained for as many steps, of which the
 narrowest is of the same size. Prints the test accuracy of all, before and after
-learning, and means and ranges of seeds. Finished runs are kept: the same command
+learning, means and ranges of seeds, and how each kind ranks channels beside exact
+scores. Finished runs are kept: the same command
 goes on where it stopped.
 """
 import argparse
@@ -19,6 +20,7 @@ from bst_jax.elastic import FULL, Submodel
 from bst_jax.learn import sharding
 from bst_jax.pruning import scoring as channels
 from bst_jax.pruning import select
+from bst_jax.pruning.scores import Scores
 from bst_jax.report import scoring
 from bst_jax.run import experiment
 from bst_jax.scores import main as main_score
@@ -44,21 +46,46 @@ def trained(folder, variant, args, seed, **changes):
   return workdir
 
 
-def cut(parent, kind, args, seed):
-  """The quarter of a parent that scores of a kind leave, as a workdir."""
-  output = args.output / f'{kind}-{seed}-cut'
-  if not (output / 'config.json').exists():
+def scores_of(parent, kind, args, seed):
+  """Scores of a kind of a parent's channels, kept in a file."""
+  path = args.output / f'{kind}-{seed}-scores.json'
+  if not path.exists():
     exp = experiment.load(parent)
     params = checkpoint.load_params(parent, exp.shapes)
     data = experiment.load_data(exp.config, parent)
     batches = [dict(batch) for batch in data.calibration(
         groups=data.of_each_class(args.per_class, seed=seed))]
-    scores = channels.score(exp, params, batches, kind, seed,
-                            args.output / f'{kind}-{seed}-scores')
+    channels.score(exp, params, batches, kind, seed,
+                   args.output / f'{kind}-{seed}-scores').save(path)
+  return Scores.load(path)
+
+
+def cut(parent, kind, args, seed):
+  """The quarter of a parent that scores of a kind leave, as a workdir."""
+  output = args.output / f'{kind}-{seed}-cut'
+  if not (output / 'config.json').exists():
+    exp = experiment.load(parent)
     sizes = select.uniform(exp.shapes, exp.axes, 1 / 4, rule='segment')
     extract.extract(parent, select.choice(
-        scores, exp.shapes, exp.axes, sizes, 'segment'), output)
+        scores_of(parent, kind, args, seed), exp.shapes, exp.axes, sizes,
+        'segment'), output)
   return output
+
+
+def agreements(args):
+  """Text: how other kinds rank channels beside exact scores, by kind of set."""
+  lines = [('rank correlation with exact scores', 'mean', 'lowest')]
+  for kind in args.kinds:
+    found = {}
+    for seed in args.seeds if kind != 'kl' else ():
+      exact, other = (scores_of(args.output / f'parent-{seed}', one, args, seed)
+                      for one in ('kl', kind))
+      for name, values in exact.channels.items():
+        found.setdefault(elastic.base(name), []).append(
+            channels.agreement(values, other.channels[name]))
+    lines += [(f'{kind}, {sets}', f'{sum(values) / len(values):.3f}',
+               f'{min(values):.3f}') for sets, values in found.items()]
+  return scoring.aligned(lines)
 
 
 def accuracy(workdir, sub=FULL):
@@ -126,6 +153,8 @@ def main():
         row, '' if before[0] is None else f'{sum(before) / len(before):.1f}',
         f'{sum(after) / len(after):.2f}', f'{min(after):.1f} to {max(after):.1f}'))
   print(scoring.aligned(lines))
+  if 'kl' in args.kinds:
+    print(f'\n{agreements(args)}')
 
 
 if __name__ == '__main__':
