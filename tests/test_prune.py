@@ -5,7 +5,8 @@ import re
 import subprocess
 import sys
 
-from bst_jax import convert, elastic, extract
+from bst_jax import convert, elastic, extract, prune
+from bst_jax.data import source
 from bst_jax.interop import core
 from bst_jax.pruning import gates, select, targets
 from bst_jax.pruning.scores import counts_of, Scores
@@ -82,14 +83,11 @@ def test_it_becomes_smaller_and_scores_serve_again(workdir):
   # Of other parameters of the same sizes they are refused.
   found = json.loads((workdir.parent / 'small/scores.json').read_text())
   found['about']['parameters'] = '00000000'
-  (workdir.parent / 'other.json').write_text(json.dumps(found))
-  code, _, log = run(workdir, '--target=params<=3K', '--scores=other.json',
-                     '--output=never')
-  assert code == 2 and 'scores of other parameters of the same model' in log
-  code, _, log = run(workdir, '--target=params<=3K', '--pictures_per_class=9',
-                     '--output=never')
-  assert code == 2 and 'has fewer of animal 0 (2)' in log
-  assert 'and 2 more' in log and not (workdir.parent / 'never').exists()
+  path = workdir.parent / 'other.json'
+  path.write_text(json.dumps(found))
+  params = checkpoint.load_params(workdir, whole.shapes)
+  with pytest.raises(ValueError, match='scores of other parameters of the same'):
+    prune._loaded(path, whole, params, {})
   # Pictures of each class, and a ranking over layers.
   code, said, log = run(
       workdir, '--target=params<=3K', '--pictures_per_class=2', '--kind=fisher',
@@ -99,11 +97,23 @@ def test_it_becomes_smaller_and_scores_serve_again(workdir):
   assert about['pictures'] == 14 and about['per_class'] == 2
   assert about['places'] == list(range(14))
   assert elastic.size(experiment.load(workdir.parent / 'ranked').shapes) <= 3000
-  # What is there already is told, and no folder made.
+
+
+def test_what_is_met_already_removes_nothing(workdir):
   code, said, log = run(workdir, '--target=params<=3G', '--kind=random',
                         '--output=same')
-  assert code == 0 and 'nothing was removed' in said
+  assert code == 0 and 'nothing was removed' in said, log
   assert not (workdir.parent / 'same').exists()
+
+
+def test_a_class_with_too_few_pictures_is_named(workdir):
+  folder = workdir.parent
+  data = source.load(dict(
+      experiment.load(workdir).config.data, manual_dir=str(folder / 'pictures'),
+      data_dir=str(folder / 'data'), eval='val', sizes=None))
+  assert data.of_each_class(2).tolist() == list(range(14))
+  with pytest.raises(ValueError, match=r'has fewer of animal 0 \(2\).* 2 more'):
+    data.of_each_class(9)
 
 
 @pytest.mark.parametrize('target, said', [
@@ -225,9 +235,10 @@ def test_layers_go_before_channels_do(workdir):
                      '--scores=short/scores.json')
   assert code == 0, log
   assert experiment.load(workdir.parent / 'shorter').model.num_layers == 1
-  code, _, log = run(workdir, '--target=params<=2K', '--output=never',
-                     '--scores=short/scores.json', '--layers=2')
-  assert code == 2 and 'has scores of a model with' in log
+  exp = experiment.load(workdir)
+  with pytest.raises(ValueError, match='has scores of a model with'):
+    prune._loaded(workdir.parent / 'short/scores.json', exp, checkpoint.load_params(
+        workdir, exp.shapes), {'encoder': 2})
 
 
 @pytest.mark.parametrize('target, asked, said', [
