@@ -132,11 +132,10 @@ def scored(exp: experiment.Experiment, params: Any, batches: list,
   left, of_pairs = Choice(), {}
   if depth.losing(exp, layers):
     left, of_pairs = depth.chosen(exp, params, batches, layers, way)
-  small = remaining(exp, left)
   found = channels.score(
-      small, exp.cut(params, left) if left.layers else params, batches, kind, seed,
-      folder, about | {'layers': {stack: list(stays) for stack, stays
-                                  in left.layers.items()}})
+      *_part(exp, params, left), batches, kind, seed, folder,
+      about | {'layers': {stack: list(stays) for stack, stays
+                          in left.layers.items()}})
   return dataclasses.replace(found, depth=of_pairs)
 
 
@@ -146,18 +145,27 @@ def remaining(exp: experiment.Experiment, left: Choice
   return experiment.chosen(experiment.whole(exp), left) if left.layers else exp
 
 
+def _part(exp, params, left):
+  """The experiment and the parameters with the layers that stay."""
+  return remaining(exp, left), exp.cut(params, left) if left.layers else params
+
+
+def _layers_of(scores):
+  """The choice of the layers that scores are of; it is empty for all."""
+  return Choice(layers=scores.about.get('layers') or {})
+
+
 def _loaded(path, exp, params, layers):
   """Scores of a file, checked to be of these parameters and so many layers."""
   scores = Scores.load(path)
-  left = Choice(layers=scores.about.get('layers') or {})
-  small = remaining(exp, left)
+  small, params = _part(exp, params, _layers_of(scores))
   found = {stack: order.num_layers for stack, order in small.model.stacks.items()}
   if layers and layers != found:
     raise ValueError(
         f'layers were to be left as {layers}, but {path} has scores of a model '
         f'with {found}. Score again, without --scores.')
   scores.check(small.shapes, small.axes)
-  here = channels.checksum(exp.cut(params, left) if left.layers else params)
+  here = channels.checksum(params)
   there = scores.about.get('parameters')
   if there not in (None, here):
     raise ValueError(
@@ -200,16 +208,15 @@ def main() -> None:
     scores = scored(exp, params, batches, layers, _DEPTH.value, _KIND.value,
                     _SEED.value, output, about)
 
-  left = Choice(layers=scores.about.get('layers') or {})
-  small = remaining(exp, left)
+  left = _layers_of(scores)
+  small, params_left = _part(exp, params, left)
   if _SORT.value:
     found = order.choice(scores, small.shapes, small.axes)
   else:
     sizes, rule = targets.sizes(small, target, *asked, scores)
     if batches and scores.kind == 'hybrid':
-      scores = channels.refined(
-          scores, small, exp.cut(params, left) if left.layers else params,
-          batches, sizes, rule, _REFINE.value, output)
+      scores = channels.refined(scores, small, params_left, batches, sizes,
+                                rule, _REFINE.value, output)
     found = select.choice(scores, small.shapes, small.axes, sizes, rule)
   choice = depth.joined(left, found)
   if not choice.cuts:

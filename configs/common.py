@@ -59,6 +59,15 @@ def vqa_v2(**changes) -> dict:
       max_bad=0, num_regions=0, image_size=(0,), image_fit='stretch') | changes
 
 
+def fashion_mnist(config: ml_collections.ConfigDict, batch: int) -> dict:
+  """The data of Fashion-MNIST, with every key that a run may override."""
+  return dict(
+      name='fashion_mnist', train='train', eval='test', watch='val',
+      batch=batch, eval_batch=250, image_size=(0,), image_fit='crop',
+      augment=dict(flip=0.5), seed=config.get_ref('seed'), limit=0,
+      data_dir='', manual_dir='')
+
+
 def gqa(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
   """An experiment on VQA-v2 turned to GQA: one answer of many is right."""
   config.data.update(

@@ -21,11 +21,7 @@ def get_config(arg=''):
   for part in asked:
     common.check_variant(part, ('small', 'taught', 'sandwich', 'tiny'), __file__)
   config = common.base()
-  config.data = dict(
-      name='fashion_mnist', train='train', eval='test', watch='val', batch=128,
-      eval_batch=250, image_size=(0,), image_fit='crop',
-      augment=dict(flip=0.5), seed=config.get_ref('seed'), limit=0,
-      data_dir='', manual_dir='')
+  config.data = common.fashion_mnist(config, batch=128)
   config.task = dict(name='classify')
   quarter = 4 if 'small' in asked else 1
   config.model = dict(

@@ -12,11 +12,7 @@ from configs import common
 def get_config(arg=''):
   common.check_variant(arg, ('tiny',), __file__)
   config = common.base()
-  config.data = dict(
-      name='fashion_mnist', train='train', eval='test', watch='val', batch=128,
-      eval_batch=250, image_size=(0,), image_fit='crop',
-      augment=dict(flip=0.5), seed=config.get_ref('seed'), limit=0,
-      data_dir='', manual_dir='')
+  config.data = common.fashion_mnist(config, batch=128)
   config.task = dict(name='classify')
   config.model = dict(
       name='vit', patch=4, width=64, heads=2, mlp=256, num_layers=6,

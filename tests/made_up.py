@@ -121,6 +121,18 @@ def idx_bytes(array):
   return gzip.compress(head + array.astype(np.uint8).tobytes(), 1, mtime=0)
 
 
+def animals(folder, count, classes):
+  """Pictures of noise in folders `animal 0`, …, of train and of val."""
+  rng = np.random.default_rng(0)
+  for split in ('train', 'val'):
+    for i in range(count):
+      place = folder / split / f'animal {i % classes}'
+      place.mkdir(parents=True, exist_ok=True)
+      Image.fromarray(rng.integers(0, 256, (20, 20, 3), np.uint8)).save(
+          place / f'{i}.png')
+  return folder
+
+
 def fashion_mnist(folder, train=5_040, test=40):
   """Writes Fashion-MNIST's files: a bar whose place is the class, in noise."""
   folder.mkdir(parents=True, exist_ok=True)

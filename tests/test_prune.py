@@ -13,6 +13,7 @@ from bst_jax.pruning.scores import counts_of, Scores
 from bst_jax.report import costs
 from bst_jax.run import experiment
 from bst_jax.store import checkpoint
+import made_up
 import models
 import numpy as np
 from PIL import Image
@@ -27,13 +28,7 @@ def workdir(tmp_path_factory):
   (folder / 'vit').mkdir()
   test_interop_folders.vit(folder / 'vit')
   convert.read(None, None, folder / 'vit', folder / 'whole')
-  rng = np.random.default_rng(0)
-  for split in ('train', 'val'):
-    for i in range(14):
-      place = folder / 'pictures' / split / f'animal {i % 7}'
-      place.mkdir(parents=True, exist_ok=True)
-      Image.fromarray(rng.integers(0, 256, (20, 20, 3), np.uint8)).save(
-          place / f'{i}.png')
+  made_up.animals(folder / 'pictures', 14, 7)
   return folder / 'whole'
 
 
@@ -145,6 +140,12 @@ def test_known_targets_are_what_they_are_called(workdir, target, model):
   if target == 'pvt_v2_b1':  # Of B2 layers go, and no channels.
     exp = experiment.chosen(experiment.whole(exp), elastic.Choice(layers={
         stack: (0, {'attention': 1, 'ffn': 2}) for stack in left}))
+  targets.check(exp, target)
+  with pytest.raises(ValueError, match='choose a larger parent'):
+    # Before anything is scored.
+    targets.check(build(dict(name=backbone) | sizes | dict(mlp=(
+        sizes['mlp'] // 2 if backbone == 'vit' else (256, 512, 640, 512)))),
+                  target)
   found, got = targets.sizes(exp, target)
   assert got == rule
   assert targets._cost(exp, found, 'params', rule) == elastic.size(stock.shapes)

@@ -6,7 +6,6 @@ from bst_jax.store import workdir as workdirs
 from configs import up_deit, up_fashion
 import made_up
 import numpy as np
-from PIL import Image
 import pytest
 import test_prune
 
@@ -52,13 +51,7 @@ def test_the_published_recipe_runs_on_folders(tmp_path, monkeypatch):
   """As published but for its sizes, of which one layer of few channels is left.
   """
   monkeypatch.setenv('BST_JAX_DATA', str(tmp_path / 'data'))
-  rng = np.random.default_rng(0)
-  for split in ('train', 'val'):
-    for i in range(8):
-      place = tmp_path / 'pictures' / split / f'animal {i % 2}'
-      place.mkdir(parents=True, exist_ok=True)
-      Image.fromarray(rng.integers(0, 256, (20, 20, 3), np.uint8)).save(
-          place / f'{i}.png')
+  made_up.animals(tmp_path / 'pictures', 8, 2)
   config = load_config('configs/up_deit.py:folders')
   config.data.manual_dir, config.data.batch = str(tmp_path / 'pictures'), 4
   config.data.image_size = (16,)

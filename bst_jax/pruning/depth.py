@@ -14,6 +14,7 @@ from typing import Any
 
 from absl import logging
 from bst_jax.elastic import Choice
+from bst_jax.elastic.choice import halves
 from bst_jax.host import alive, processes
 from bst_jax.pruning import exact
 from bst_jax.pruning.scores import divergence
@@ -179,8 +180,7 @@ def _before(name, layers):
     if not owner.startswith(f'{stack}/layer_'):
       continue
     number, _, rest = owner.removeprefix(f'{stack}/layer_').partition('/')
-    entry = entries[int(number)]
-    half = 'ffn' if rest.split('/')[0] == 'ffn' else 'attention'
-    old = entry[half] if isinstance(entry, Mapping) else entry
+    attention, ffn = halves(entries[int(number)])
+    old = ffn if rest.split('/')[0] == 'ffn' else attention
     return f'{kind}@{stack}/layer_{old}/{rest}'
   return name

@@ -18,7 +18,7 @@ from bst_jax import elastic
 from bst_jax.elastic import base, Choice
 from bst_jax.pruning import gates as gates_lib
 from bst_jax.pruning import watched
-from bst_jax.pruning.scores import divergence
+from bst_jax.pruning.scores import counts_of, divergence
 from bst_jax.pruning.suffix import answers_alone, Suffix
 from bst_jax.run.experiment import Experiment
 from flax import linen as nn
@@ -34,7 +34,8 @@ class Scorer:
   """
 
   def __init__(self, exp: Experiment, name: str, chunk: int = 1,
-               where: Any = None):
+               where: Any = None,
+               modules: Mapping[watched.Path, type] | None = None):
     """
     Args:
       exp: whose model is scored.
@@ -42,9 +43,10 @@ class Scorer:
       chunk: channels that are worked on side by side. On a CPU more than one
         is slower; on an accelerator it fills the device.
       where: sharding of the scores; None leaves it to the compiler.
+      modules: of `watched.modules`, where they are known already.
     """
     model = watched.plain(exp.model)
-    self._suffix, self._chunk = Suffix(exp, name), chunk
+    self._suffix = Suffix(exp, name, modules)
     run = _by_gates if base(name) in gates_lib.EXACT else _by_cut
     one = run(exp, model, name, self._suffix)
 
@@ -85,7 +87,7 @@ def logits(exp: Experiment, model: nn.Module, params: Any,
 
 def _by_gates(exp, model, name, suffix):
   """(params, batch, teacher, kept, j) -> float32[B]."""
-  ones = gates_lib.ones(exp.shapes, exp.axes)[name]
+  ones = jnp.ones(counts_of(exp.shapes, exp.axes)[name])
 
   def run(params, batch, teacher, kept, j):
     kernel = None
@@ -102,7 +104,7 @@ def _by_gates(exp, model, name, suffix):
 
 def _by_cut(exp, model, name, suffix):
   """As `_by_gates`."""
-  left = jnp.arange(gates_lib.ones(exp.shapes, exp.axes)[name].size - 1)
+  left = jnp.arange(counts_of(exp.shapes, exp.axes)[name] - 1)
   # Which channels these are decides no shape: any choice makes the model.
   small = model.chosen(Choice(keep={name: tuple(range(left.size))}))
 

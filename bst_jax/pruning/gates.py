@@ -90,13 +90,13 @@ class Calls:
 
   def __init__(self, exp: Experiment):
     """Of an experiment's model."""
-    modules = watched.modules(exp)
+    modules, axes = watched.modules(exp), elastic.flatten(exp.axes)
     self._read: dict[watched.Path, str] = {}
     self._written: dict[watched.Path, str] = {}
     self._others: dict[str, list[tuple[int, str]]] = {}
     for name, members in elastic.groups(exp.axes).items():
       for path, dim in members:
-        place, names = tuple(path.split('/')), elastic.flatten(exp.axes)[path]
+        place, names = tuple(path.split('/')), axes[path]
         if not _hands_on(place, names, dim):
           continue
         if modules.get(place[:-1]) not in _KNOWN:

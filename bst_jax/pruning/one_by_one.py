@@ -9,7 +9,7 @@ from absl import logging
 from bst_jax.elastic import base
 from bst_jax.host import alive, files, processes
 from bst_jax.learn import sharding
-from bst_jax.pruning import exact
+from bst_jax.pruning import exact, watched
 from bst_jax.run.experiment import Experiment
 import jax
 from jax.sharding import NamedSharding, PartitionSpec
@@ -76,7 +76,9 @@ def score(exp: Experiment, params: Any, batches: Sequence[Mapping[str, Any]],
           done['begun'] = dict(set=name, batches=i + 1, sums=sums.tolist())
           _write(path, settings, done)
           written = time.monotonic()
-      done['sets'][name], done['begun'] = (sums / np.maximum(run.rows, 1)[:, None]).tolist(), {}
+      # One picture has no second half.
+      means = sums / np.maximum(run.rows, 1)[:, None]
+      done['sets'][name], done['begun'] = means.tolist(), {}
       _write(path, settings, done)
   return {name: np.asarray(done['sets'][name], np.float64) for name in sets}
 
@@ -93,6 +95,7 @@ class _Run:
     mesh = sharding.make_mesh({'data': -1})
     self._everywhere = NamedSharding(mesh, PartitionSpec())
     self._exp, self._scorers = exp, {}
+    self._modules = watched.modules(exp)
     self._params = jax.device_put(params, self._everywhere)
     self._sets = sets
     self.chunk = chunk or int(mesh.devices.flat[0].platform == 'cpu')
@@ -173,7 +176,7 @@ class _Run:
   def _scorer(self, name):
     if name not in self._scorers:
       self._scorers[name] = exact.Scorer(
-          self._exp, name, self.chunk, self._everywhere)
+          self._exp, name, self.chunk, self._everywhere, self._modules)
     return self._scorers[name]
 
   def _length(self):

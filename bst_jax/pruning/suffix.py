@@ -5,7 +5,7 @@ is computed once for all of its channels, and the compiler drops what made it.
 The model itself is run: only calls of its modules are watched, and some are
 handed other numbers, so that any backbone will do.
 """
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from bst_jax import elastic
@@ -19,7 +19,8 @@ import jax
 import jax.numpy as jnp
 
 
-def first_reached(exp: Experiment, name: str) -> Path | None:
+def first_reached(exp: Experiment, name: str, calls: Iterable[Path]
+                  ) -> Path | None:
   """The first module, in order of the calls, with a parameter of an index set.
 
   It is one that the model calls, or a layer of a stack.
@@ -27,6 +28,7 @@ def first_reached(exp: Experiment, name: str) -> Path | None:
   Args:
     exp: whose model it is.
     name: full axis name.
+    calls: paths of its modules, as they are called.
 
   Returns:
     Its path, or None where a parameter of the model itself has the channels.
@@ -38,7 +40,7 @@ def first_reached(exp: Experiment, name: str) -> Path | None:
   if any(part(member) == member for member in members):
     return None
   whose = set(map(part, members))
-  return next((path for path in watched.modules(exp) if path in whose), None)
+  return next((path for path in calls if path in whose), None)
 
 
 class Suffix:
@@ -50,9 +52,18 @@ class Suffix:
       are hidden units: one less is then a sum without one term. Else None.
   """
 
-  def __init__(self, exp: Experiment, name: str):
-    """Of the index set with this full axis name."""
-    self.start, self.summed, self._before = first_reached(exp, name), None, ()
+  def __init__(self, exp: Experiment, name: str,
+               modules: Mapping[Path, type] | None = None):
+    """Of the index set with this full axis name.
+
+    Args:
+      exp: whose model it is.
+      name: of the set.
+      modules: of `watched.modules`, where they are known already.
+    """
+    calls = list(modules or watched.modules(exp))
+    self.start = first_reached(exp, name, calls)
+    self.summed, self._before = None, ()
     if self.start is None or base(name) != 'mlp':
       return
     readers = gates_lib.paths_of(exp.axes, name)
@@ -60,7 +71,6 @@ class Suffix:
     if len(readers) == 1 and owner[:-1] == self.start:
       self.summed = tuple(readers[0].split('/')[:-1])
       # What the layer calls itself before that part.
-      calls = list(watched.modules(exp))
       self._before = tuple(
           path for path in calls[:calls.index(owner)]
           if path[:-1] == self.start)

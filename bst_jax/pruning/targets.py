@@ -73,19 +73,16 @@ def check(exp: Experiment, target: str, rule: str | None = None,
           multiple: int = 1, mode: str = 'uniform') -> None:
   """Raises where no scores could meet a target: see `sizes`."""
   check_name(mode, ranking.MODES, 'mode')
-  if target in KNOWN and mode != 'uniform':
-    raise ValueError(f'target {target} has its own sizes, and mode {mode} '
-                     'chooses others; leave --mode out, or give a budget.')
-  if mode == 'uniform':
-    if not target.startswith('latency_ms'):  # Which takes its time.
-      sizes(exp, target, rule, multiple)
-    else:
-      Budget.parse(target)
+  if target in KNOWN:
+    if mode != 'uniform':
+      raise ValueError(f'target {target} has its own sizes, and mode {mode} '
+                       'chooses others; leave --mode out, or give a budget.')
+    found, rule = sizes(exp, target, rule, multiple)
+    select.choice(_equal(exp), exp.shapes, exp.axes, found, rule)
     return
   budget, rule = _budget(target), rule or 'per_head'
-  least, _ = ranking.sizes(_equal(exp), exp.shapes, exp.axes, 0.0, mode,
-                           multiple, rule)
-  _check_least(target, budget, _cost(exp, least, budget.key, rule), multiple)
+  make = _maker(exp, _STEPS, rule, multiple, mode, _equal(exp))
+  _check_least(target, budget, _cost(exp, make(0)[0], budget.key, rule), multiple)
 
 
 def sizes(exp: Experiment, target: str, rule: str | None = None,
@@ -112,18 +109,23 @@ def sizes(exp: Experiment, target: str, rule: str | None = None,
     return _known(exp, target, rule)
   budget, rule = _budget(target), rule or 'per_head'
   steps = _MEASURED_STEPS if budget.key == 'latency_ms' else _STEPS
-  if mode == 'uniform':
-    make = lambda step: (select.uniform(
-        exp.shapes, exp.axes, max(step, 1) / steps, multiple, rule), [])
-  else:
-    make = lambda step: ranking.sizes(
-        scores, exp.shapes, exp.axes, step / steps, mode, multiple, rule)
+  make = _maker(exp, steps, rule, multiple, mode, scores)
   step = _largest(target, budget, steps, lambda step: _cost(
       exp, make(step)[0], budget.key, rule), multiple)
   found, floors = make(step)
   if floors:
     logging.info('%s', ranking.told(floors, found))
   return found, rule
+
+
+def _maker(exp, steps, rule, multiple, mode, scores):
+  """A function from a step, 0 to `steps`, to sizes and floors, the least first.
+  """
+  if mode == 'uniform':
+    return lambda step: (select.uniform(
+        exp.shapes, exp.axes, max(step, 1) / steps, multiple, rule), [])
+  return lambda step: ranking.sizes(
+      scores, exp.shapes, exp.axes, step / steps, mode, multiple, rule)
 
 
 def _largest(target, budget, steps, cost, multiple):
