@@ -48,6 +48,9 @@ def main():
   parser.add_argument('--batch', type=int, default=0,
                       help='instead of 8 pictures (CvT: 4) or 1 clip')
   parser.add_argument('--threads', type=int, default=2, help='of torch')
+  parser.add_argument('--products', default='float32',
+                      choices=['float32', 'bfloat16'],
+                      help="of our side, see config.compute.products")
   args = parser.parse_args()
   torch.set_num_threads(args.threads)
   torch.manual_seed(0)
@@ -56,7 +59,7 @@ def main():
   for name in args.models:
     config, batch, network = MODELS[name]
     batch = args.batch or batch
-    both = (ours(config, batch, **CHANGES.get(name, {})),
+    both = (ours(config, batch, args.products, **CHANGES.get(name, {})),
             theirs(network(), batch))
     for i, what in enumerate(('forward', 'forward and backward')):
       times = [[], []]
@@ -73,9 +76,10 @@ def main():
             f'{max(ratios):.2f})', flush=True)
 
 
-def ours(path, batch, **changes):
+def ours(path, batch, products, **changes):
   """Functions that run the network of a config, forward and with gradients."""
   config = load_config(path)
+  config.compute.products = products
   config.model.update(changes)
   config.model.dropout = 0.0
   if 'depth_dropout' in config.model:

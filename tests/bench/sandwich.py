@@ -36,6 +36,8 @@ def main():
   parser.add_argument('--dropout', type=float, default=0.1)
   parser.add_argument('--products', default='float32',
                       help='config.compute.products, of builds that have it')
+  parser.add_argument('--bare', action='store_true',
+                      help='steps alone, for tests/bench/in_turns.py')
   parser.add_argument('--trace', default='', help='folder of a profile')
   args = parser.parse_args()
 
@@ -73,6 +75,12 @@ def main():
     jax.profiler.start_trace(args.trace)
   ratios = []
   for _ in range(args.steps):
+    if args.bare:
+      began = time.perf_counter()
+      now, metrics = step(now, frozen, batches)
+      jax.block_until_ready((now, metrics))
+      print(f'{time.perf_counter() - began:6.2f} s', flush=True)
+      continue
     draw, _ = jax.random.split(jax.random.fold_in(now.rng, now.step))
     picks = jax.random.choice(draw, len(middle), (3,), replace=False)
     drawn = [smallest, full, *(middle[int(i)] for i in picks)]
@@ -90,7 +98,9 @@ def main():
           f'{peak / 1e9:7.1f} GFLOP/s  ratio {ratios[-1]:.1%}', flush=True)
   if args.trace:
     jax.profiler.stop_trace()
-  print(f'median ratio {np.median(ratios):.1%}, peak memory {peak_gib():.2f} GiB')
+  if ratios:
+    print(f'median ratio {np.median(ratios):.1%}, peak memory '
+          f'{peak_gib():.2f} GiB')
 
 
 def compiled(step, *args):

@@ -2,18 +2,21 @@
 
   git worktree add ../before f7ec9a5
   python tests/bench/whole_commands.py --trees . ../before --rounds 5 -- \
-      evaluate --workdir runs/quickstart
+      evaluate --workdir $PWD/runs/quickstart
   python tests/bench/whole_commands.py --trees . ../before --warm -- \
-      predict --workdir runs/quickstart --image docs/scene.png \
+      predict --workdir $PWD/runs/quickstart --image docs/scene.png \
       --question 'How many squares are there?'
   python tests/bench/whole_commands.py --trees . ../before --rounds 1 -- \
       train --config configs/quickstart.py --workdir NEW --config.seed=0
 
 Behind `--` stands a command of bst_jax; of a workdir that both are to make, write
-NEW. Compiled programs are kept in a folder of this run alone: a new one every
-time, or with --warm the same one, of each checkout its own, after a start that
-does not count. Prints the seconds and the processor seconds of both, their
-ratio first / second in each round, medians, ranges, and the largest memory.
+NEW, and with --output FOLDER it stays there, as new_0_0 (of the first) and so on.
+Each runs in its checkout, as `python -m` looks for the package where it stands, so
+that other paths are written from the root. Compiled programs are kept in a folder of
+this run alone: a new one every time, or with --warm the same one, of each checkout
+its own, after a start that does not count. Prints the seconds and the processor
+seconds of both, their ratio first / second in each round, medians, ranges, and the
+largest memory.
 """
 import argparse
 import os
@@ -37,6 +40,8 @@ def main():
                       help='compiled programs are there from the start before')
   parser.add_argument('--show', action='store_true',
                       help='print what the commands print')
+  parser.add_argument('--output', type=pathlib.Path,
+                      help='folder in which new workdirs stay')
   parser.add_argument('command', nargs='+')
   args = parser.parse_args()
 
@@ -64,7 +69,7 @@ def main():
 def _run(tree, args, folder, i, n):
   """Seconds, and processor seconds, of the command in a checkout."""
   cache = folder / (f'cache_{i}' if args.warm else f'cache_{i}_{n}')
-  new = folder / f'new_{i}_{n}'
+  new = (args.output or folder).absolute() / f'new_{i}_{n}'
   name, *rest = args.command
   env = os.environ | {'PYTHONPATH': os.path.abspath(tree),
                       'BST_JAX_CACHE': str(cache)}
@@ -73,6 +78,7 @@ def _run(tree, args, folder, i, n):
   done = subprocess.run(
       [sys.executable, '-m', f'bst_jax.{name}',
        *(arg.replace('NEW', str(new)) for arg in rest)], env=env, text=True,
+      cwd=tree,
       stdout=None if args.show else subprocess.PIPE,
       stderr=None if args.show else subprocess.STDOUT)
   seconds = time.perf_counter() - began
