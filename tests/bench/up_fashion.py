@@ -15,19 +15,16 @@ goes on where it stopped.
 import argparse
 import pathlib
 
-from bst_jax import elastic, extract, train
+from bst_jax import elastic, extract
 from bst_jax.elastic import FULL, Submodel
-from bst_jax.learn import sharding
 from bst_jax.pruning import scoring as channels
 from bst_jax.pruning import select
 from bst_jax.pruning.scores import Scores
 from bst_jax.report import scoring
 from bst_jax.run import experiment
-from bst_jax.scores import main as main_score
 from bst_jax.store import checkpoint
-from bst_jax.store import workdir as workdirs
 from configs import up_fashion
-import jax
+import kept
 
 QUARTER = Submodel('1/4', 1)
 KINDS = 'hybrid', 'kl', 'fisher', 'taylor', 'magnitude', 'random'
@@ -35,15 +32,11 @@ KINDS = 'hybrid', 'kl', 'fisher', 'taylor', 'magnitude', 'random'
 
 def trained(folder, variant, args, seed, **changes):
   """Trains a variant, unless it is there."""
-  workdir = args.output / folder
-  if not (workdir / 'done').exists():
-    config = up_fashion.get_config(variant)
-    config.seed, config.data.manual_dir = seed, args.manual_dir
-    config.save_every, config.evaluate_at_end = 10 ** 6, False
-    config.update(changes)
-    train.run(config, workdir)
-    (workdir / 'done').touch()
-  return workdir
+  config = up_fashion.get_config(variant)
+  config.seed, config.data.manual_dir = seed, args.manual_dir
+  config.save_every = 10 ** 6
+  config.update(changes)
+  return kept.trained(args.output / folder, config)
 
 
 def scores_of(parent, kind, args, seed):
@@ -89,18 +82,8 @@ def agreements(args):
 
 
 def accuracy(workdir, sub=FULL):
-  """Of a workdir on the test split, kept beside it."""
-  name = f'accuracy-{sub.path.replace("/", "-")}.json'
-  if not (workdir / name).exists():
-    exp, mesh = experiment.load(workdir), sharding.make_mesh({'data': -1})
-    params = checkpoint.load_params(workdir, exp.shapes)
-    with jax.set_mesh(mesh):
-      found = scoring.evaluate(exp, experiment.load_data(exp.config, workdir),
-                               params, [sub], 'test', mesh)
-    workdirs.write_json(workdir, name, {
-        'accuracy': main_score(found['rows'][0]),
-        'params': found['rows'][0]['params']})
-  return workdirs.read_json(workdir, name)['accuracy']
+  """Of a workdir on the test split."""
+  return kept.scored(workdir, [sub])[0]['accuracy']
 
 
 def of_seed(seed, args):
@@ -139,9 +122,7 @@ def main():
   parser.add_argument('--manual_dir', default='',
                       help="Folder of Fashion-MNIST's four files.")
   args = parser.parse_args()
-  # The seeds of one variant share a program.
-  jax.config.update('jax_compilation_cache_dir', str(
-      args.output.absolute() / 'programs'))
+  kept.programs(args.output)
   seeds = {seed: of_seed(seed, args) for seed in args.seeds}
   exp = experiment.load(args.output / f'{args.kinds[0]}-{args.seeds[0]}-cut')
   print(f'\nFashion-MNIST, test accuracy of {elastic.size(exp.shapes):,} '
