@@ -160,7 +160,7 @@ def _card(exp, sub, logits, example, rows):
   row, told = _ROWS.get(exp.task.form, ('question', 'answers'))
   return scoring.row(exp, sub) | {
       'data': data.name,
-      'word_pieces': bool(data.get('word_pieces')),
+      'word_pieces': kinds.pieces_of(data.get('word_pieces')),
       'blank_regions': bool(data.get('blank_regions')),
       'image_fit': kinds.image_fit(data),
       'task': exp.config.task.name, 'output': exp.task.card,

@@ -1,5 +1,6 @@
 """BERT's word pieces: order, cutting, unknown words, capitals, round trip."""
-from bst_jax.data import text, word_pieces
+from bst_jax.data import text
+from bst_jax.data import words as words_lib
 from bst_jax.data.word_pieces import WordPieces
 import pytest
 
@@ -40,7 +41,7 @@ def test_either_vocabulary_comes_back(tmp_path):
   plain = text.Vocabulary(['what', 'is'])
   for i, words in enumerate((WORDS, plain)):
     words.save(tmp_path / f'{i}.json')
-    assert word_pieces.load(tmp_path / f'{i}.json') == words
+    assert words_lib.load(tmp_path / f'{i}.json') == words
   assert plain.unknown('what was it?') == ['was', 'it']
   assert plain.count('what was it?') == 3
 

@@ -93,8 +93,20 @@ def image_fit(data: Mapping[str, Any]) -> str:
 
 # Texts.
 
+BYTE_PAIRS = 'byte pairs'  # What a card says of the pieces of words.
+
+
+def pieces_of(path: str | None) -> str:
+  """What the card of an exported model says of `config.data.word_pieces`."""
+  if not path:
+    return ''
+  return BYTE_PAIRS if str(path).endswith('.json') else 'word pieces'
+
 
 def _words(card):
+  if card['word_pieces'] == BYTE_PAIRS:
+    return ('byte pairs of RoBERTa, numbers of vocab/words.json, <s> first and '
+            '</s> last, <pad> to the right')
   words = (
       'BERT word pieces of vocab/words.json, [CLS] first and [SEP] last'
       if card['word_pieces'] else 'words as numbers of vocab/words.json; lower '

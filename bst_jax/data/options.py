@@ -101,7 +101,9 @@ class Pictured(Options):
 class Texts(Pictured):
   """Options of data that have texts beside the pictures."""
 
-  word_pieces: str = ''  # A BERT vocab.txt; '': words of the training texts.
+  # BERT's vocab.txt or RoBERTa's vocab.json, with merges.txt beside it; '':
+  # words of the training texts.
+  word_pieces: str = ''
   max_tokens: int = 14  # Longer texts are cut off.
   words_from: str = ''  # Split whose texts give the words; '': training's.
   # Forms whose texts have the words, so that one training may go on with

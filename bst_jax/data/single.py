@@ -5,16 +5,17 @@ import os
 from typing import Any
 
 from absl import logging
-from bst_jax.data import forms, text, word_pieces
+from bst_jax.data import forms, text
 from bst_jax.data import kinds as kinds_lib
 from bst_jax.data import pictures as pictures_lib
+from bst_jax.data import words as words_lib
 import numpy as np
 
 File = str | os.PathLike
 
 
 def batch(config: Mapping[str, Any], sizes: Mapping[str, Any],
-          words: word_pieces.Words | None, picture: File | Sequence[File],
+          words: words_lib.Words | None, picture: File | Sequence[File],
           question: str | None = None) -> dict[str, np.ndarray]:
   """A batch of one row: a picture, or two, and at most one text.
 

@@ -3,11 +3,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from absl import logging
-from bst_jax.data import coded, text, word_pieces
+from bst_jax.data import coded, text
+from bst_jax.data import words as words_lib
 import numpy as np
 
 
-def encode(texts: Sequence[str], words: word_pieces.Words, length: int,
+def encode(texts: Sequence[str], words: words_lib.Words, length: int,
            what: str = 'questions') -> np.ndarray:
   """int32[m, T] of m texts; logs how many say more than a model reads.
 
@@ -27,16 +28,16 @@ def encode(texts: Sequence[str], words: word_pieces.Words, length: int,
   return ids[numbers]
 
 
-def vocabulary(context: Any) -> word_pieces.Words:
+def vocabulary(context: Any) -> words_lib.Words:
   """The words of a data set's texts.
 
   Args:
     context: a `forms.Context` whose options are `options.Texts`. They name a
-      BERT `vocab.txt`, or the split, and the forms, whose texts have the words.
+      checkpoint's vocabulary, or the split, and the forms, whose texts have the words.
   """
   options = context.options
   if options.word_pieces:
-    return word_pieces.WordPieces.read(options.word_pieces)
+    return words_lib.read(options.word_pieces)
   split = options.words_from or options.train
   if options.words_of:
     return text.Vocabulary.build(context.texts(split, options.words_of))

@@ -4,7 +4,8 @@ import os
 import pathlib
 from typing import NamedTuple
 
-from bst_jax.data import text, word_pieces
+from bst_jax.data import text
+from bst_jax.data import words as words_lib
 
 Folder = str | os.PathLike
 # Of questions, which always have all three.
@@ -21,7 +22,7 @@ class Vocabularies(NamedTuple):
     attributes: of objects.
   """
 
-  words: word_pieces.Words | None = None
+  words: words_lib.Words | None = None
   answers: tuple[str, ...] | None = None
   types: tuple[str, ...] | None = None
   attributes: tuple[str, ...] | None = None
@@ -68,7 +69,7 @@ def read(folder: Folder | None,
         'missing, and others made now might not match. Put all of '
         f'{tuple(path(folder, name).name for name in names)} there, or none.')
   return Vocabularies(**{
-      name: (word_pieces.load(path(folder, name)) if name == 'words' else
+      name: (words_lib.load(path(folder, name)) if name == 'words' else
              tuple(text.load_list(path(folder, name)))) for name in names})
 
 

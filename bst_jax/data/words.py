@@ -1,0 +1,24 @@
+"""The vocabulary of texts, whichever it is: words, word pieces, byte pairs."""
+import os
+import pathlib
+
+from bst_jax.data import text
+from bst_jax.data.byte_pairs import BytePairs, LAST
+from bst_jax.data.word_pieces import CLS, WordPieces
+
+Words = text.Vocabulary | WordPieces | BytePairs
+
+
+def read(path: str | os.PathLike) -> WordPieces | BytePairs:
+  """The pieces of a checkpoint: BERT's vocab.txt, or RoBERTa's vocab.json."""
+  kind = BytePairs if pathlib.Path(path).suffix == '.json' else WordPieces
+  return kind.read(path)
+
+
+def load(path: str | os.PathLike) -> Words:
+  """What `save` of any vocabulary wrote."""
+  items = text.load_list(path)
+  if CLS in items:
+    return WordPieces(items)
+  return BytePairs.of_list(items) if LAST in items else (
+      text.Vocabulary.load(path))
