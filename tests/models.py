@@ -68,6 +68,16 @@ _PVT = dict(name='pvt', num_answers=7, image_size=16, width=(16, 16),
 _PS_VIT = dict(name='ps_vit', num_answers=7, image_size=16, points=4, width=16,
                heads=4, mlp=32, sampling_layers=4, num_layers=4, stem=(4, 8))
 
+_VILT = dict(name='vilt', vocab_size=11, num_answers=7, image_size=16, patch=4,
+             grid=(3, 3), width=16, heads=4, mlp=32, fused=32, num_layers=4,
+             max_positions=8)
+# Texts of the tests end in zeros.
+_METER = dict(name='meter', vocab_size=11, num_answers=7, image_size=16,
+              patch=4, padding=0, width=16, heads=4, mlp=32, fused=32,
+              num_layers=4, image_width=16, image_heads=4, image_mlp=32,
+              image_layers=1, text_width=16, text_heads=4, text_mlp=32,
+              text_layers=1, max_positions=8)
+
 # A new backbone is a row: its arguments and a function that makes a batch.
 TINY = {
     'mcan_vqa': (_SIZES, functools.partial(batch_of, 'tokens', 'regions')),
@@ -80,6 +90,15 @@ TINY = {
     'clip_vil': (_BERT | dict(name='clip_vil', visual_blocks=(1, 1),
                               visual_width=2, grid_positions=4),
                  functools.partial(batch_of, 'tokens', 'image', side=32)),
+    'vilt': (_VILT, functools.partial(batch_of, 'tokens', 'image')),
+    'vilt_das': (_VILT | dict(adapter=6, skip=('encoder/layer_0',),
+                              extra=dict(kind='parallel', size=3)),
+                 functools.partial(batch_of, 'tokens', 'image')),
+    'meter': (_METER, functools.partial(batch_of, 'tokens', 'image')),
+    'meter_das': (_METER | dict(
+        adapter=6, skip=('image_fusion/layer_0',),
+        extra=dict(kind='parallel', size=3)),
+                  functools.partial(batch_of, 'tokens', 'image')),
     'vit': (_VIT, functools.partial(batch_of, 'image', pictures=4)),
     'vit_ats': (_VIT | dict(
         distilled=True, ats=dict(blocks=(0, 2, 3), capacity=(12, 9, None))),

@@ -63,7 +63,9 @@ def test_more_padding_changes_nothing(name):
   assert abs(models.run(model, params, real) - before).max() > 1e-3
 
 
-@pytest.mark.parametrize('name', models.QUESTIONS)
+@pytest.mark.parametrize('name', [
+    name for name in models.QUESTIONS if name != 'vilt_das'  # Its one layer.
+])
 def test_questions_of_one_picture_stand_together(name):
   model, batch, params, _ = models.build(name, num_layers=1)
   grouped = models.run(model, params, batch)

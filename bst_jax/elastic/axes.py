@@ -18,6 +18,10 @@ AXES = {
     'mlp': 'hidden units of a feed-forward block',
     'pool': 'hidden units of an attention pool',
     'adapter': 'hidden units of an adapter',
+    'extra': 'hidden units, rank or tokens of what is trained beside a layer',
+    'tower': 'channels of an encoder that no width narrows',
+    'tower_heads': 'attention heads of such an encoder',
+    'tower_mlp': 'hidden units of its feed-forward blocks',
     'reduced': 'outputs of a spatial reduction',
     'fused': 'channels after the modalities are joined',
     'feat': 'channels of visual features that enter the model',
@@ -34,6 +38,7 @@ AXES = {
     'window': 'taps of a convolution',
     'answers': 'classes of the answer head',
     'side': 'left and right picture of a statement about both',
+    'stream': 'text and picture, side by side',
     'summary': 'the class token, and the mean of the patches',
 }
 # The names that a width narrows. Heads narrow by whole heads, so that

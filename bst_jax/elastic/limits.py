@@ -16,7 +16,7 @@ LAYERS = 1000  # The deepest transformers that were trained have as many.
 # Fields of a backbone that count what is built one by one.
 _LAYERS = ('num_layers', 'sampling_layers', 'visual_blocks', 'stem')
 # Fields that may be 0 though they usually are not.
-_MAY_BE_ZERO = ('num_answers', 'paddings', 'shift', 'skip', 'mean')
+_MAY_BE_ZERO = ('num_answers', 'padding', 'paddings', 'shift', 'skip', 'mean')
 _RATES = ('dropout', 'depth_dropout')
 _ABOVE_ZERO = ('eps', 'head_eps', 'reduction_eps', 'std')
 _PIXELS = ('mean', 'std')  # One for red, green and blue each.

@@ -6,6 +6,7 @@ from typing import Any
 from bst_jax.elastic import Axis, FULL, Size, Submodel
 from bst_jax.layers import looks, products
 from bst_jax.layers.dropout import Dropout
+from bst_jax.layers.extra import Extra, LowRank, prompted
 from bst_jax.layers.linear import Dense
 from bst_jax.layers.tokens import gated_softmax, masked_softmax
 from flax import linen as nn
@@ -33,6 +34,7 @@ class Attention(nn.Module):
     qkv_bias: whether queries, keys and values have biases.
     head_dim: channels of a head; what the heads share evenly if None.
     source: channels of what it attends to, where they are not `embed`.
+    extra: what is trained beside it, of which kinds `lora` and `prompt` are its.
   """
 
   embed: Axis
@@ -45,6 +47,7 @@ class Attention(nn.Module):
   qkv_bias: bool = True
   head_dim: Size | None = None
   source: Axis | None = None
+  extra: Extra | None = None
 
   @nn.compact
   def __call__(self, x: jax.Array, y: jax.Array | None = None, *,
@@ -57,7 +60,7 @@ class Attention(nn.Module):
     Args:
       x: what attends.
       y: what it attends to; x if None.
-      mask: bool[B, M], true = attend.
+      mask: bool[B, M], true = attend; or bool[B, N, M], of every row its own.
       gate, gate_eps: float[B, M] in place of a mask, see `gated_softmax`.
       select: lets some rows of x attend: called as select(x, query, attend,
         values), see `sampler.Stage`; it returns probabilities and what else it
@@ -72,14 +75,28 @@ class Attention(nn.Module):
     y = x if y is None else y
     heads, head_dim = split = head_axes(
         self, self.embed, self.heads, self.head_dim)
-    project = lambda name, inp, *out: functools.partial(Dense(
-        (inp,), out, self.kernel_init, self.bias_init, dtype=self.dtype,
-        use_bias=self.qkv_bias, name=name), sub=sub)
+    kind = self.extra.kind if self.extra else None
+
+    def project(name, inp, *out):
+      dense = functools.partial(Dense(
+          (inp,), out, self.kernel_init, self.bias_init, dtype=self.dtype,
+          use_bias=self.qkv_bias, name=name), sub=sub)
+      if kind != 'lora' or name == 'key':
+        return dense
+      low = LowRank(inp, self.extra.axis, out, self.extra.scale, self.dtype,
+                    name=f'lora_{name}')
+      return lambda z: dense(z) + low(z, sub=sub)
+
     # What asks has a name of its own: its size is in the scale of the scores.
     query = project('query', self.embed, heads,
                     head_dim._replace(name='query_dim'))
     key, value = (project(name, self.source or self.embed, *split)
                   for name in ('key', 'value'))
+    if kind == 'prompt':
+      if gate is not None or select is not None or mix is not None:
+        raise ValueError('an attention that samples or mixes tokens takes no '
+                         'extra of kind prompt; choose another kind.')
+      y, mask = prompted(self, self.extra, self.source or self.embed, y, mask)
     k, v = key(y), value(y)                                 # [B, M, h, K]
     if mix is not None:
       k, v = mix(k), mix(v)
@@ -91,7 +108,8 @@ class Attention(nn.Module):
       scores = products.einsum(
           'bhnk,bhmk->bhnm', first(q * q.shape[-1] ** -0.5), first(k),
           preferred_element_type=dtype)
-      across = lambda z: None if z is None else z[:, None, None, :]
+      across = lambda z: None if z is None else (
+          z[:, None] if z.ndim == 3 else z[:, None, None, :])
       if gate is not None:
         return gated_softmax(scores, across(gate), gate_eps)
       return masked_softmax(scores, across(mask))           # [B, h, N, M]

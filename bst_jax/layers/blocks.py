@@ -6,7 +6,7 @@ from bst_jax.elastic import Axis, FULL, Size, Submodel
 from bst_jax.layers import looks
 from bst_jax.layers.attention import Attention
 from bst_jax.layers.dropout import Dropout
-from bst_jax.layers.linear import Dense, LayerNorm
+from bst_jax.layers.linear import Dense
 from bst_jax.layers.tokens import masked_softmax
 from flax import linen as nn
 import jax
@@ -44,32 +44,6 @@ class FeedForward(nn.Module):
     return Dense((hidden,), (self.out,), self.out_init or self.kernel_init,
                  self.out_init or self.bias_init, dtype=self.dtype,
                  name='fc2')(x, sub=sub)
-
-
-class SkipAdapter(nn.Module):
-  """What runs instead of a layer that is skipped: a narrow residual branch.
-
-  Attributes:
-    hidden: its hidden units, which no width narrows.
-
-  Reference: DAS (Wu et al., "Parameter and Computation Efficient Transfer
-    Learning for Vision-Language Pre-trained Models", NeurIPS 2023), the skip
-    adapter. It does not start at zero, as there.
-  """
-
-  embed: Axis
-  hidden: Axis
-  dtype: Any = jnp.float32
-
-  @nn.compact
-  def __call__(self, x: jax.Array, *, sub: Submodel = FULL,
-               seed: jax.Array | None = None) -> jax.Array:
-    """float[..., d] -> float[..., d]."""
-    h = LayerNorm(self.embed, eps=1e-5, name='norm')(x, sub=sub)
-    return x + FeedForward(
-        self.embed, self.hidden, self.embed, dtype=self.dtype,
-        kernel_init=nn.initializers.normal(0.02),
-        bias_init=nn.initializers.zeros, name='ffn')(h, sub=sub, seed=seed)
 
 
 class EncoderLayer(nn.Module):

@@ -3,13 +3,39 @@ from collections.abc import Callable
 from typing import Any
 
 from bst_jax.elastic import Axis, check_name, FULL, Submodel
-from bst_jax.layers.linear import Dense
+from bst_jax.layers.activations import gelu
+from bst_jax.layers.extra import NORMAL
+from bst_jax.layers.linear import Dense, LayerNorm
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
 # Outputs that a model of texts and pictures may have.
 OUTPUTS = ('answers', 'pair', 'match')
+
+
+class NormedHead(nn.Module):
+  """Two linear layers, with a normalisation and a GELU between them.
+
+  Attributes:
+    inp: axes of what comes in.
+
+  Reference: Kim et al., ViLT, ICML 2021, whose heads METER's are too.
+  """
+
+  inp: tuple[Axis, ...]
+  hidden: Axis
+  out: Axis
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array, *, sub: Submodel = FULL) -> jax.Array:
+    """Maps float[B, *inp] to float[B, out]."""
+    part = dict(kernel_init=NORMAL, bias_init=nn.initializers.zeros,
+                dtype=self.dtype)
+    x = Dense(self.inp, (self.hidden,), **part, name='fc1')(x, sub=sub)
+    x = gelu(LayerNorm(self.hidden, eps=1e-5, name='norm')(x, sub=sub))
+    return Dense((self.hidden,), (self.out,), **part, name='fc2')(x, sub=sub)
 
 
 class PairHead(nn.Module):

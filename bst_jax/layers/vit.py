@@ -4,10 +4,12 @@ import functools
 from typing import Any, NamedTuple
 
 from bst_jax.elastic import Axis, FULL, Size, Submodel
+from bst_jax.layers.adapters import ATTENTION, beside, FFN, SkipAdapter
 from bst_jax.layers.ats import Selection
 from bst_jax.layers.attention import Attention
-from bst_jax.layers.blocks import FeedForward, SkipAdapter
+from bst_jax.layers.blocks import FeedForward
 from bst_jax.layers.dropout import Dropout
+from bst_jax.layers.extra import Extra
 from bst_jax.layers.linear import Dense, named
 from bst_jax.layers.sampler import Ats, Stage
 from bst_jax.layers.tokens import gather_tokens
@@ -47,7 +49,7 @@ class Tokens(NamedTuple):
                gate=jnp.ones((batch, total)) if ats.policy_eps else None)
 
   def take(self, picked: Selection, lead: int, soft: bool) -> 'Tokens':
-    """The tokens that live, behind the `lead` ones that always do.
+    """The tokens that live, behind the `lead` ones, which stay as they are.
 
     Args:
       picked: a selection among the others.
@@ -55,7 +57,8 @@ class Tokens(NamedTuple):
       soft: carry the gates of the selection on.
     """
     join = lambda front, behind: jnp.concatenate([front, behind], 1)
-    front = jnp.ones((self.x.shape[0], lead), bool)
+    front = (jnp.ones((self.x.shape[0], lead), bool) if self.valid is None
+             else self.valid[:, :lead])
     x = join(self.x[:, :lead], gather_tokens(self.x[:, lead:], picked.index))
     gate = self.gate
     if gate is not None:
@@ -148,6 +151,7 @@ class Layer(nn.Module):
     qkv_bias, head_dim: see `Attention`.
     layer_scale: what a gain of every channel of both branches starts from;
       None for no such gains.
+    extra: what is trained beside it; None for nothing.
 
   Reference: for the gains, Touvron et al., "Going deeper with Image
     Transformers", ICCV 2021 (LayerScale).
@@ -172,6 +176,7 @@ class Layer(nn.Module):
   qkv_bias: bool = True
   head_dim: Size | None = None
   layer_scale: float | None = None
+  extra: Extra | None = None
 
   @nn.compact
   def __call__(self, tokens: Tokens, *, sub: Submodel = FULL,
@@ -183,20 +188,25 @@ class Layer(nn.Module):
     drop = lambda z: Dropout(self.depth_dropout, whole=True)(
         Dropout(self.dropout)(z, seed), seed)
 
+    extra = lambda branch, x, z: beside(
+        self.extra, branch, x, z, self.embed, self.dtype, self.kernel_init,
+        sub=sub)
+
     z, tokens = self._attend(tokens, part, run)
-    x = tokens.x + drop(self._scaled('layer_scale1', z))
+    z = drop(self._scaled('layer_scale1', z))
+    x = tokens.x + extra(ATTENTION, tokens.x, z)
     h = self.norm(self.embed, name='norm2')(x, sub=sub)
     z = FeedForward(self.embed, self.mlp, self.embed, self.activation,
                     self.dropout, **part, name='ffn')(h, **run)
-    z = self._scaled('layer_scale2', z)
-    return tokens._replace(x=self._rest(x + drop(z), tokens))
+    z = drop(self._scaled('layer_scale2', z))
+    return tokens._replace(x=self._rest(x + extra(FFN, x, z), tokens))
 
   def _attend(self, tokens, part, run):
     """What attention adds to the tokens that live, and these."""
     h = self.norm(self.embed, name='norm1')(tokens.x, sub=run['sub'])
     attention = Attention(self.embed, self.heads, **part,
                           qkv_bias=self.qkv_bias, head_dim=self.head_dim,
-                          name='attention')
+                          extra=self.extra, name='attention')
     seen = dict(mask=tokens.valid, gate=tokens.gate, gate_eps=self.policy_eps)
     if self.mix is not None:
       seen['mix'] = functools.partial(self.mix, tokens=tokens)
@@ -242,6 +252,7 @@ class PatchEmbed(nn.Module):
 
   Attributes:
     size: pixels along the side of a patch.
+    use_bias: of the linear layer.
   """
 
   size: int
@@ -249,6 +260,7 @@ class PatchEmbed(nn.Module):
   dtype: Any = jnp.float32
   kernel_init: Callable | None = None
   bias_init: Callable | None = None
+  use_bias: bool = True
 
   @nn.compact
   def __call__(self, image: jax.Array, *, sub: Submodel = FULL) -> jax.Array:
@@ -260,5 +272,5 @@ class PatchEmbed(nn.Module):
     x = x.reshape(batch, -1, size, size, channels)
     side = Axis('window', size)
     return Dense((side, side, Axis('pixel', channels)), (self.out,),
-                 self.kernel_init, self.bias_init, self.dtype,
+                 self.kernel_init, self.bias_init, self.dtype, self.use_bias,
                  name='proj')(x, sub=sub)
