@@ -6,9 +6,8 @@ a model that is handed what the trunk gives.
 from bst_jax import elastic, methods, tasks
 from bst_jax.elastic import Axis, FULL, Space
 from bst_jax.layers.linear import Dense
-from bst_jax.learn import optimizers
+from bst_jax.learn import optimizers, shared
 from bst_jax.learn import state as states
-from bst_jax.methods import bst
 import chex
 from flax import linen as nn
 import jax
@@ -212,9 +211,9 @@ def test_a_trunk_with_one_trained_layer_is_differentiated_for_that():
           dict(name='sgd', lr=1.0, parts={g: dict(frozen=True) for g in globs}),
           dict(name='constant'), state.params, 1.0, 1))
   key = jax.random.key(0)
-  _, once, _, _ = bst.run_shared(model, split(['trunk_*']), batch, key)
+  _, once, _, _ = shared.run_shared(model, split(['trunk_*']), batch, key)
   assert once == {}
-  _, once, pull, _ = bst.run_shared(model, split(['trunk_0']), batch, key)
+  _, once, pull, _ = shared.run_shared(model, split(['trunk_0']), batch, key)
   assert once.keys() == {'grid'}
   grads = jax.tree.map(jnp.zeros_like, split(['trunk_0'])[0])
   grads = pull(grads, jax.tree.map(jnp.ones_like, once))

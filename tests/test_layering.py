@@ -74,7 +74,11 @@ FLOORS = {
     'bst_jax.models': ('bst_jax.models', 'bst_jax.layers', 'bst_jax.elastic'),
     'bst_jax.methods': (
         'bst_jax.methods', 'bst_jax.elastic', 'bst_jax.learn.paths',
-        'bst_jax.learn.state', 'bst_jax.tasks', 'bst_jax.layers'),
+        'bst_jax.learn.state', 'bst_jax.learn.shared', 'bst_jax.learn.sharding',
+        'bst_jax.learn.controller', 'bst_jax.tasks', 'bst_jax.layers'),
+    'bst_jax.learn.controller': ('bst_jax.elastic',),
+    'bst_jax.learn.shared': ('bst_jax.elastic', 'bst_jax.learn.paths',
+                             'bst_jax.learn.state'),
     'bst_jax.tasks.losses': (),
     'bst_jax.tasks': ('bst_jax.tasks', 'bst_jax.scores', 'bst_jax.elastic'),
     'bst_jax.scores.accuracy': ('bst_jax.scores',),
