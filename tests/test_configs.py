@@ -4,7 +4,7 @@ import pathlib
 
 from bst_jax import elastic, methods
 from bst_jax.learn import optimizers, schedules, sharding
-from bst_jax.run import experiment
+from bst_jax.run import experiment, searches
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -54,12 +54,21 @@ UNTRAINED = ('ats_cvt', 'ats_deit_s', 'ats_ps_vit', 'ats_timesformer',
     'name', [n for n in NAMES if n not in (*RUN, *UNTRAINED)])
 def test_a_step_of_the_tiny_config_fits_together(name):
   config = get(name, 'tiny')
+  if config.get('search'):
+    fits_together(config.search)
+    config = searches.settled(config, searches.example(config))
+  fits_together(config)
+
+
+def fits_together(config):
+  """Checks a step of a config on what its data would be."""
   exp, method = parts(config)
   assert not (method.pretrained and not config.get('teacher'))
   batch = experiment.example(exp.sizes, 4, 2) | {
       'target': jnp.ones((4, 9)), 'mask': jnp.ones(4, bool)}
   start = jax.eval_shape(method.init, jax.random.key(0), exp.shapes)
-  after, metrics = jax.eval_shape(method.step, start, {'train': batch})
+  after, metrics = jax.eval_shape(
+      method.step, start, dict.fromkeys(method.streams, batch))
   assert after == start and metrics['loss/full'].shape == ()
 
 

@@ -134,9 +134,9 @@ def drop_options_of_others(config: ml_collections.ConfigDict,
   """
   for section, before in file.items():
     after = config.get(section)
-    if section == 'teacher' and before and after:
+    if section in ('teacher', 'search') and before and after:
       drop_options_of_others(after, before, overridden, known,
-                             f'{prefix}teacher.')
+                             f'{prefix}{section}.')
     if not isinstance(before, ml_collections.ConfigDict) or (
         after is None or after.get('name') == before.get('name')):
       continue

@@ -248,7 +248,7 @@ def whole(exp: Experiment) -> Experiment:
   config.unlock()
   config.space = _one_model(exp.space)
   config.method = dict(name='plain')
-  for key in ('init_from', 'start', 'teacher', 'teacher_from'):
+  for key in ('init_from', 'start', 'teacher', 'teacher_from', 'search'):
     if key in config:
       config[key] = None
   return dataclasses.replace(exp, config=config, space=space_of(config))

@@ -18,8 +18,10 @@ from bst_jax.run import (
     measuring,
     pace,
     progress,
+    searches,
     statistics,
     teachers,
+    validation,
 )
 from bst_jax.run import start as starts
 from bst_jax.run.jobs import Job
@@ -61,7 +63,7 @@ class Reports(NamedTuple):
 def run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path,
         reports: Reports, profile_steps: range | None = None,
         wait_for_workdir: float | None = None) -> TrainState:
-  """Trains the config's teacher, if it has one of its own, then the config.
+  """Trains the config's search and teacher, where it has any, then the config.
 
   Args:
     config: the whole experiment.
@@ -82,6 +84,8 @@ def run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path,
     FloatingPointError: a loss stopped being finite.
     Stopped: SIGTERM or Ctrl-C; everything is saved.
   """
+  if config.get('search'):
+    config = _searched(config, workdir, reports, wait_for_workdir)
   with processes.together():
     workdirs.check_writable(workdir)
     workdirs.check_same(workdir, experiment.chosen(config))
@@ -112,6 +116,25 @@ def run(config: ml_collections.ConfigDict, workdir: str | pathlib.Path,
   return state
 
 
+def _searched(config, workdir, reports, wait_for_workdir):
+  """The config without the layers that its search finds, which runs first."""
+  place = searches.place(workdir)
+  with processes.together():
+    searches.check(config)
+    workdirs.check_writable(workdir)
+    workdirs.check_same(place, experiment.chosen(config.search))
+  skip = searches.found(workdir)
+  if skip is None:
+    with processes.together():  # What follows must be possible.
+      validation.check(searches.settled(config, searches.example(config)))
+    run(config.search, place, reports, None, wait_for_workdir)
+    processes.barrier('searched')
+    skip = searches.found(workdir)
+  logging.info('The search in %s found the layers to skip: %s.', place,
+               ', '.join(skip))
+  return searches.settled(config, skip)
+
+
 def finished(config: ml_collections.ConfigDict, workdir: str | pathlib.Path,
              reports: Reports) -> str | None:
   """What is to be told of a training that needs nothing more; None for others.
@@ -124,6 +147,8 @@ def finished(config: ml_collections.ConfigDict, workdir: str | pathlib.Path,
   workdir = pathlib.Path(workdir)
   if not (workdir / _FINISHED).exists():
     return None
+  if config.get('search'):
+    config = searches.settled(config, searches.found(workdir) or ())
   config = experiment.chosen(config)
   if workdirs.check_same(workdir, config):  # More steps, perhaps.
     return None

@@ -1,0 +1,84 @@
+"""DAS of METER on VQA-v2: four layers of its fusion are found and left out.
+
+  python -m bst_jax.convert --config configs/das_meter_vqa.py:pretrained \
+      --table meter --checkpoint meter_clip16_288_roberta_pretrain.ckpt \
+      --workdir runs/meter --config.data.word_pieces=roberta/vocab.json
+  python -m bst_jax.train --config configs/das_meter_vqa.py --workdir runs/das \
+      --config.data.word_pieces=roberta/vocab.json \
+      --config.search.data.word_pieces=roberta/vocab.json
+
+vocab.json, with merges.txt beside it, is that of RoBERTa. The second command
+searches for three epochs, then trains adapters, poolers and the head for ten without
+the layers that it found, from runs/meter again, and leaves the smaller model. Batches,
+rates, decay and schedules are the released ones; differs: vectors never decay, pictures
+are not augmented, and rewards are of questions that the search is not trained on.
+Accuracy: not measured here. `:tiny` is a short run on the embedded data.
+"""
+from configs import common
+
+# What is trained; a part with more of its path in its name comes first.
+_ONCE = dict(frozen=False)
+_FUSION = dict(frozen=False, lr_scale=5.0)
+PARTS = {
+    '**': dict(frozen=True), 'types': _ONCE, 'class_prompt': _ONCE,
+    '**/skip_layer_*': _ONCE, '*_fusion/layer_*/adapter_*': _FUSION,
+    '*_pooler': _FUSION, 'head': dict(frozen=False, lr_scale=50.0)}
+FRESH = '**/skip_layer_*', '*_fusion/layer_*/adapter_*'
+
+
+def get_config(arg=''):
+  common.check_variant(arg, ('pretrained', 'tiny'), __file__)
+  config = common.base()
+  config.search = None
+  config.data = common.vqa_v2(
+      batch=512, inputs=('image',), image_size=(384,), image_fit='crop',
+      max_tokens=50, word_pieces='',  # RoBERTa's vocab.json.
+      sizes=dict(vocab_size=50265, num_answers=3129, max_tokens=40,
+                 image_size=384))
+  config.micro_batches = 16
+  config.task = dict(name='vqa', reduction='mean_batch')
+  config.model = dict(name='meter', padding=1, num_layers=6, fused=1536)
+  config.method = dict(name='plain')
+  config.optimizer = dict(name='adamw', lr=2.5e-5, b1=0.9, b2=0.98, eps=1e-8,
+                          weight_decay=0.01)
+  config.schedule = dict(name='linear', warmup=0.1)
+  config.epochs = 10
+  if arg == 'pretrained':
+    return config
+  config.model.update(adapter=288, extra=dict(kind='parallel', size=96))
+  config.optimizer.parts = PARTS
+  config.start = dict(workdir='runs/meter', fresh=('head', *FRESH))
+  config.search = searching(config, skips=4)
+  return tiny(config) if arg == 'tiny' else config
+
+
+def searching(config, skips):
+  """The search before a training: of its model, for three epochs."""
+  search = config.copy_and_resolve_references()
+  search.model.skip = None
+  search.data.update(train='train+vg', held_out='nominival')
+  # An epoch of 443,757 questions and those of Visual Genome, in steps.
+  search.method = dict(name='das', skips=skips, subnetworks=3, interval=10,
+                       warmup=1800, gate_rate=1.0, law='multinomial')
+  search.epochs, search.evaluate_at_end = 3, False
+  return search
+
+
+def tiny(config):
+  """A short run on the embedded data, from random parameters."""
+  search, config.search = config.search, None
+  config = common.tiny(config)
+  del config.model['word']
+  config.data.update(image_size=(64,))
+  config.model.patch = 16
+  if config.model.name == 'meter':
+    config.model.update(
+        padding=0, image_width=16, image_heads=2, image_mlp=32, image_layers=1,
+        text_width=16, text_heads=2, text_mlp=32, text_layers=1)
+  config.start = None
+  if search:
+    search.search = None
+    config.search = tiny(search)
+    config.search.data.held_out = 'val'
+    config.search.method.update(skips=1, subnetworks=2, interval=2, warmup=2)
+  return config
