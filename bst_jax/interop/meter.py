@@ -1,7 +1,10 @@
 """METER as released, with the adapters of DAS or without <-> models/meter.py."""
 from collections.abc import Mapping
 import math
+import re
 
+from absl import logging
+from bst_jax.elastic import flatten
 from bst_jax.interop import bert
 from bst_jax.interop.core import (
   CONV,
@@ -71,6 +74,8 @@ def resized(places: str, foreign: Mapping[str, np.ndarray],
   have = len(new.get(places, ())) - 1
   sides = math.isqrt(max(have, 0)), math.isqrt(want)
   if have != want and [n ** 2 for n in sides] == [have, want]:
+    logging.info('The places of %d x %d patches are resized to %d x %d.',
+                 sides[0], sides[0], sides[1], sides[1])
     new[places] = np.asarray(resize_positions(
         new[places], 1, *((side, side) for side in sides), 'bicubic'))
   return new
@@ -131,6 +136,7 @@ def ADAPT(foreign: Mapping[str, np.ndarray], target) -> dict[str, np.ndarray]:
 
   The learnt first token starts as RoBERTa embeds it, where the model has one.
   """
+  check_encoders(foreign, target)
   new = resized('vit_model.visual.positional_embedding', foreign, target)
   if _KINDS in new and len(new[_KINDS]) < target['types']['table'].shape[0]:
     new[_KINDS] = np.concatenate([new[_KINDS], new[_KINDS][1:2]])
@@ -142,6 +148,55 @@ def ADAPT(foreign: Mapping[str, np.ndarray], target) -> dict[str, np.ndarray]:
   if 'class_prompt' in target and 'token4classifier' not in new and words in new:
     new['token4classifier'] = _first_token(new)[None, None]
   return new
+
+
+# What tells encoders apart: in words, the option, foreign name and dimension, ours.
+_TELLS = (
+    ('pixels along a patch', 'patch', 'vit_model.visual.conv1.weight', 2,
+     f'{IMAGE}/patches/proj/kernel', 0),
+    ('channels of pictures', 'image_width', 'vit_model.visual.conv1.weight', 0,
+     f'{IMAGE}/patches/proj/kernel', 3),
+    ('words', 'vocab_size',
+     'text_transformer.embeddings.word_embeddings.weight', 0,
+     'text_tower/words/table', 0),
+    ('channels of texts', 'text_width',
+     'text_transformer.embeddings.word_embeddings.weight', 1,
+     'text_tower/words/table', 1))
+_LAYERS = (('layers of pictures', 'image_layers',
+            r'vit_model\.visual\.transformer\.resblocks\.(\d+)\..*', IMAGE),
+           ('layers of texts', 'text_layers',
+            r'text_transformer\.encoder\.layer\.(\d+)\..*', 'text_tower'))
+
+
+def check_encoders(foreign: Mapping[str, np.ndarray], target) -> None:
+  """Raises where a checkpoint has other encoders than our model.
+
+  Args:
+    foreign: tensors by name.
+    target: our parameters or their shapes.
+  """
+  ours, found = flatten(target), []
+  for what, option, name, dimension, path, own in _TELLS:
+    if name in foreign:
+      found.append((what, option, foreign[name].shape[dimension],
+                    ours[path].shape[own]))
+  for what, option, pattern, tower in _LAYERS:
+    numbers = {int(match[1]) for name in foreign
+               if (match := re.fullmatch(pattern, name))}
+    if numbers:
+      found.append((what, option, len(numbers), sum(
+          name.startswith('layer_') for name in target[tower]['encoder'])))
+  apart = [one for one in found if one[2] != one[3]]
+  if apart:
+    raise ValueError(
+        'the checkpoint has other encoders than the config: '
+        + ', '.join(f'{there} {what} where the config has {here}'
+                    for what, _, there, here in apart)
+        + '. Set ' + ', '.join(f'config.model.{option}={there}'
+                               for _, option, there, _ in apart)
+        + (', and padding and max_positions to those of its text encoder'
+           if any(option == 'vocab_size' for _, option, *_ in apart) else '')
+        + '.')
 
 
 def _first_token(tensors, padding=1):
