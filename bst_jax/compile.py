@@ -51,6 +51,7 @@ def main() -> None:
   config, text = cli.required(_CONFIG), cli.required(_TOPOLOGY)
   part = topology.check(text)
   from bst_jax.ahead import chip_report, compile_report
+  from bst_jax.run import searches
   from bst_jax.store import workdir as workdirs
   import jax
 
@@ -58,7 +59,7 @@ def main() -> None:
     jax.config.update('jax_optimization_level', _LEVEL.value)
   result = {'config': pathlib.Path(config_flag.given_in(sys.argv)).name}
   result |= chip_report.report(
-      config, part, topology.devices(part), _BATCH_PER_CHIP.value,
+      searches.expected(config), part, topology.devices(part), _BATCH_PER_CHIP.value,
       _PROGRAMS.value, _LARGEST.value)
   print(f'\n{compile_report.table(result)}\n', flush=True)
   if _OUTPUT.value:

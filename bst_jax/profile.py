@@ -7,7 +7,7 @@ from absl import flags
 from bst_jax import elastic
 from bst_jax.host import cli, config_flag
 from bst_jax.report import costs, latency, portable, scoring
-from bst_jax.run import arguments, experiment
+from bst_jax.run import arguments, experiment, searches
 from bst_jax.scores import tokens as token_counts
 from bst_jax.store import checkpoint
 from bst_jax.store import workdir as workdirs
@@ -123,7 +123,8 @@ def main() -> None:
     params = checkpoint.load_params(workdir, exp.shapes)
   else:
     workdir, params = None, None
-    exp = experiment.build(_CONFIG.value, experiment.sizes_of(_CONFIG.value))
+    config = searches.expected(_CONFIG.value)
+    exp = experiment.build(config, experiment.sizes_of(config))
   exp = experiment.build(exp.config, dict(exp.sizes) | {
       name: value for name, value in (('max_tokens', _TOKENS.value),
                                       ('num_regions', _REGIONS.value)) if value})

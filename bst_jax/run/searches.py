@@ -44,6 +44,11 @@ def example(config: ml_collections.ConfigDict) -> tuple[str, ...]:
       min(skips, model.get('num_layers', skips))))
 
 
+def expected(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+  """A config whose search has not run, as if it had found some layers."""
+  return settled(config, example(config)) if config.get('search') else config
+
+
 def found(workdir: str | pathlib.Path) -> tuple[str, ...] | None:
   """Paths of the layers that a finished search found; None for none."""
   path = place(workdir) / workdirs.CHOICE

@@ -126,7 +126,7 @@ def _searched(config, workdir, reports, wait_for_workdir):
   skip = searches.found(workdir)
   if skip is None:
     with processes.together():  # What follows must be possible.
-      validation.check(searches.settled(config, searches.example(config)))
+      validation.check(searches.expected(config))
     run(config.search, place, reports, None, wait_for_workdir)
     processes.barrier('searched')
     skip = searches.found(workdir)

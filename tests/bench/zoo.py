@@ -24,6 +24,8 @@ ROWS = (
     ('TimeSformer-B', 'configs/ats_timesformer.py:base,dense'),
     ('TimeSformer-HR', 'configs/ats_timesformer.py:hr,dense'),
     ('X-ViT-B/16', 'configs/ats_xvit.py:dense'),
+    ('ViLT-B/32 at 384', 'configs/das_vilt_vqa.py:pretrained'),
+    ('METER, CLIP-B/16 at 384', 'configs/das_meter_vqa.py:pretrained'),
 )
 
 
