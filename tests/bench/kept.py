@@ -49,10 +49,10 @@ def scored(workdir: pathlib.Path, subs: Sequence[Submodel] = (FULL,),
     with jax.set_mesh(mesh):
       found = scoring.evaluate(exp, experiment.load_data(exp.config, workdir),
                                params, subs, 'test', mesh)
-    workdirs.write_json(workdir, name, [
+    workdirs.write_json(workdir, name, {'rows': [
         {'accuracy': main_score(row), 'params': row['params'],
-         'macs': row['macs']} for row in found['rows']])
-  return workdirs.read_json(workdir, name)
+         'macs': row['macs']} for row in found['rows']]})
+  return workdirs.read_json(workdir, name, {'rows': list})['rows']
 
 
 def spread(values: Sequence[float]) -> str:

@@ -28,6 +28,25 @@ def members(path: str | os.PathLike,
         f'({error}). Fetch or make the file again.') from error
 
 
+def lines(path: str | os.PathLike) -> Iterator[tuple[int, Any]]:
+  """Yields (number from 1, value) of a file with an object a line.
+
+  Raises:
+    ValueError: the file is missing, or a line is no JSON.
+  """
+  number = 0
+  try:
+    with open(path, encoding='utf-8-sig') as file:
+      for number, line in enumerate(file, 1):
+        if line.strip():
+          yield number, json.loads(line)
+  except (OSError, ValueError, RecursionError) as error:
+    raise ValueError(
+        f'{path} was to be read as JSON, an object a line, but it is missing or '
+        f'damaged at line {max(number, 1)} ({error}). Fetch or make the file again.'
+    ) from error
+
+
 def _members(reader, array):
   opening = reader.take('{[')
   if opening == '[':

@@ -20,6 +20,9 @@ BUILDERS = {
     'class_folders': ('bst_jax.data.builders.class_folders.builder',
                       'ClassFolders'),
     'kinetics': ('bst_jax.data.builders.kinetics.builder', 'Kinetics'),
+    'nlvr2': ('bst_jax.data.builders.nlvr2.builder', 'Nlvr2'),
+    'flickr30k': ('bst_jax.data.builders.flickr30k.builder', 'Flickr30k'),
+    'snli_ve': ('bst_jax.data.builders.snli_ve.builder', 'SnliVe'),
     'motion8': ('bst_jax.data.builders.motion8.builder', 'Motion8'),
 }
 # Data sets that TFDS has builders for, which need TensorFlow to make them.

@@ -1,0 +1,1 @@
+"""Flickr30K: `builder` makes the records of pictures with five captions."""

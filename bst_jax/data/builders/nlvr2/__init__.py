@@ -1,0 +1,1 @@
+"""NLVR2: `builder` makes the records of pictures with statements about two."""

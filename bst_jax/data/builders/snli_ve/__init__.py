@@ -1,0 +1,1 @@
+"""SNLI-VE: `builder` makes the records of pictures with hypotheses."""
