@@ -16,14 +16,14 @@ Accuracy: not measured here. `:tiny` is a short run on the embedded data.
 """
 from configs import common
 
-# What is trained; a part with more of its path in its name comes first.
-_ONCE = dict(frozen=False)
-_FUSION = dict(frozen=False, lr_scale=5.0)
-PARTS = {
-    '**': dict(frozen=True), 'types': _ONCE, 'class_prompt': _ONCE,
-    '**/skip_layer_*': _ONCE, '*_fusion/layer_*/adapter_*': _FUSION,
-    '*_pooler': _FUSION, 'head': dict(frozen=False, lr_scale=50.0)}
-FRESH = '**/skip_layer_*', '*_fusion/layer_*/adapter_*'
+# By model: hidden units of a skip adapter; parts that are trained, and how much
+# faster; which of them the checkpoint lacks.
+_SKIP = {'meter': 288, 'vilt': 192}
+_TRAINED = {
+    'meter': {'types': 1.0, 'class_prompt': 1.0, '*_pooler': 5.0,
+              '**/skip_layer_*': 1.0, '*_fusion/layer_*/adapter_*': 5.0},
+    'vilt': {'kinds': 1.0, 'text_types': 1.0, 'pooler': 1.0,
+             '**/skip_layer_*': 1.0, '**/adapter_*': 1.0}}
 
 
 def get_config(arg=''):
@@ -45,21 +45,44 @@ def get_config(arg=''):
   config.epochs = 10
   if arg == 'pretrained':
     return config
-  config.model.update(adapter=288, extra=dict(kind='parallel', size=96))
-  config.optimizer.parts = PARTS
-  config.start = dict(workdir='runs/meter', fresh=('head', *FRESH))
-  config.search = searching(config, skips=4)
+  adapted(config, 'head', 50.0)
+  config.search = searching(config, 4, train='train+vg', held_out='nominival')
   return tiny(config) if arg == 'tiny' else config
 
 
-def searching(config, skips):
-  """The search before a training: of its model, for three epochs."""
+def adapted(config, head, scale):
+  """Puts adapters beside frozen layers, which start from a converted checkpoint.
+
+  Args:
+    config: of a training of the whole model.
+    head: the name of its head.
+    scale: of the head's rate.
+  """
+  name = config.model.name
+  config.model.update(adapter=_SKIP[name], extra=dict(kind='parallel', size=96))
+  trained = _TRAINED[name] | {head: scale}
+  config.optimizer.parts = {'**': dict(frozen=True)} | {
+      path: dict(frozen=False, lr_scale=rate) for path, rate in trained.items()}
+  config.start = dict(
+      workdir=f'runs/{name}', fresh=(head, *(
+          path for path in trained if path.endswith(('adapter_*', 'layer_*')))),
+      leave=() if head == 'head' else ('head',))
+
+
+def searching(config, skips, warmup=1800, **data):
+  """The search before a training: of its model, for three epochs.
+
+  Args:
+    config: of the training.
+    skips: layers that it finds.
+    warmup: steps of an epoch, about.
+    **data: the splits that it is trained and rewarded on.
+  """
   search = config.copy_and_resolve_references()
   search.model.skip = None
-  search.data.update(train='train+vg', held_out='nominival')
-  # An epoch of 443,757 questions and those of Visual Genome, in steps.
+  search.data.update(data)
   search.method = dict(name='das', skips=skips, subnetworks=3, interval=10,
-                       warmup=1800, gate_rate=1.0, law='multinomial')
+                       warmup=warmup, gate_rate=1.0, law='multinomial')
   search.epochs, search.evaluate_at_end = 3, False
   return search
 
@@ -69,7 +92,7 @@ def tiny(config):
   search, config.search = config.search, None
   config = common.tiny(config)
   del config.model['word']
-  config.data.update(image_size=(64,))
+  config.data.update(image_size=(64,), train='train', eval='test')
   config.model.patch = 16
   if config.model.name == 'meter':
     config.model.update(

@@ -15,12 +15,6 @@ measured here. `:tiny` is a short run on the embedded data.
 """
 from configs import common, das_meter_vqa
 
-_ONCE = dict(frozen=False)
-PARTS = {
-    '**': dict(frozen=True), 'kinds': _ONCE, 'text_types': _ONCE,
-    'pooler': _ONCE, '**/skip_layer_*': _ONCE, '**/adapter_*': _ONCE,
-    'head': dict(frozen=False, lr_scale=10.0)}
-
 
 def get_config(arg=''):
   common.check_variant(arg, ('pretrained', 'tiny'), __file__)
@@ -41,10 +35,7 @@ def get_config(arg=''):
   config.epochs = 10
   if arg == 'pretrained':
     return config
-  config.model.update(adapter=192, extra=dict(kind='parallel', size=96))
-  config.optimizer.parts = PARTS
-  config.start = dict(workdir='runs/vilt', fresh=(
-      'head', '**/skip_layer_*', '**/adapter_*'))
-  config.search = das_meter_vqa.searching(config, skips=1)
-  config.search.method.warmup = 3600  # Half as many questions a step.
+  das_meter_vqa.adapted(config, 'head', 10.0)
+  config.search = das_meter_vqa.searching(
+      config, 1, 3600, train='train+vg', held_out='nominival')
   return das_meter_vqa.tiny(config) if arg == 'tiny' else config

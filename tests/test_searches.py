@@ -1,4 +1,5 @@
 """A search, and the training without what it found, by one command."""
+import dataclasses
 import json
 import shutil
 
@@ -10,7 +11,13 @@ from bst_jax.report import watching
 from bst_jax.run import experiment, searches, training
 from bst_jax.run import start as starts
 from bst_jax.store import checkpoint
-from configs import das_scenes
+from configs import (
+  das_flickr30k,
+  das_meter_vqa,
+  das_nlvr2,
+  das_scenes,
+  das_vilt_vqa,
+)
 import jax
 import models
 import numpy as np
@@ -102,6 +109,48 @@ def test_a_search_that_lost_its_end_goes_on_to_the_same_gates(tmp_path):
   assert got[1:] == want[1:]
   for path, value in want[0].items():
     np.testing.assert_array_equal(got[0][path], value, err_msg=path)
+
+
+@pytest.mark.parametrize('config', [
+    das_nlvr2.get_config('tiny'), das_flickr30k.get_config('tiny')],
+                         ids=['pairs', 'retrieval'])
+def test_searches_of_other_tasks(config, tmp_path):
+  config.evaluate_at_end = False
+  config.steps = config.search.steps = 4
+  train.run(config, tmp_path / 'run')
+  small = experiment.load(tmp_path / 'run')
+  assert small.model.skip == searches.found(tmp_path / 'run')
+  assert len(small.model.skip) == 1
+
+
+@pytest.mark.parametrize('name', ['das_nlvr2', 'das_flickr30k'])
+@pytest.mark.parametrize('model', ['meter', 'vilt'])
+def test_other_tasks_start_from_what_questions_do(name, model):
+  """Of the checkpoint everything is taken but the head, or begins anew."""
+  module = {'das_nlvr2': das_nlvr2, 'das_flickr30k': das_flickr30k}[name]
+  whole = {'meter': das_meter_vqa, 'vilt': das_vilt_vqa}[model]
+  sizes = dict(vocab_size=30, num_answers=9, max_tokens=14, image_size=96)
+  tiny = dict(num_layers=2, width=16, heads=2, mlp=32, fused=16)
+  configs = [module.get_config('meter' if model == 'meter' else ''),
+             whole.get_config('pretrained')]
+  for config in configs:
+    config.model.update(tiny)
+    if model == 'meter':
+      config.model.update(image_width=16, image_heads=2, image_layers=1,
+                          text_width=16, text_heads=2, text_layers=1)
+  config = searches.expected(configs[0])
+  config.model.skip = config.model.skip[:1]
+  small, before = (experiment.build(c, sizes).shapes for c in (
+      config, configs[1]))
+  start = dataclasses.replace(starts.of(config), leave=(
+      'head', *config.model.skip))
+  small, before = map(elastic.flatten, (small, before))
+  if name == 'das_nlvr2':  # Three kinds of tokens in place of two.
+    kinds = 'types/table' if model == 'meter' else 'kinds/table'
+    before[kinds] = small[kinds]
+  taken = starts.match(start, small, before)
+  assert {path.split('/')[0] for path in small.keys() - taken.keys()} <= {
+      'pair_head', 'match_head', 'encoder', 'text_fusion', 'image_fusion'}
 
 
 @pytest.mark.parametrize('backbone', ['vilt', 'meter'])
