@@ -45,6 +45,23 @@ def test_a_picture_is_the_same_whatever_canvas_and_neighbours_it_has():
   assert np.abs(answers(canvas, [(96, 128)] * 2) - alone).max() > 1e-2
 
 
+def test_where_patches_are_sampled_padding_of_a_text_stays_out():
+  """And sampling, at half of the patches, changes what is answered."""
+  image, tokens = picture()
+  found = {}
+  for blocks in ((0, 1), ()):
+    model = vilt.Model(**SIZES, image_size=(96, 64), ats=dict(
+        blocks=blocks, num_points=3, capacity=(4, 4)[:len(blocks)] or None))
+    for padding in (0, 3):
+      batch = {'image': image[None], 'tokens': np.pad(
+          tokens, ((0, 0), (0, padding)))}
+      params, _ = models.prepare(model, batch)
+      found[blocks, padding] = models.run(model, params, batch)
+  for blocks in ((0, 1), ()):
+    np.testing.assert_allclose(found[blocks, 0], found[blocks, 3], atol=2e-6)
+  assert np.abs(found[(0, 1), 0] - found[(), 0]).max() > 1e-3
+
+
 def test_corners_of_places_lie_on_the_corners_of_a_picture():
   table = np.arange(9.0).reshape(3, 3, 1).astype(np.float32)
   places = np.asarray(vilt.stretched(

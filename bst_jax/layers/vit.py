@@ -30,6 +30,8 @@ class Tokens(NamedTuple):
       None where nothing is sampled.
     grid: float[B, h * w, d], of networks that read places whose tokens are
       gone, what every place held when the last layer read it; else None.
+    real: bool[B, lead], false for padding among the tokens in front, where
+      tokens are sampled; None where there is none.
   """
 
   x: jax.Array
@@ -37,6 +39,7 @@ class Tokens(NamedTuple):
   gate: jax.Array | None = None
   ids: jax.Array | None = None
   grid: jax.Array | None = None
+  real: jax.Array | None = None
 
   @classmethod
   def start(cls, x: jax.Array, lead: int, ats: Ats) -> 'Tokens':
@@ -57,8 +60,9 @@ class Tokens(NamedTuple):
       soft: carry the gates of the selection on.
     """
     join = lambda front, behind: jnp.concatenate([front, behind], 1)
-    front = (jnp.ones((self.x.shape[0], lead), bool) if self.valid is None
-             else self.valid[:, :lead])
+    front = self.real
+    if front is None:
+      front = jnp.ones((self.x.shape[0], lead), bool)
     x = join(self.x[:, :lead], gather_tokens(self.x[:, lead:], picked.index))
     gate = self.gate
     if gate is not None:

@@ -158,7 +158,8 @@ class Model(Backbone):
         gelu, head_dim=self.head_dim, dropout=self.dropout, dtype=self.dtype,
         policy_eps=self.ats.policy_eps, soft=self.ats.grad != 'hard',
         fill=self.ats.fill, extra=self.extra, **_INIT)
-    tokens = Tokens.start(x, lead, self.ats)._replace(valid=mask)
+    tokens = Tokens.start(x, lead, self.ats)._replace(
+        valid=mask, real=mask[:, :lead] if self.ats.blocks else None)
     tokens = Stack(
         layer, order, self.remat, options, name='encoder',
         **self.skips('encoder', SkipTokens, embed))(
