@@ -32,6 +32,8 @@ STEPS = ['--config.steps=4', '--config.log_every=2', '--config.save_every=2']
 # widths that a tiny network has.
 SHRUNK = {'stablehlo,onnx,int8': 'stablehlo', 'onnx,int8': 'stablehlo',
           '1/4x1/2': '1/2x1/2', 'configs/quickstart.py': 'configs/quickstart.py:tiny',
+          'configs/das_scenes.py': 'configs/das_scenes.py:tiny',
+          'configs/das_scenes.py:pretrain': 'configs/das_scenes.py:pretrain,tiny',
           'hf:google/vit-base-patch16-224': 'vit',
           'latency_ms<=2': 'latency_ms<=10000'}
 
@@ -45,7 +47,7 @@ def shrunk(name, argv):
   if name != 'train':
     return [name, *argv]
   argv = [arg for arg in argv if not arg.startswith('--config.steps=')] + STEPS
-  if '--from' not in argv:
+  if '--from' not in argv and not any('das_scenes' in arg for arg in argv):
     argv += ['--config.teacher.steps=4', '--config.teacher.save_every=4',
              '--config.eval_every=2']
   return [name, *argv]
