@@ -57,6 +57,18 @@ def test_what_adds_nothing_goes(name, stack, way):
         exact.logits(exp, exp.model, params, part), rtol=1e-5, atol=1e-5)
 
 
+def test_a_stage_of_one_layer_keeps_it_while_others_lose_theirs():
+  exp, params, batch = build('pvt')
+  exp.cut = lambda params, choice: elastic.cut(
+      params, exp.axes, choice, exp.model.stacks)
+  params = with_dead_halves(params, [
+      (f'stage_0/layer_{i}', half) for i in (0, 2, 3)
+      for half in ('attention', 'ffn')])
+  choice, _ = depth.chosen(exp, params, [batch], {'stage_0': 1, 'stage_1': 2})
+  assert choice.layers['stage_0'] == (1,)
+  assert len(choice.layers['stage_1']) == 2
+
+
 def test_scores_are_divergences_of_models_without_the_pair():
   exp, params, batch = build('vit')
   exp.cut = lambda params, choice: elastic.cut(

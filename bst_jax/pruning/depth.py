@@ -66,7 +66,9 @@ def chosen(exp: Experiment, params: Any, batches: Sequence[Mapping[str, Any]],
   with alive.told('scoring pairs of sub-blocks') as stretch:
     for nth in range(rounds if way == 'progressive' else min(rounds, 1)):
       found = {}
-      for stack in layers:
+      for stack, left in layers.items():
+        if len(entries[stack]) == left:
+          continue  # It keeps what it has, which may be one layer.
         found[stack] = np.array([
             score(entries | {stack: without(entries[stack], k)})
             for k in range(2 * len(entries[stack]) - 1)])
@@ -77,9 +79,8 @@ def chosen(exp: Experiment, params: Any, batches: Sequence[Mapping[str, Any]],
                     for stack, left in layers.items()}
         break
       value, stack, k = min(
-          (value, stack, k) for stack, left in layers.items()
-          if len(entries[stack]) > left
-          for k, value in enumerate(found[stack]))
+          (value, stack, k) for stack, values in found.items()
+          for k, value in enumerate(values))
       logging.info('%s loses %s: divergence %.3g', stack, said(
           entries[stack], k), value)
       entries[stack] = without(entries[stack], k)
