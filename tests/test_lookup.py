@@ -2,7 +2,7 @@
 import pathlib
 import sys
 
-from bst_jax import convert, methods, models, tasks
+from bst_jax import convert, elastic, methods, models, tasks
 from bst_jax.data import forms, records
 from bst_jax.elastic import by_name
 import pytest
@@ -82,3 +82,11 @@ def test_every_kind_of_part_is_asked_for_what_it_must_have(mine, ask, what):
     ask('my_parts.nameless')
   with pytest.raises(ValueError, match='There are: '):
     ask('no_such_part')
+
+
+def test_paths_stand_in_the_order_of_their_numbers():
+  paths = ['encoder/layer_10/ffn', 'encoder/layer_9/ffn', 'encoder/layer_1/b',
+           'encoder/layer_1/a', 'model']
+  assert sorted(paths, key=elastic.in_order) == [
+      'encoder/layer_1/a', 'encoder/layer_1/b', 'encoder/layer_9/ffn',
+      'encoder/layer_10/ffn', 'model']

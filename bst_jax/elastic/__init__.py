@@ -30,7 +30,7 @@ from bst_jax.elastic.choice import (
 )
 from bst_jax.elastic.cut import cut, Slices
 from bst_jax.elastic.groups import groups
-from bst_jax.elastic.lookup import by_name, check_name, own_names
+from bst_jax.elastic.lookup import by_name, check_name, in_order, own_names
 from bst_jax.elastic.submodels import (
   FULL,
   Order,
@@ -42,5 +42,5 @@ from bst_jax.elastic.submodels import (
 __all__ = [
     'AXES', 'Axis', 'base', 'by_name', 'candidates', 'check', 'check_model',
     'check_name', 'Choice', 'cut', 'ELASTIC', 'fingerprint', 'flatten', 'FULL',
-    'groups', 'names', 'Order', 'own_names', 'Size', 'size', 'size_at', 'Sizes',
-    'Slices', 'Space', 'STRATEGIES', 'Submodel', 'unbox']
+    'groups', 'in_order', 'names', 'Order', 'own_names', 'Size', 'size',
+    'size_at', 'Sizes', 'Slices', 'Space', 'STRATEGIES', 'Submodel', 'unbox']

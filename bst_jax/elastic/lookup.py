@@ -3,6 +3,7 @@ from collections.abc import Collection, Iterable
 import difflib
 import importlib
 import pkgutil
+import re
 import traceback
 import types
 
@@ -87,3 +88,9 @@ def _broken(name, what, error):
   return ValueError(
       f'the {what} {name!r} is to be imported, but that fails: '
       f'{type(error).__name__}: {error} ({last.filename}, line {last.lineno}).')
+
+
+def in_order(path: str) -> list[str | int]:
+  """Sorts paths with the numbers in them as numbers: layer_9 before layer_10."""
+  return [int(part) if part.isdigit() else part
+          for part in re.split(r'(\d+)', path)]

@@ -4,7 +4,7 @@ import pathlib
 from typing import Any
 
 from bst_jax import elastic
-from bst_jax.elastic import base, Choice
+from bst_jax.elastic import base, Choice, in_order
 from bst_jax.host import files
 import numpy as np
 
@@ -23,8 +23,10 @@ def draw(choice: Choice, shapes: Any, axes: Any, path: pathlib.Path,
   from matplotlib.figure import Figure  # Slow, and only pictures need it.
 
   kinds: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
-  for name, counts in kept(choice, shapes, axes).items():
-    kinds.setdefault(base(name), {})[name.partition('@')[2] or 'model'] = counts
+  found = kept(choice, shapes, axes)
+  for name in sorted(found, key=in_order):
+    kinds.setdefault(base(name), {})[name.partition('@')[2] or 'model'] = (
+        found[name])
   tall = max(map(len, kinds.values()))
   figure = Figure(figsize=(4.2 * len(kinds), 1.4 + 0.28 * tall),
                   layout='constrained')
