@@ -71,7 +71,8 @@ def of_seed(seed, args):
         start=str(start), **learn))
     found[row] = (before['accuracy'], after['accuracy'], after['macs'],
                   after['params'])
-    macs = min(macs, after['macs'])  # That of the first, layers alone.
+    if row == 'layers alone':  # As many are asked for from then on.
+      macs = after['macs']
     if flags == ('--mode=uniform',):
       random, = kept.scored(trained(
           f'random-{seed}', args, seed, 'pvt,taught', model=model, **learn))
