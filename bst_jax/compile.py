@@ -51,7 +51,7 @@ def main() -> None:
   config, text = cli.required(_CONFIG), cli.required(_TOPOLOGY)
   part = topology.check(text)
   from bst_jax.ahead import chip_report, compile_report
-  from bst_jax.run import searches
+  from bst_jax.run import experiment, searches
   from bst_jax.store import workdir as workdirs
   import jax
 
@@ -59,8 +59,9 @@ def main() -> None:
     jax.config.update('jax_optimization_level', _LEVEL.value)
   result = {'config': pathlib.Path(config_flag.given_in(sys.argv)).name}
   result |= chip_report.report(
-      searches.expected(config), part, topology.devices(part), _BATCH_PER_CHIP.value,
-      _PROGRAMS.value, _LARGEST.value)
+      searches.expected(config, experiment.sizes_of(config)), part,
+      topology.devices(part), _BATCH_PER_CHIP.value, _PROGRAMS.value,
+      _LARGEST.value)
   print(f'\n{compile_report.table(result)}\n', flush=True)
   if _OUTPUT.value:
     folder = pathlib.Path(_OUTPUT.value)

@@ -123,8 +123,8 @@ def main() -> None:
     params = checkpoint.load_params(workdir, exp.shapes)
   else:
     workdir, params = None, None
-    config = searches.expected(_CONFIG.value)
-    exp = experiment.build(config, experiment.sizes_of(config))
+    sizes = experiment.sizes_of(_CONFIG.value)
+    exp = experiment.build(searches.expected(_CONFIG.value, sizes), sizes)
   exp = experiment.build(exp.config, dict(exp.sizes) | {
       name: value for name, value in (('max_tokens', _TOKENS.value),
                                       ('num_regions', _REGIONS.value)) if value})

@@ -56,7 +56,7 @@ def test_a_step_of_the_tiny_config_fits_together(name):
   config = get(name, 'tiny')
   if config.get('search'):
     fits_together(config.search)
-    config = searches.settled(config, searches.example(config))
+    config = searches.expected(config, parts(config.search)[0].sizes)
   fits_together(config)
 
 

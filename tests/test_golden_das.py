@@ -9,6 +9,7 @@ from bst_jax.layers import co_attention, linear
 from bst_jax.layers.activations import gelu
 from bst_jax.layers.adapters import SkipAdapter
 from bst_jax.layers.extra import Extra
+from bst_jax.layers.heads import said_of
 from bst_jax.layers.vit import Layer, SkipTokens, Tokens
 from bst_jax.models.meter import IMAGE, Model, TEXT
 from bst_jax.tasks import losses
@@ -32,7 +33,9 @@ class Fusion(Model):
         batch['text'], batch['image'], batch['text_mask'], batch['image_mask'],
         flags, elastic.FULL, None)
     embed = Axis('embed', self.width)
-    return x, y, pooled, self._output('answers', pooled, embed, elastic.FULL)
+    return x, y, pooled, said_of(
+        'answers', pooled, (Axis('stream', 2), embed), self.fused,
+        self.num_answers, self.dtype)
 
 
 def fusion(meta, layers):

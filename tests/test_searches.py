@@ -138,7 +138,7 @@ def test_other_tasks_start_from_what_questions_do(name, model):
     if model == 'meter':
       config.model.update(image_width=16, image_heads=2, image_layers=1,
                           text_width=16, text_heads=2, text_layers=1)
-  config = searches.expected(configs[0])
+  config = searches.expected(configs[0], sizes)
   config.model.skip = config.model.skip[:1]
   small, before = (experiment.build(c, sizes).shapes for c in (
       config, configs[1]))
@@ -166,7 +166,7 @@ def test_what_every_way_trains(way, backbone):
     assert search.model.candidates[0].endswith('layer_0')
     starts.check_globs(starts.of(config.search),
                        elastic.flatten(search.shapes))
-    config = searches.settled(config, searches.example(config))
+    config = searches.expected(config, sizes)
   exp = experiment.build(config, sizes)
   tx = optimizers.create(config.optimizer, config.schedule, exp.shapes, 10, 100,
                          exp.frozen_parts)

@@ -96,8 +96,8 @@ def image_fit(data: Mapping[str, Any]) -> str:
 BYTE_PAIRS = 'byte pairs'  # What a card says of the pieces of words.
 
 
-def pieces_of(path: str | None) -> str:
-  """What the card of an exported model says of `config.data.word_pieces`."""
+def pieces_of(path: str | os.PathLike | None) -> str:
+  """Whose pieces a vocabulary at `config.data.word_pieces` has; '' for none."""
   if not path:
     return ''
   return BYTE_PAIRS if str(path).endswith('.json') else 'word pieces'

@@ -1,8 +1,7 @@
 """The vocabulary of texts, whichever it is: words, word pieces, byte pairs."""
 import os
-import pathlib
 
-from bst_jax.data import text
+from bst_jax.data import kinds, text
 from bst_jax.data.byte_pairs import BytePairs, LAST
 from bst_jax.data.word_pieces import CLS, WordPieces
 
@@ -11,8 +10,8 @@ Words = text.Vocabulary | WordPieces | BytePairs
 
 def read(path: str | os.PathLike) -> WordPieces | BytePairs:
   """The pieces of a checkpoint: BERT's vocab.txt, or RoBERTa's vocab.json."""
-  kind = BytePairs if pathlib.Path(path).suffix == '.json' else WordPieces
-  return kind.read(path)
+  byte_pairs = kinds.pieces_of(path) == kinds.BYTE_PAIRS
+  return (BytePairs if byte_pairs else WordPieces).read(path)
 
 
 def load(path: str | os.PathLike) -> Words:

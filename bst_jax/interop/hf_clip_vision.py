@@ -3,9 +3,6 @@
 Fills the encoder, of which METER leaves the last layer out; all else keeps the
 parameters that it starts from.
 """
-from collections.abc import Mapping
-import re
-
 from bst_jax.interop.core import (
   CONV,
   COPY,
@@ -13,12 +10,10 @@ from bst_jax.interop.core import (
   linear_rows,
   norm_rows,
 )
-from bst_jax.interop.meter import IMAGE, resized
-import numpy as np
+from bst_jax.interop.meter import IMAGE, shortened
 
 _OURS, _LAYER = f'{IMAGE}/encoder/layer_{{i}}', 'encoder.layers.{i}'
 _PLACES = 'embeddings.position_embedding.weight'
-_NUMBER = re.compile(r'encoder\.layers\.(\d+)\.')
 
 TABLE = (
     ('embeddings.class_embedding', f'{IMAGE}/class_token', COPY),
@@ -42,10 +37,4 @@ IGNORED = (r'embeddings\.position_ids', r'visual_projection\.weight',
 # Both spellings: transformers 5 saves an encoder alone without the prefix.
 RENAMES = ((r'^vision_model\.', ''),)
 PARTIAL = True
-
-
-def ADAPT(foreign: Mapping[str, np.ndarray], target) -> dict[str, np.ndarray]:
-  """Places of our grid, and as many layers as we have."""
-  layers = sum(name.startswith('layer_') for name in target[IMAGE]['encoder'])
-  return {name: x for name, x in resized(_PLACES, foreign, target).items()
-          if not (found := _NUMBER.match(name)) or int(found[1]) < layers}
+ADAPT = shortened(_PLACES, r'encoder\.layers\.(\d+)\.')

@@ -8,7 +8,13 @@ from bst_jax.interop.core import (
   lone,
   norm_rows,
 )
-from bst_jax.interop.vilt import adapter_of, head_rows, text_rows
+from bst_jax.interop.vilt import (
+  adapter_of,
+  head_rows,
+  ITM,
+  RANK,
+  text_rows,
+)
 
 _OURS, _LAYER = 'encoder/layer_{i}', 'vilt.encoder.layer.{i}'
 _INNER = 'vilt.embeddings'
@@ -25,7 +31,7 @@ def _head(paths):
   elif there('head'):
     rows += head_rows('classifier', 'head', LINEAR)
   if there('match_head'):
-    rows += linear_rows('rank_output', 'match_head')
+    rows += linear_rows(RANK, 'match_head')
   return rows
 
 
@@ -55,6 +61,6 @@ def TABLE(paths):
 IGNORED = (r'mlm_score\..*', rf'{_INNER}\.text_embeddings\.position_ids')
 # Files of the encoder alone lack the prefix.
 RENAMES = ((r'^(embeddings|encoder|layernorm|pooler)\.', r'vilt.\1.'),)
-ADAPT = adapter_of(_KINDS, 'itm_score.fc', 'rank_output')
+ADAPT = adapter_of(_KINDS, ITM, RANK, 'kinds')
 PARTIAL = False
 HEAD = 'head', 'pair_head', 'match_head'

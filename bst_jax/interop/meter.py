@@ -17,11 +17,17 @@ from bst_jax.interop.core import (
   norm_rows,
   VECTOR,
 )
-from bst_jax.interop.vilt import adapter_rows, head_rows
+from bst_jax.interop.vilt import (
+  adapter_of,
+  adapter_rows,
+  head_rows,
+  ITM,
+  KINDS,
+  RANK,
+)
 from bst_jax.layers.tokens import resize_positions
 import numpy as np
 
-_KINDS = 'token_type_embeddings.weight'
 # A stream: in foreign layers, in the list of skip adapters, in ours.
 _STREAMS = (('text', 'l', 'text_fusion'), ('image', 'v', 'image_fusion'))
 IMAGE = 'image_tower'
@@ -81,6 +87,28 @@ def resized(places: str, foreign: Mapping[str, np.ndarray],
   return new
 
 
+def shortened(places: str, layer: str):
+  """An ADAPT of CLIP's encoder: places of our grid, and as many layers as ours.
+
+  Args:
+    places: foreign name of the table of places.
+    layer: pattern of foreign names in a layer, whose group is its number.
+  """
+  pattern = re.compile(layer)
+
+  def adapt(foreign: Mapping[str, np.ndarray], target) -> dict[str, np.ndarray]:
+    layers = _layers_of(target, IMAGE)
+    return {name: x for name, x in resized(places, foreign, target).items()
+            if not (found := pattern.match(name)) or int(found[1]) < layers}
+
+  return adapt
+
+
+def _layers_of(target, tower):
+  """How many layers an encoder of ours has."""
+  return sum(name.startswith('layer_') for name in target[tower]['encoder'])
+
+
 def _fusion_rows(stream, letter, ours):
   """The layers of a stream, and what may run in their places."""
   foreign = f'cross_modal_{stream}_layers.{{i}}'
@@ -115,11 +143,11 @@ TABLE = (
     *roberta_rows('text_transformer.'),
     *linear_rows('cross_modal_text_transform', 'text_transform'),
     *linear_rows('cross_modal_image_transform', 'image_transform'),
-    (_KINDS, 'types/table', COPY),
+    (KINDS, 'types/table', COPY),
     ('token4classifier', 'class_prompt', lone(2)),
     *FUSION,
     *head_rows('nlvr2_classifier', 'pair_head', linear(3)),
-    *linear_rows('rank_output', 'match_head', LINEAR_FROM_HEADS),
+    *linear_rows(RANK, 'match_head', LINEAR_FROM_HEADS),
 )
 # Heads of pre-training, RoBERTa's pooler, what is left of CLIP's text side,
 # buffers, what a search keeps of its gates.
@@ -131,6 +159,9 @@ PARTIAL = False
 HEAD = 'head', 'pair_head', 'match_head'
 
 
+_FILLED = adapter_of(KINDS, ITM, RANK, 'types')
+
+
 def ADAPT(foreign: Mapping[str, np.ndarray], target) -> dict[str, np.ndarray]:
   """Places of our grid; and what only fine-tuned models have, see `vilt`.
 
@@ -138,12 +169,7 @@ def ADAPT(foreign: Mapping[str, np.ndarray], target) -> dict[str, np.ndarray]:
   """
   check_encoders(foreign, target)
   new = resized('vit_model.visual.positional_embedding', foreign, target)
-  if _KINDS in new and len(new[_KINDS]) < target['types']['table'].shape[0]:
-    new[_KINDS] = np.concatenate([new[_KINDS], new[_KINDS][1:2]])
-  for part in ('weight', 'bias'):
-    if 'match_head' in target and f'rank_output.{part}' not in new and (
-        f'itm_score.fc.{part}' in new):
-      new[f'rank_output.{part}'] = new[f'itm_score.fc.{part}'][1:]
+  new = _FILLED(new, target)
   words = 'text_transformer.embeddings.word_embeddings.weight'
   if 'class_prompt' in target and 'token4classifier' not in new and words in new:
     new['token4classifier'] = _first_token(new)[None, None]
@@ -184,8 +210,7 @@ def check_encoders(foreign: Mapping[str, np.ndarray], target) -> None:
     numbers = {int(match[1]) for name in foreign
                if (match := re.fullmatch(pattern, name))}
     if numbers:
-      found.append((what, option, len(numbers), sum(
-          name.startswith('layer_') for name in target[tower]['encoder'])))
+      found.append((what, option, len(numbers), _layers_of(target, tower)))
   apart = [one for one in found if one[2] != one[3]]
   if apart:
     raise ValueError(

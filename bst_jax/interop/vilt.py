@@ -41,7 +41,7 @@ def text_rows(foreign):
           *norm_rows(f'{foreign}.LayerNorm', 'text/norm'))
 
 
-def adapter_of(kinds, itm, rank):
+def adapter_of(kinds, itm, rank, table):
   """What fills in what only fine-tuned models have; see `core`.
 
   The second picture of a pair has a kind of its own, which starts as the first
@@ -49,10 +49,11 @@ def adapter_of(kinds, itm, rank):
 
   Args:
     kinds, itm, rank: foreign names of the kinds, and of two linear layers.
+    table: our name of the kinds.
   """
   def adapt(foreign: Mapping[str, np.ndarray], target) -> dict[str, np.ndarray]:
     new = dict(foreign)
-    rows = target['kinds']['table'].shape[0]
+    rows = target[table]['table'].shape[0]
     if kinds in new and len(new[kinds]) < rows:
       new[kinds] = np.concatenate([new[kinds], new[kinds][1:2]])
     for part in ('weight', 'bias'):
@@ -94,6 +95,6 @@ TABLE = (
 IGNORED = (r'mlm_score\..*', r'itm_score\..*', r'text_embeddings\.position_ids',
            r'skip_num', r'das_gate')
 RENAMES = bert.OLD_SPELLINGS
-ADAPT = adapter_of(KINDS, ITM, RANK)
+ADAPT = adapter_of(KINDS, ITM, RANK, 'kinds')
 PARTIAL = False
 HEAD = 'head', 'pair_head', 'match_head'

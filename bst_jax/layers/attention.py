@@ -75,24 +75,12 @@ class Attention(nn.Module):
     y = x if y is None else y
     heads, head_dim = split = head_axes(
         self, self.embed, self.heads, self.head_dim)
-    kind = self.extra.kind if self.extra else None
-
-    def project(name, inp, *out):
-      dense = functools.partial(Dense(
-          (inp,), out, self.kernel_init, self.bias_init, dtype=self.dtype,
-          use_bias=self.qkv_bias, name=name), sub=sub)
-      if kind != 'lora' or name == 'key':
-        return dense
-      low = LowRank(inp, self.extra.axis, out, self.extra.scale, self.dtype,
-                    name=f'lora_{name}')
-      return lambda z: dense(z) + low(z, sub=sub)
-
     # What asks has a name of its own: its size is in the scale of the scores.
-    query = project('query', self.embed, heads,
-                    head_dim._replace(name='query_dim'))
-    key, value = (project(name, self.source or self.embed, *split)
+    query = self._project('query', self.embed, (
+        heads, head_dim._replace(name='query_dim')), sub)
+    key, value = (self._project(name, self.source or self.embed, split, sub)
                   for name in ('key', 'value'))
-    if kind == 'prompt':
+    if self.extra and self.extra.kind == 'prompt':
       if gate is not None or select is not None or mix is not None:
         raise ValueError('an attention that samples or mixes tokens takes no '
                          'extra of kind prompt; choose another kind.')
@@ -126,3 +114,14 @@ class Attention(nn.Module):
               self.out_init or self.bias_init, dtype=self.dtype,
               name='out')(z, sub=sub)
     return z if select is None else (z, picked)
+
+  def _project(self, name, inp, out, sub):
+    """The projection of queries, keys or values, with a low rank beside it."""
+    dense = functools.partial(Dense(
+        (inp,), out, self.kernel_init, self.bias_init, dtype=self.dtype,
+        use_bias=self.qkv_bias, name=name), sub=sub)
+    if not self.extra or self.extra.kind != 'lora' or name == 'key':
+      return dense
+    low = LowRank(inp, self.extra.axis, out, self.extra.scale, self.dtype,
+                  name=f'lora_{name}')
+    return lambda z: dense(z) + low(z, sub=sub)

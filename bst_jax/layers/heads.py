@@ -38,6 +38,31 @@ class NormedHead(nn.Module):
     return Dense((self.hidden,), (self.out,), **part, name='fc2')(x, sub=sub)
 
 
+def said_of(name: str, pooled: jax.Array, inp: tuple[Axis, ...], fused: int,
+            num_answers: int, dtype: Any, *, sub: Submodel = FULL) -> jax.Array:
+  """One of `OUTPUTS` of ViLT and METER; call it in a compact method.
+
+  Args:
+    name: of the output.
+    pooled: float[rows, *inp]; of 'pair' two rows, left and right, a statement.
+    inp: its axes.
+    fused: hidden units of the head.
+    num_answers: classes of 'answers'.
+    dtype: of the activations.
+    sub: the part to run.
+  """
+  hidden = Axis('fused', fused)
+  if name == 'pair':
+    return NormedHead((Axis('side', 2), *inp), hidden, Axis('answers', 2), dtype,
+                      name='pair_head')(
+                          pooled.reshape(-1, 2, *pooled.shape[1:]), sub=sub)
+  if name == 'match':
+    return Dense(inp, (Axis('score', 1),), NORMAL, nn.initializers.zeros, dtype,
+                 name='match_head')(pooled, sub=sub)[..., 0]
+  return NormedHead(inp, hidden, Axis('answers', num_answers), dtype,
+                    name='head')(pooled, sub=sub)
+
+
 class PairHead(nn.Module):
   """Logits of false and true, of a statement about two pictures."""
 

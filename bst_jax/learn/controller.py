@@ -112,8 +112,7 @@ def update(gate: jax.Array, flags: jax.Array, losses: jax.Array,
 def select(gate: np.ndarray, skips: int) -> tuple[int, ...]:
   """The layers of the largest preferences, ascending; of equal ones the last.
   """
-  order = np.argsort(np.asarray(gate), kind='stable')
-  return tuple(sorted(order[len(order) - skips:].tolist()))
+  return tuple(np.flatnonzero(selected(jnp.asarray(gate), skips)).tolist())
 
 
 def selected(gate: jax.Array, skips: int) -> jax.Array:

@@ -39,6 +39,11 @@ def create(config: Mapping[str, Any], teacher_model: Any = None,
   return make(**parts, **options)
 
 
+def option(config: Mapping[str, Any], name: str) -> Any:
+  """An option of `config.method`, or the method's default."""
+  return config.get(name, arguments(config['name'])[name].default)
+
+
 def arguments(name: str) -> dict[str, inspect.Parameter]:
   """Options of a method, which `config.method` may give, by name."""
   make = by_name(name, __name__, 'method', 'make').make

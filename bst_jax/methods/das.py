@@ -120,8 +120,7 @@ def make(model, task, tx, *, axes, space, micro_batches, skips=4, subnetworks=3,
 
   served = _FOR_EVER if fixed_reward_batch else max(
       1, interval // micro_batches)
-  passes = (Pass(FULL), Pass(FULL, subnetworks / interval, learns=False,
-                             model=None))
+  passes = (Pass(FULL), Pass(FULL, subnetworks / interval, learns=False))
   return Method(init, step, passes, streams={'train': 1, 'held_out': served},
                 choice=choice)
 

@@ -18,7 +18,7 @@ from bst_jax.layers.adapters import SkipAdapter
 from bst_jax.layers.backbone import Backbone
 from bst_jax.layers.dropout import seed_of
 from bst_jax.layers.extra import Extra
-from bst_jax.layers.heads import check_outputs, NormedHead
+from bst_jax.layers.heads import check_outputs, said_of
 from bst_jax.layers.linear import named, wide
 from bst_jax.layers.stack import Stack
 from bst_jax.layers.tokens import per_row
@@ -214,7 +214,8 @@ class Model(Backbone):
     rows = max(text.shape[0], image.shape[0])
     text, mask, image = (per_row(x, rows) for x in (text, mask, image))
     *_, pooled = self._fused(text, image, mask, None, flags, sub, seed)
-    return {name: wide(self._output(name, pooled, embed, sub))
+    return {name: wide(said_of(name, pooled, (Axis('stream', 2), embed), self.fused,
+                               self.num_answers, self.dtype, sub=sub))
             for name in self.outputs}
 
   def _text(self, batch, train, flags):
@@ -247,18 +248,3 @@ class Model(Backbone):
         bert.NORMAL, nn.initializers.zeros, self.head_dim, self.extra)
     return Stack(layer, self.stacks[name], self.remat, name=name,
                  **self.skips(name, SkipAdapter, embed))
-
-  def _output(self, name, pooled, embed, sub):
-    """One of `outputs` from float[rows, 2, d], of text and picture."""
-    stream, fused = Axis('stream', 2), Axis('fused', self.fused)
-    head = functools.partial(NormedHead, dtype=self.dtype)
-    if name == 'pair':
-      return head((Axis('side', 2), stream, embed), fused, Axis('answers', 2),
-                  name='pair_head')(
-                      pooled.reshape(-1, 2, *pooled.shape[1:]), sub=sub)
-    if name == 'match':
-      return bert.Linear((stream, embed), (Axis('score', 1),),
-                         dtype=self.dtype, name='match_head')(
-                             pooled, sub=sub)[..., 0]
-    return head((stream, embed), fused, Axis('answers', self.num_answers),
-                name='head')(pooled, sub=sub)

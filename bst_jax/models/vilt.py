@@ -17,7 +17,7 @@ from bst_jax.layers.activations import gelu
 from bst_jax.layers.backbone import Backbone
 from bst_jax.layers.dropout import Dropout, seed_of
 from bst_jax.layers.extra import Extra
-from bst_jax.layers.heads import check_outputs, NormedHead
+from bst_jax.layers.heads import check_outputs, said_of
 from bst_jax.layers.linear import named, wide
 from bst_jax.layers.sampler import Ats
 from bst_jax.layers.stack import Stack
@@ -167,7 +167,8 @@ class Model(Backbone):
     x = norm(embed, name='norm')(tokens.x[:, :1], sub=sub)[:, 0]
     pooled = jnp.tanh(bert.Linear((embed,), (embed,), dtype=self.dtype,
                                   name='pooler')(x, sub=sub))
-    return {name: wide(self._output(name, pooled, embed, sub))
+    return {name: wide(said_of(name, pooled, (embed,), self.fused,
+                               self.num_answers, self.dtype, sub=sub))
             for name in self.outputs}
 
   def looked(self, sown: Mapping[str, Any],
@@ -216,19 +217,6 @@ class Model(Backbone):
             & inside(columns, cells[:, 1])[:, None]).reshape(pictures, -1)
     return x, jnp.concatenate([jnp.ones((pictures, 1), bool), mask], 1)
 
-  def _output(self, name, pooled, embed, sub):
-    """One of `outputs` from float[rows, d]."""
-    fused = Axis('fused', self.fused)
-    head = functools.partial(NormedHead, dtype=self.dtype)
-    if name == 'pair':
-      return head((Axis('side', 2), embed), fused, Axis('answers', 2),
-                  name='pair_head')(
-                      pooled.reshape(-1, 2, pooled.shape[-1]), sub=sub)
-    if name == 'match':
-      return bert.Linear((embed,), (Axis('score', 1),), dtype=self.dtype,
-                         name='match_head')(pooled, sub=sub)[..., 0]
-    return head((embed,), fused, Axis('answers', self.num_answers),
-                name='head')(pooled, sub=sub)
 
 
 def stretched(table: jax.Array, cells: jax.Array, canvas: tuple[int, int]

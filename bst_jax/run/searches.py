@@ -3,9 +3,10 @@
 The search is a training of its own, in a folder of the workdir. What follows is
 that of a model without the layers that it found, from the start again.
 """
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import pathlib
 
+from bst_jax import methods
 from bst_jax.run import experiment
 from bst_jax.store import workdir as workdirs
 import ml_collections
@@ -35,18 +36,19 @@ def check(config: ml_collections.ConfigDict) -> None:
           'both alike.')
 
 
-def example(config: ml_collections.ConfigDict) -> tuple[str, ...]:
-  """Paths that a search could find, to check what would follow."""
-  model = dict(config.search.model)
-  skips = config.search.method.get('skips', 4)
-  stack = 'text_fusion' if model['name'] == 'meter' else 'encoder'
-  return tuple(f'{stack}/layer_{i}' for i in range(
-      min(skips, model.get('num_layers', skips))))
+def expected(config: ml_collections.ConfigDict, sizes: Mapping[str, int]
+             ) -> ml_collections.ConfigDict:
+  """A config whose search has not run, as if it had found the first layers.
 
-
-def expected(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
-  """A config whose search has not run, as if it had found some layers."""
-  return settled(config, example(config)) if config.get('search') else config
+  Args:
+    config: any; one without a search stays as it is.
+    sizes: of data, with which its model can be built.
+  """
+  if not config.get('search'):
+    return config
+  model = experiment.build(config.search, sizes).model
+  skips = methods.option(config.search.method, 'skips')
+  return settled(config, model.candidates[:skips])
 
 
 def found(workdir: str | pathlib.Path) -> tuple[str, ...] | None:

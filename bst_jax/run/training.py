@@ -126,7 +126,8 @@ def _searched(config, workdir, reports, wait_for_workdir):
   skip = searches.found(workdir)
   if skip is None:
     with processes.together():  # What follows must be possible.
-      validation.check(searches.expected(config))
+      validation.check(searches.expected(
+          config, validation.sizes_of(config.search)))
     run(config.search, place, reports, None, wait_for_workdir)
     processes.barrier('searched')
     skip = searches.found(workdir)

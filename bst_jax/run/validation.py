@@ -138,6 +138,13 @@ def _said_of(name: str) -> Iterator[None]:
     raise ValueError(f'{name}: {error}') from error
 
 
+def sizes_of(config: ml_collections.ConfigDict) -> dict[str, Any]:
+  """Sizes of a config's data as far as they are known before these are there."""
+  from bst_jax.data import source
+
+  return _sizes(config, source.check(config.data))
+
+
 def _sizes(config, opened) -> dict[str, Any]:
   """Sizes of the data as far as they are known before these are there."""
   from bst_jax.data import splits
