@@ -101,7 +101,9 @@ def test_a_picture_that_is_nowhere_is_told_with_the_places_looked_at(nlvr2, log)
 
 def test_a_picture_that_cannot_be_read_moves_no_other(nlvr2):
   (nlvr2 / 'images/train/11/train-10-0-img1.png').write_bytes(b'no picture')
-  data = load('nlvr2', nlvr2, form='pairs', eval='train')
+  with pytest.raises(ValueError, match='unreadable picture: 2, as .*img1.png'):
+    load('nlvr2', nlvr2, form='pairs', eval='train')
+  data = load('nlvr2', nlvr2, form='pairs', eval='train', max_bad=2)
   assert pairs_of(data, 'train') == {'the left one is blue': (1, 'blue', 'red')}
 
 

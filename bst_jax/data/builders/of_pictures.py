@@ -49,8 +49,8 @@ class OfPictures(tfds.core.GeneratorBasedBuilder):
     raise NotImplementedError
 
   @staticmethod
-  def read(item: Any) -> tuple[dict[str, Any], str]:
-    """(example, id of its picture) of an item."""
+  def read(item: Any) -> tuple[dict[str, Any], tuple[str, list[str]]]:
+    """(example, (id of its picture, what of it is lost)) of an item."""
     raise NotImplementedError
 
   def _split_generators(self, dl_manager):
@@ -74,7 +74,12 @@ class OfPictures(tfds.core.GeneratorBasedBuilder):
     raise NotImplementedError  # Splits are plans themselves.
 
   def _finish(self, split, problems, notes):
-    names = list(notes)
+    names = []
+    with problems.gathered():
+      for name, lost in notes:
+        names.append(name)
+        for what in lost:
+          problems.add('unreadable picture', what)
     if not names:
       raise ValueError(f'Split {split} of {self.name} was to be made, but none '
                        f'of its pictures can be used.{problems.told()}')

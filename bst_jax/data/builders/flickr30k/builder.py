@@ -47,7 +47,7 @@ class Flickr30k(of_pictures.OfPictures):
   def read(item):
     name, path, captions = item
     return {'image_id': name, 'image': pictures.load(path),
-            'captions': list(captions)}, name
+            'captions': list(captions)}, (name, [])
 
 
 def _captions(entry):

@@ -51,14 +51,15 @@ class Nlvr2(of_pictures.OfPictures):
     name, path, other_path, other, statements = item
     try:
       image = pictures.load(path)
-      # A statement is of use where both of its pictures are.
-      pictures.load(other_path)
-    except Unusable:
+      if statements:  # They are of use where both pictures are.
+        pictures.load(other_path)
+    except Unusable as error:
       # Its place is kept: statements name pictures by their places.
-      return {'image_id': name, 'image': _BLANK, 'statements': []}, name
+      return {'image_id': name, 'image': _BLANK, 'statements': []}, (
+          name, [str(error)] * len(statements))
     return {'image_id': name, 'image': image, 'statements': [
         {'statement': text, 'other': other, 'label': label}
-        for text, label in statements]}, name
+        for text, label in statements]}, (name, [])
 
 
 def _items(path, folder, problems):
