@@ -6,8 +6,8 @@
       --config.start.workdir=runs/pretrained \
       --config.search.start.workdir=runs/pretrained --workdir runs/das
 
-The first command trains a small ViLT to tell which caption belongs to which
-picture. The second searches layers to skip while adapters learn, then begins anew
+The first command trains a small ViLT to tell words that are masked in captions, and
+which caption belongs to which picture. The second searches layers to skip while adapters learn, then begins anew
 from the first one's workdir without these layers, and leaves the smaller model.
 Variants, with commas between: `meter` for a METER; `pretrain`; instead of a search
 `full` (all is trained), `classifier`, and beside frozen layers `parallel`, `scaled`,
@@ -57,10 +57,9 @@ def get_config(arg=''):
   config.log_every, config.save_every, config.eval_every = 100, 500, 0
   config.method = dict(name='plain')
   if 'pretrain' in asked:
-    config.data.update(form='retrieval', texts='list', batch=64, watch='',
-                       texts_per_picture=4, eval_texts_per_picture=16)
-    config.task = dict(name='match')
-    config.model.outputs = ('match',)
+    config.data.update(form='pretraining', texts='list', batch=64, watch='',
+                       texts_per_picture=2, masked=0.3, max_masked=9)
+    config.task = dict(name='words', match=1.0)
     config.steps = 3000
   else:
     config.data.update(questions_per_picture=4, eval_questions_per_picture=4)
@@ -73,7 +72,7 @@ def get_config(arg=''):
 def _tune(config, backbone, way):
   """What is trained, and where it starts."""
   config.start = dict(workdir='runs/pretrained', fresh=('head',),
-                      leave=('match_head',))
+                      leave=('match_head', 'words_head'))
   if way in _EXTRAS or way == 'das':
     config.model.extra = _EXTRAS.get(way, _EXTRAS['parallel'])
   if way != 'full':

@@ -21,6 +21,7 @@ class BytePairs(Pieces):
   """
 
   SPECIAL = PAD, UNK, FIRST, LAST
+  MASK = '<mask>'
 
   def __init__(self, words: Sequence[str], merges: Sequence[str]):
     """Takes pieces by number, and merges as 'left right'."""

@@ -120,6 +120,11 @@ def _tokens(record, reading, frame):
   return reading.words.encode(record['text'], reading.max_tokens)
 
 
+def _no_places(*_):
+  raise ValueError('words are masked in texts of pre-training alone; give a '
+                   'model that was trained to answer, or to match.')
+
+
 # Regions.
 
 
@@ -212,6 +217,10 @@ KINDS = {
         lambda tokens: {'max_tokens': len(tokens)},
         lambda sizes: np.ones(sizes['max_tokens'], np.int32),
         _tokens, lambda text, name: {'text': text}, _words),
+    'places': Kind(
+        'row', (), 'max_masked', lambda places: {'max_masked': len(places)},
+        lambda sizes: np.zeros(sizes['max_masked'], np.int32), _no_places,
+        _no_places, lambda card: 'places of words that are asked for'),
     'regions': Kind(
         'picture', ('regions',), 'num_regions',
         lambda regions: dict(zip(('num_regions', 'feature_size'),
@@ -248,8 +257,8 @@ INPUTS = {'regions': ('regions', 'boxes'), 'image': ('image',)}
 
 # How many numbers a size may have; others are what a user's own form says.
 _NUMBERS = {'vocab_size': (1,), 'num_answers': (1,), 'max_tokens': (1,),
-            'num_regions': (1,), 'feature_size': (1,), 'image_size': (1, 2),
-            'clip_size': (3,)}
+            'max_masked': (1,), 'num_regions': (1,), 'feature_size': (1,),
+            'image_size': (1, 2), 'clip_size': (3,)}
 _MOST_OF_A_ROW = image_lib.MAX_PIXELS
 _OF_A_ROW = (('max_tokens',), ('num_regions', 'feature_size'), ('clip_size',))
 _WHERE = ('Sizes are in vocab/sizes.json of a workdir, or config.data.sizes.')

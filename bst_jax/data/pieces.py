@@ -18,6 +18,7 @@ class Pieces:
 
   # Names of what fills up, is unknown, begins and ends a text.
   SPECIAL: ClassVar[tuple[str, str, str, str]]
+  MASK: ClassVar[str]  # Name of what hides a piece.
 
   def __init__(self, words: Sequence[str], split: Any):
     """Takes all pieces, the special ones among them, and their tokenizer."""
@@ -33,6 +34,25 @@ class Pieces:
     return type(self) is type(other) and self.words == other.words
 
   __hash__ = None
+
+  @property
+  def special(self) -> tuple[int, ...]:
+    """Numbers of what fills up, begins and ends a text."""
+    return self.pad, self._first, self._last
+
+  @property
+  def mask(self) -> int:
+    """Number of what hides a piece.
+
+    Raises:
+      ValueError: there is none, or there are several.
+    """
+    if self.words.count(self.MASK) != 1:
+      raise ValueError(
+          f'words were to be masked, but the vocabulary has {self.MASK} '
+          f'{self.words.count(self.MASK)} times; give that of a checkpoint '
+          'that was trained with masked words, where it stands once.')
+    return self.words.index(self.MASK)
 
   def pieces(self, question: str) -> list[str]:
     """Pieces of a text, without the first and the last token."""

@@ -43,8 +43,14 @@ class Vocabulary:
   """Words and their ids, in the order in which they first appeared.
 
   Ids 0, 1 and 2 are PAD, UNK and CLS; they match no word of a question, as
-  those are in lower case.
+  those are in lower case. A masked word is one that is not known.
+
+  Attributes:
+    mask: id of a masked word.
+    special: ids that stand for no word.
   """
+
+  mask, special = UNK, (PAD, CLS)
 
   def __init__(self, words: Iterable[str]):
     """Takes the words after the special ones."""

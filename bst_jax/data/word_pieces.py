@@ -19,6 +19,7 @@ class WordPieces(Pieces):
   """
 
   SPECIAL = PAD, UNK, CLS, SEP
+  MASK = '[MASK]'
 
   def __init__(self, pieces: Sequence[str]):
     """Takes the lines of a `vocab.txt`; [PAD] must be the first."""

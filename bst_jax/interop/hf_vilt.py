@@ -14,6 +14,7 @@ from bst_jax.interop.vilt import (
   ITM,
   RANK,
   text_rows,
+  words_rows,
 )
 
 _OURS, _LAYER = 'encoder/layer_{i}', 'vilt.encoder.layer.{i}'
@@ -23,7 +24,7 @@ _KINDS = f'{_INNER}.token_type_embeddings.weight'
 
 def _head(paths):
   """The one head that files have, by what the model has."""
-  paths = {'head/', 'pair_head/', 'match_head/'} if paths is None else paths
+  paths = [f'{name}/' for name in HEAD] if paths is None else paths
   there = lambda name: any(path.startswith(f'{name}/') for path in paths)
   rows = ()
   if there('pair_head'):
@@ -32,6 +33,8 @@ def _head(paths):
     rows += head_rows('classifier', 'head', LINEAR)
   if there('match_head'):
     rows += linear_rows(RANK, 'match_head')
+  if there('words_head'):
+    rows += words_rows('mlm_score.decoder.bias')
   return rows
 
 
@@ -63,4 +66,4 @@ IGNORED = (r'mlm_score\..*', rf'{_INNER}\.text_embeddings\.position_ids')
 RENAMES = ((r'^(embeddings|encoder|layernorm|pooler)\.', r'vilt.\1.'),)
 ADAPT = adapter_of(_KINDS, ITM, RANK, 'kinds')
 PARTIAL = False
-HEAD = 'head', 'pair_head', 'match_head'
+HEAD = 'head', 'pair_head', 'match_head', 'words_head'

@@ -24,6 +24,7 @@ from bst_jax.interop.vilt import (
   ITM,
   KINDS,
   RANK,
+  words_rows,
 )
 from bst_jax.layers.tokens import resize_positions
 import numpy as np
@@ -148,6 +149,7 @@ TABLE = (
     *FUSION,
     *head_rows('nlvr2_classifier', 'pair_head', linear(3)),
     *linear_rows(RANK, 'match_head', LINEAR_FROM_HEADS),
+    *words_rows('mlm_score.bias'),
 )
 # Heads of pre-training, RoBERTa's pooler, what is left of CLIP's text side,
 # buffers, what a search keeps of its gates.
@@ -156,7 +158,7 @@ IGNORED = (r'mlm_score\..*', r'itm_score\..*', r'snli_classifier\..*',
            r'vit_model\.(?!visual\.).*', r'skip_num', r'das_gate')
 RENAMES = bert.OLD_SPELLINGS
 PARTIAL = False
-HEAD = 'head', 'pair_head', 'match_head'
+HEAD = 'head', 'pair_head', 'match_head', 'words_head'
 
 
 _FILLED = adapter_of(KINDS, ITM, RANK, 'types')

@@ -32,6 +32,14 @@ def head_rows(foreign, ours, op):
           *linear_rows(f'{foreign}.3', f'{ours}/fc2'))
 
 
+def words_rows(bias):
+  """The head of masked words, whose bias has different names."""
+  return (*linear_rows('mlm_score.transform.dense', 'words_head/transform'),
+          *norm_rows('mlm_score.transform.LayerNorm', 'words_head/norm'),
+          ('mlm_score.decoder.weight', 'words_head/decoder/kernel', LINEAR),
+          (bias, 'words_head/decoder/bias', COPY))
+
+
 def text_rows(foreign):
   """Word, position and type tables of BERT, under a foreign prefix."""
   table = lambda name, ours: (f'{foreign}.{name}_embeddings.weight', ours, COPY)
@@ -90,6 +98,7 @@ TABLE = (
     *head_rows('vqa_classifier', 'head', LINEAR),
     *head_rows('nlvr2_classifier', 'pair_head', LINEAR_FROM_HEADS),
     *linear_rows(RANK, 'match_head'),
+    *words_rows('mlm_score.bias'),
 )
 # Heads of pre-training; a buffer; what a search keeps of its gates.
 IGNORED = (r'mlm_score\..*', r'itm_score\..*', r'text_embeddings\.position_ids',
@@ -97,4 +106,4 @@ IGNORED = (r'mlm_score\..*', r'itm_score\..*', r'text_embeddings\.position_ids',
 RENAMES = bert.OLD_SPELLINGS
 ADAPT = adapter_of(KINDS, ITM, RANK, 'kinds')
 PARTIAL = False
-HEAD = 'head', 'pair_head', 'match_head'
+HEAD = 'head', 'pair_head', 'match_head', 'words_head'

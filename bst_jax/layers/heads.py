@@ -1,5 +1,5 @@
 """Heads: from one vector a picture and text to what a task reads."""
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from bst_jax.elastic import Axis, check_name, FULL, Submodel
@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 # Outputs that a model of texts and pictures may have.
-OUTPUTS = ('answers', 'pair', 'match')
+OUTPUTS = ('answers', 'pair', 'match', 'words')
 
 
 class NormedHead(nn.Module):
@@ -63,6 +63,50 @@ def said_of(name: str, pooled: jax.Array, inp: tuple[Axis, ...], fused: int,
                     name='head')(pooled, sub=sub)
 
 
+class WordsHead(nn.Module):
+  """Logits of the words at given places of a text.
+
+  Reference: Devlin et al., "BERT", NAACL 2019; the table of words that come out
+    is one of its own, as in ViLT's released code.
+  """
+
+  inp: Axis
+  vocab: Axis
+  dtype: Any = jnp.float32
+  kernel_init: Callable = NORMAL
+
+  @nn.compact
+  def __call__(self, x: jax.Array, places: jax.Array, *,
+               sub: Submodel = FULL) -> jax.Array:
+    """Maps float[B, T, d] and places int32[B, K] to float[B, K, V]."""
+    part = dict(kernel_init=self.kernel_init, bias_init=nn.initializers.zeros,
+                dtype=self.dtype)
+    x = jnp.take_along_axis(x, places[..., None], 1)        # [B, K, d]
+    x = gelu(Dense((self.inp,), (self.inp,), **part, name='transform')(
+        x, sub=sub))
+    x = LayerNorm(self.inp, eps=1e-12, name='norm')(x, sub=sub)
+    return Dense((self.inp,), (self.vocab,), **part, name='decoder')(x, sub=sub)
+
+
+def words_of(text: jax.Array, batch: Mapping[str, jax.Array], inp: Axis,
+             vocab_size: int, dtype: Any, kernel_init: Callable = NORMAL, *,
+             sub: Submodel = FULL) -> jax.Array:
+  """The output 'words' of a model; call it in a compact method.
+
+  Args:
+    text: float[B, T, d], the tokens of the text behind the last layer.
+    batch: its `places` int32[B, K] say whose words are asked for.
+    inp: axis of d.
+    vocab_size: words that there are.
+    dtype: of the activations.
+    kernel_init: of matrices.
+    sub: the part to run.
+  """
+  check_name('places', batch, 'key of the batch')
+  return WordsHead(inp, Axis('vocab', vocab_size), dtype, kernel_init,
+                   name='words_head')(text, batch['places'], sub=sub)
+
+
 class PairHead(nn.Module):
   """Logits of false and true, of a statement about two pictures."""
 
@@ -85,10 +129,18 @@ class PairHead(nn.Module):
         self.activation(x), sub=sub)
 
 
-def check_outputs(outputs: tuple[str, ...], num_answers: int) -> None:
-  """Raises where a model cannot have these outputs."""
+def check_outputs(outputs: tuple[str, ...], num_answers: int,
+                  without: tuple[str, ...] = ()) -> None:
+  """Raises where a model cannot have these outputs.
+
+  Args:
+    outputs: of the model.
+    num_answers: classes that it has.
+    without: those of `OUTPUTS` that it has not.
+  """
   for name in outputs:
-    check_name(name, OUTPUTS, 'output of a model of texts and pictures')
+    check_name(name, [known for known in OUTPUTS if known not in without],
+               'output of a model of texts and pictures')
   if 'answers' in outputs and not num_answers:
     raise ValueError("the output 'answers' needs num_answers, the number of "
                      'classes; data of questions give it.')

@@ -13,7 +13,7 @@ from bst_jax.layers import bert, looks
 from bst_jax.layers.activations import gelu
 from bst_jax.layers.backbone import Backbone
 from bst_jax.layers.dropout import seed_of
-from bst_jax.layers.heads import check_outputs, PairHead
+from bst_jax.layers.heads import check_outputs, PairHead, words_of
 from bst_jax.layers.linear import wide
 from bst_jax.layers.stack import Stack
 from bst_jax.layers.tokens import per_row
@@ -115,7 +115,7 @@ class SingleStream(Backbone):
 
     Returns:
       By `outputs`: answers float[B, A], pair float[B, 2], of false and true,
-      match float[B].
+      match float[B], words float[B, K, V] at the batch's places int32[B, K].
     """
     check_name('tokens', batch, 'key of the batch')
     embed = Axis('embed', self.width)
@@ -153,7 +153,10 @@ class SingleStream(Backbone):
         (embed,), (embed,), kernel_init=init, dtype=self.dtype, name='pooler')(
             x[:, 0], sub=sub)
     pooled = jnp.tanh(pooled) if self.pooler_tanh else pooled
-    return {name: wide(self._output(name, pooled, embed, sub))
+    return {name: wide(
+        words_of(x[:, :tokens.shape[1]], batch, embed, self.vocab_size,
+                 self.dtype, init, sub=sub)
+        if name == 'words' else self._output(name, pooled, embed, sub))
             for name in self.outputs}
 
   def looked(self, sown: Mapping[str, Any],

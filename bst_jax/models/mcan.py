@@ -116,7 +116,8 @@ class Model(Backbone):
   pool: Size | None = None
 
   def __post_init__(self):
-    check_outputs(self.outputs, self.num_answers)
+    # Its text is encoded without a look at the picture.
+    check_outputs(self.outputs, self.num_answers, ('words',))
     super().__post_init__()
 
   @property

@@ -18,7 +18,7 @@ from bst_jax.layers.adapters import SkipAdapter
 from bst_jax.layers.backbone import Backbone
 from bst_jax.layers.dropout import seed_of
 from bst_jax.layers.extra import Extra
-from bst_jax.layers.heads import check_outputs, said_of
+from bst_jax.layers.heads import check_outputs, said_of, words_of
 from bst_jax.layers.linear import named, wide
 from bst_jax.layers.stack import Stack
 from bst_jax.layers.tokens import per_row
@@ -185,7 +185,7 @@ class Model(Backbone):
 
     Returns:
       By `outputs`: answers float[B, A], pair float[B, 2], of false and true,
-      match float[B].
+      match float[B], words float[B, K, V] at the batch's places int32[B, K].
     """
     check_name('tokens', batch, 'key of the batch')
     embed = Axis('embed', self.width)
@@ -213,10 +213,12 @@ class Model(Backbone):
 
     rows = max(text.shape[0], image.shape[0])
     text, mask, image = (per_row(x, rows) for x in (text, mask, image))
-    *_, pooled = self._fused(text, image, mask, None, flags, sub, seed)
-    return {name: wide(said_of(name, pooled, (Axis('stream', 2), embed), self.fused,
-                               self.num_answers, self.dtype, sub=sub))
-            for name in self.outputs}
+    text, _, pooled = self._fused(text, image, mask, None, flags, sub, seed)
+    return {name: wide(
+        words_of(text, batch, embed, self.vocab_size, self.dtype, sub=sub)
+        if name == 'words' else said_of(
+            name, pooled, (Axis('stream', 2), embed), self.fused,
+            self.num_answers, self.dtype, sub=sub)) for name in self.outputs}
 
   def _text(self, batch, train, flags):
     """float[B, T, D] of the text encoder."""

@@ -17,7 +17,7 @@ from bst_jax.layers.activations import gelu
 from bst_jax.layers.backbone import Backbone
 from bst_jax.layers.dropout import Dropout, seed_of
 from bst_jax.layers.extra import Extra
-from bst_jax.layers.heads import check_outputs, said_of
+from bst_jax.layers.heads import check_outputs, said_of, words_of
 from bst_jax.layers.linear import named, wide
 from bst_jax.layers.sampler import Ats
 from bst_jax.layers.stack import Stack
@@ -132,7 +132,7 @@ class Model(Backbone):
 
     Returns:
       By `outputs`: answers float[B, A], pair float[B, 2], of false and true,
-      match float[B].
+      match float[B], words float[B, K, V] at the batch's places int32[B, K].
     """
     for key in ('tokens', 'image'):
       check_name(key, batch, 'key of the batch')
@@ -164,12 +164,15 @@ class Model(Backbone):
         layer, order, self.remat, options, name='encoder',
         **self.skips('encoder', SkipTokens, embed))(
             tokens, sub=sub, seed=seed, flags=flags)
-    x = norm(embed, name='norm')(tokens.x[:, :1], sub=sub)[:, 0]
+    read = lead - 1 if 'words' in self.outputs else 1
+    x = norm(embed, name='norm')(tokens.x[:, :read], sub=sub)
     pooled = jnp.tanh(bert.Linear((embed,), (embed,), dtype=self.dtype,
-                                  name='pooler')(x, sub=sub))
-    return {name: wide(said_of(name, pooled, (embed,), self.fused,
-                               self.num_answers, self.dtype, sub=sub))
-            for name in self.outputs}
+                                  name='pooler')(x[:, 0], sub=sub))
+    return {name: wide(
+        words_of(x, batch, embed, self.vocab_size, self.dtype, sub=sub)
+        if name == 'words' else said_of(
+            name, pooled, (embed,), self.fused, self.num_answers, self.dtype,
+            sub=sub)) for name in self.outputs}
 
   def looked(self, sown: Mapping[str, Any],
              batch: Mapping[str, jax.Array]) -> jax.Array:
@@ -216,7 +219,6 @@ class Model(Backbone):
     mask = (inside(rows, cells[:, 0])[:, :, None]
             & inside(columns, cells[:, 1])[:, None]).reshape(pictures, -1)
     return x, jnp.concatenate([jnp.ones((pictures, 1), bool), mask], 1)
-
 
 
 def stretched(table: jax.Array, cells: jax.Array, canvas: tuple[int, int]

@@ -163,7 +163,7 @@ def picture(result: Mapping[str, Any], path: pathlib.Path) -> None:
                     textcoords='offset points', color='grey')
     axes.set(xscale='log', xlabel=label)
     axes.grid(alpha=0.3)
-    axes.set_ylim(min(*main, *([] if floor is None else [floor])) - 5, 101)
+    axes.set_ylim(min([*main, *([] if floor is None else [floor])]) - 5, 101)
   figure.axes[0].set_ylabel(
       f'{next(iter(scores.numbers(rows[0])))} {result["title"]}')
   figure.axes[1].legend(fontsize=8, loc='lower right')

@@ -267,3 +267,15 @@ def test_the_layer_of_a_stream_is_bridgetowers():
   want = theirs(torch.from_numpy(x), torch.from_numpy(y),
                 attention_mask=add(mask), encoder_attention_mask=add(other))
   assert close(got, want[0] if isinstance(want, tuple) else want)
+
+
+def test_vilt_tells_masked_words(inputs):
+  theirs = theirs_of(transformers.ViltForMaskedLM)
+  model = our_vilt.Model(**OURS, image_size=(64, 80), outputs=('words',))
+  tokens, image, extent, _ = inputs
+  places = np.array([[1, 3, 0], [6, 2, 4]], np.int32)
+  got = run_ours(model, theirs, dict(
+      tokens=tokens, image=image, extent=extent, places=places))
+  want = theirs(**asked(inputs)).logits
+  assert close(got['words'], torch.stack([
+      row[which] for row, which in zip(want, torch.from_numpy(places))]))

@@ -1,0 +1,38 @@
+"""Words that are masked in a text, and whether it belongs to the picture."""
+from bst_jax import tasks
+from bst_jax.scores import masked
+from bst_jax.tasks import losses
+from bst_jax.tasks import match as matches
+import jax
+
+
+def make(match: float = 0.0, reduction: str = 'mean_batch') -> 'tasks.Task':
+  """The task of pre-training, whose labels are `words` int[B, K].
+
+  Args:
+    match: weight of the loss of `tasks.match` beside that of words; 0 leaves
+      it and the output `match` out.
+    reduction: name in `losses.REDUCTIONS`, over words, and over texts that
+      match.
+
+  Reference: Devlin et al., "BERT", NAACL 2019, section 3.1, of texts beside
+    pictures as Chen et al., "UNITER", ECCV 2020, section 3.2.
+  """
+  def loss(outputs, batch, key):
+    logits = outputs['words']                               # [B, K, V]
+    real = batch['told'] & batch['mask'][:, None]
+    found = {'words': tasks.Rows(
+        losses.cross_entropy(logits, batch['words']).reshape(-1),
+        real.reshape(-1).astype(logits.dtype), logits.shape[-1])}
+    return found | (matches.among_rivals(outputs, batch) if match else {})
+
+  return tasks.Task(
+      form='pretraining', outputs=('words', *(('match',) if match else ())),
+      loss=loss, terms={'words': (1.0, reduction)} | (
+          {'match': (match, reduction)} if match else {}),
+      soften=lambda outputs: jax.nn.softmax(outputs['words']), student=None,
+      measure=masked.make(),
+      tell=lambda outputs, answers: [
+          [(f'word {place.argmax()}', float(place.max())) for place in row]
+          for row in jax.nn.softmax(outputs['words'])],
+      card='logits of words at the masked places')
