@@ -70,7 +70,8 @@ def test_auto_is_questions_or_labels():
 @pytest.mark.parametrize('options, message', [
     (dict(form='pair'), "no form 'pair'. Did you mean 'pairs'"),
     (dict(form='labels'), r"'labels' reads \['label'\] of each record.*Forms "
-     'that they have: captions, objects, pairs, questions, retrieval'),
+     'that they have: captions, objects, pairs, pretraining, questions, '
+     'retrieval'),
     (dict(form='pairs', questions_per_picture=2), 'of config.data of '
      'statements .questions_per_picture'),
     (dict(form='captions', texts_per_pictures=2),
@@ -101,6 +102,7 @@ def test_a_split_without_rows_is_refused(load):
 
 @pytest.mark.parametrize('form, options', [
     ('questions', dict(questions_per_picture=4, eval_questions_per_picture=2)),
+    ('pretraining', dict(texts_per_picture=2)),
     ('pairs', dict(eval_batch=8)), ('captions', dict(texts_per_picture=2)),
     ('retrieval', dict(eval_texts_per_picture=8)), ('objects', dict())])
 def test_shapes_of_batches_are_known_without_data(load, form, options):
@@ -487,7 +489,7 @@ def test_a_step_has_one_of_the_declared_canvases(load):
 
 
 def test_the_table_of_kinds_is_whole():
-  sizes = dict(max_tokens=5, num_regions=3, feature_size=7,
+  sizes = dict(max_tokens=5, max_masked=2, num_regions=3, feature_size=7,
                image_size=(8, 9), clip_size=(2, 8, 9))
   for name, kind in kinds.KINDS.items():
     one = kind.row(sizes)

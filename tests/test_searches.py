@@ -185,8 +185,8 @@ def test_layers_that_are_skipped_stay_behind_where_training_starts():
   assert found.search is None
   assert found.model.skip == ('encoder/layer_2', 'encoder/layer_5')
   assert tuple(found.start.leave) == (
-      'match_head', 'encoder/layer_2', 'encoder/layer_5')
-  assert tuple(config.start.leave) == ('match_head',)  # As it was.
+      'match_head', 'words_head', 'encoder/layer_2', 'encoder/layer_5')
+  assert tuple(config.start.leave) == ('match_head', 'words_head')  # As it was.
   exp = experiment.build(found, dict(
       vocab_size=30, num_answers=9, max_tokens=14, image_size=64))
   pretrained = experiment.build(das_scenes.get_config('pretrain'), dict(

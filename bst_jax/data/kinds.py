@@ -218,7 +218,7 @@ KINDS = {
         lambda sizes: np.ones(sizes['max_tokens'], np.int32),
         _tokens, lambda text, name: {'text': text}, _words),
     'places': Kind(
-        'row', (), 'max_masked', lambda places: {'max_masked': len(places)},
+        'row', ('text',), 'max_masked', lambda places: {'max_masked': len(places)},
         lambda sizes: np.zeros(sizes['max_masked'], np.int32), _no_places,
         _no_places, lambda card: 'places of words that are asked for'),
     'regions': Kind(
