@@ -1,6 +1,5 @@
 """Turns foreign checkpoints into workdirs, and workdirs into foreign files."""
 import pathlib
-import shutil
 
 from absl import flags, logging
 from bst_jax import elastic
@@ -168,7 +167,8 @@ def _write(workdir, exp, config, params, rows, family, vocab, labels,
         'they start from; they are of: %s', len(rest),
         ', '.join(sorted({path.split('/')[0] for path in rest})))
   if vocab:
-    shutil.copytree(vocab, workdir / experiment.VOCAB)
+    # Answers by number are a list from here on.
+    vocabularies.of_questions(vocab).save(workdir / experiment.VOCAB)
   elif data is not None:
     data.save_vocab(workdir / experiment.VOCAB)
   elif labels and not rest:

@@ -4,7 +4,7 @@ import os
 import pathlib
 from typing import NamedTuple
 
-from bst_jax.data import text
+from bst_jax.data import answer_list, text
 from bst_jax.data import words as words_lib
 
 Folder = str | os.PathLike
@@ -69,8 +69,14 @@ def read(folder: Folder | None,
         'missing, and others made now might not match. Put all of '
         f'{tuple(path(folder, name).name for name in names)} there, or none.')
   return Vocabularies(**{
-      name: (words_lib.load(path(folder, name)) if name == 'words' else
-             tuple(text.load_list(path(folder, name)))) for name in names})
+      name: _READ.get(name, _list)(path(folder, name)) for name in names})
+
+
+def _list(path):
+  return tuple(text.load_list(path))
+
+
+_READ = {'words': words_lib.load, 'answers': answer_list.load}
 
 
 def of_questions(folder: Folder) -> Vocabularies:
