@@ -9,7 +9,7 @@ from absl import flags, logging
 from bst_jax import elastic
 from bst_jax.elastic import Choice, Submodel
 from bst_jax.host import cli, files, processes
-from bst_jax.run import experiment, statistics
+from bst_jax.run import experiment, light, statistics
 from bst_jax.store import best, checkpoint, origin
 from bst_jax.store import workdir as workdirs
 import jax
@@ -28,15 +28,27 @@ _STATS_BATCHES = flags.DEFINE_integer(
     'stats_batches', statistics.BATCHES, 'Training batches from which a model '
     'of batch statistics takes its own; 0 keeps those of the full model and '
     'needs no data.', lower_bound=0, allow_override=True)
+_TRAINED_ONLY = flags.DEFINE_bool(
+    'trained_only', False, 'Write a light folder: what training changed, '
+    'without the parameters of the workdir that it started from.',
+    allow_override=True)
+_BASE = flags.DEFINE_string(
+    'base', None, 'Of a light folder, --workdir, the workdir that its training '
+    'started from: --output becomes the whole one.', allow_override=True)
 
 FIRST = ('workdir', 'submodel', 'output')
 DESCRIPTION = """Cuts one submodel, or what a choice leaves, out of a trained
 workdir.
 
 The new workdir has the same form and holds an ordinary smaller model, without
-unused weights: evaluate, profile and further training know no difference."""
+unused weights: evaluate, profile and further training know no difference.
+
+Of a model with adapters, --trained_only writes them and all else that training
+changed as a small folder, and --base puts such a folder onto its base again."""
 EXAMPLES = """python -m bst_jax.extract --workdir runs/quickstart --submodel 1/2x1/2 --output runs/small
 python -m bst_jax.extract --workdir runs/deit --choice runs/pruned/choice.json --output runs/small
+python -m bst_jax.extract --workdir runs/das --trained_only --output runs/light
+python -m bst_jax.extract --workdir runs/light --base runs/meter --output runs/whole
 python -m bst_jax.evaluate --workdir runs/small"""
 
 
@@ -90,6 +102,9 @@ def main() -> None:
   """The command."""
   cli.start()
   workdir = pathlib.Path(cli.required(_WORKDIR))
+  if _TRAINED_ONLY.value or _BASE.value:
+    _light(workdir, pathlib.Path(cli.required(_OUTPUT)))
+    return
   if _CHOICE.value:
     choice, what = experiment.read_choice(_CHOICE.value), _CHOICE.value
     output = cli.required(_OUTPUT)
@@ -103,6 +118,20 @@ def main() -> None:
   size = extract(workdir, choice, output, best.step_of(workdir, _STEP.value),
                  _STATS_BATCHES.value)
   print(f'{output}: {what}, {size:,} parameters')
+
+
+def _light(workdir, output):
+  """Writes a light folder, or puts one onto its base."""
+  if _SUBMODEL.value or _CHOICE.value or (_TRAINED_ONLY.value and _BASE.value):
+    raise ValueError(
+        '--trained_only and --base take what there is, one of them at a time; '
+        'leave --submodel and --choice out, and extract these first.')
+  if _BASE.value:
+    size = light.join(workdir, _BASE.value, output)
+    print(f'{output}: {workdir} on {_BASE.value}, {size:,} parameters')
+    return
+  size = light.write(workdir, output, best.step_of(workdir, _STEP.value))
+  print(f'{output}: what training changed of {workdir}, {size:,} parameters')
 
 
 if __name__ == '__main__':

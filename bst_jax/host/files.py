@@ -56,9 +56,10 @@ def folder_beside(path: str | os.PathLike) -> Iterator[pathlib.Path]:
   place.mkdir()
   try:
     yield place
-    for written in place.iterdir():
-      with open(written, 'rb') as f:
-        os.fsync(f.fileno())
+    for written in place.rglob('*'):
+      if written.is_file():
+        with open(written, 'rb') as f:
+          os.fsync(f.fileno())
     if path.is_dir():
       path.rmdir()
     place.rename(path)
