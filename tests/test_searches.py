@@ -2,6 +2,7 @@
 import dataclasses
 import json
 import shutil
+import signal
 
 from bst_jax import elastic, extract, train
 from bst_jax.elastic import Choice
@@ -22,6 +23,7 @@ import jax
 import models
 import numpy as np
 import pytest
+import test_train
 
 
 def config_of(arg, **changes):
@@ -109,6 +111,33 @@ def test_a_search_that_lost_its_end_goes_on_to_the_same_gates(tmp_path):
   assert got[1:] == want[1:]
   for path, value in want[0].items():
     np.testing.assert_array_equal(got[0][path], value, err_msg=path)
+
+
+SEARCH = ('--config=configs/das_scenes.py:tiny', '--config.search.steps=12',
+          '--config.search.save_every=3', '--config.search.log_every=1',
+          '--config.steps=2', '--config.evaluate_at_end=False')
+
+
+@pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGTERM])
+def test_a_search_that_was_stopped_goes_on_to_the_same_gates(
+    tmp_path, tmp_path_factory, number):
+  """By the command, which then trains without what was found."""
+  how = dict(config=SEARCH, cache=tmp_path / 'compiled')
+  run = test_train.finish(tmp_path / 'straight', **how)
+  assert run.returncode == 0, run.stdout
+  code, output = test_train.stop_at(
+      tmp_path / 'stopped', 7, number, metrics_in=searches.FOLDER, **how)
+  assert code in (-signal.SIGKILL, 130), output
+  assert not (tmp_path / 'stopped' / 'config.json').exists()
+  run = test_train.finish(tmp_path / 'stopped', **how)
+  assert run.returncode == 0, run.stdout
+  assert 'going on from step' in run.stdout
+  straight, stopped = (tmp_path / name for name in ('straight', 'stopped'))
+  got, want = (ended(searches.place(workdir)) for workdir in (
+      stopped, straight))
+  assert got[1:] == want[1:]
+  assert test_train.same(searches.place(straight), searches.place(stopped))
+  assert test_train.same(straight, stopped)
 
 
 @pytest.mark.parametrize('config', [

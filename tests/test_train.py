@@ -25,8 +25,8 @@ CONFIG = ('--config=configs/quickstart.py:tiny', '--config.save_every=4',
           '--config.evaluate_at_end=False')
 
 
-def command(workdir, *flags, cache):
-  return [sys.executable, '-m', 'bst_jax.train', *CONFIG, *flags,
+def command(workdir, *flags, cache, config=CONFIG):
+  return [sys.executable, '-m', 'bst_jax.train', *config, *flags,
           f'--workdir={workdir}', f'--compilation_cache={cache}']
 
 
@@ -35,20 +35,20 @@ def environment(devices=1):
       devices, JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS='0')
 
 
-def finish(workdir, *flags, devices=1, cache):
+def finish(workdir, *flags, devices=1, **how):
   return subprocess.run(
-      command(workdir, *flags, cache=cache), cwd=ROOT, text=True,
+      command(workdir, *flags, **how), cwd=ROOT, text=True,
       env=environment(devices), stdout=subprocess.PIPE,
       stderr=subprocess.STDOUT, check=False)
 
 
-def stop_at(workdir, step, number, *flags, devices=1, cache):
+def stop_at(workdir, step, number, *flags, devices=1, metrics_in='', **how):
   """Starts a run and sends it a signal once metrics show the given step."""
   run = subprocess.Popen(
-      command(workdir, *flags, cache=cache), cwd=ROOT, text=True,
+      command(workdir, *flags, **how), cwd=ROOT, text=True,
       env=environment(devices), stdout=subprocess.PIPE,
       stderr=subprocess.STDOUT)
-  log = workdir / 'metrics.jsonl'
+  log = workdir / metrics_in / 'metrics.jsonl'
   limit = time.monotonic() + 300
   while run.poll() is None and time.monotonic() < limit:
     if log.exists() and any(
