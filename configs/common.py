@@ -112,6 +112,8 @@ def tiny(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
   """The same experiment shrunk to a minute on a CPU, on embedded data."""
   if config.data.get('form'):  # The embedded data have it too.
     config.data.update(name='digit_scenes/tiny', batch=16)
+    if 'sizes' in config.data:
+      config.data.sizes = None
   else:
     config.data = digit_scenes('tiny') | dict(
         batch=16, inputs=config.data.get('inputs', ('regions',)))

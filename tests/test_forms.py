@@ -78,7 +78,8 @@ def test_auto_is_questions_or_labels():
      "Did you mean 'texts_per_picture'"),
     (dict(form='retrieval', texts='lists'), "Did you mean 'list'"),
     (dict(form='retrieval', texts_per_picture=1), 'Use 2 or more'),
-    (dict(form='objects', augment=dict(mixup=1.0)), 'leave mixup, cutmix'),
+    (dict(form='objects', augment=dict(mixup=1.0)), 'mixup, cutmix and'),
+    (dict(form='objects', augment=dict(rand_augment=9)), 'leave rand_augment'),
     (dict(form='objects', augment=dict(flip=0.5), inputs=('regions',)),
      'regions are features of whole ones'),
     (dict(form='pairs', canvases=((32, 32),)), "put 'image' there"),
@@ -437,6 +438,56 @@ def test_boxes_go_with_the_picture(fit, size):
       assert len(middle) >= 0.6 * inside, (frame, box)
 
 
+@pytest.mark.parametrize('own, size, shorter, extent', [
+    ((600, 800), (640, 640), 384, (384, 512)),
+    ((800, 600), (640, 640), 384, (512, 384)),
+    ((300, 900), (640, 640), 384, (213, 640)),
+    ((300, 900), (640, 640), 0, (213, 640)),
+    ((480, 640), (512, 512), 0, (384, 512)),
+    ((512, 512), (512, 512), 0, (512, 512)),
+    ((512, 512), (512, 512), 100, (100, 100)),
+    ((2, 2000), (512, 512), 0, (1, 512))])
+def test_a_picture_in_the_corner_of_its_canvas(own, size, shorter, extent):
+  """Detectors and ViLT bound both sides."""
+  frame = frame_lib.Frame(own, size, 'corner', shorter=shorter)
+  assert frame.extent == extent
+  drawn = frame.draw(np.full((*own, 3), 200, np.uint8))
+  inside = np.zeros(size, bool)
+  inside[:extent[0], :extent[1]] = True
+  assert (drawn[inside] == 200).all() and not drawn[~inside].any()
+  np.testing.assert_allclose(
+      frame.boxes([[0, 0, 1, 1]])[0, 2:] * [size[1], size[0]], extent[::-1],
+      rtol=1e-6)
+
+
+def test_batches_say_what_of_a_canvas_is_picture(load):
+  data = load('questions', inputs=('image', 'extent'), image_fit='corner',
+              image_size=(64, 96), image_shorter=48, augment=dict(
+                  flip=0.5, rand_augment=9, erase=0.5))
+  batch = next(data.train())
+  assert batch['image'].shape[1:] == (64, 96, 3) and data.sizes['extents'] == 2
+  assert (batch['extent'] == [48, 48]).all()
+  inside = batch['image'][:, :48, :48]
+  assert inside.any((1, 2, 3)).all() and not batch['image'][:, 48:].any()
+  assert not batch['image'][:, :, 48:].any()
+  plain = load('questions', inputs=('image', 'extent'), image_fit='corner',
+               image_size=(64, 96), image_shorter=48)
+  other = next(plain.train())
+  np.testing.assert_array_equal(other['tokens'], batch['tokens'])
+  assert (other['image'] != batch['image']).any((1, 2, 3)).mean() > 0.5
+
+
+@pytest.mark.parametrize('options, said', [
+    (dict(inputs=('extent',)), "but no image; put 'image' there, too"),
+    (dict(image_shorter=9), "come to their size by image_fit='stretch'"),
+    (dict(inputs=('image',), augment=dict(mixup=0.8)),
+     'mixup, cutmix and smoothing are of pictures with one class'),
+    (dict(augment=dict(flip=0.5)), 'regions are features of whole ones')])
+def test_what_becomes_of_pictures_is_checked_first(load, options, said):
+  with pytest.raises(ValueError, match=re.escape(said)):
+    load('questions', **options)
+
+
 def test_a_training_batch_has_its_plates_where_its_boxes_are(load):
   """What is in a box is a plate: brighter or more coloured than the ground."""
   options = dict(crop=(0.3, 0.8), flip=0.5)
@@ -490,7 +541,7 @@ def test_a_step_has_one_of_the_declared_canvases(load):
 
 def test_the_table_of_kinds_is_whole():
   sizes = dict(max_tokens=5, max_masked=2, num_regions=3, feature_size=7,
-               image_size=(8, 9), clip_size=(2, 8, 9))
+               image_size=(8, 9), extents=2, clip_size=(2, 8, 9))
   for name, kind in kinds.KINDS.items():
     one = kind.row(sizes)
     assert kind.of in ('picture', 'row') and kind.parts, name

@@ -302,3 +302,17 @@ def test_a_sandwich_with_parts_is_sharded_and_resumed(tmp_path):
   same = jax.tree.map(lambda a, b: bool((a == b).all()), whole.params, params)
   for path, unmoved in elastic.flatten(same).items():
     assert unmoved == path.startswith('inp/'), path
+
+
+@pytest.mark.parametrize('gains, moved', [
+    (False, {'kernel'}), (True, {'kernel', 'scale'})])
+def test_what_decays(gains, moved):
+  """Decay alone moves parameters whose gradients are zero."""
+  params = {'norm': {'scale': jnp.ones(3), 'bias': jnp.ones(3)},
+            'query': {'kernel': jnp.ones((3, 3)), 'bias': jnp.ones((2, 3))}}
+  tx = create(dict(name='adamw', lr=0.1, weight_decay=0.5,
+                   parts={'**': dict(decay_gains=gains)}), params)
+  updates, _ = tx.update(jax.tree.map(jnp.zeros_like, params), tx.init(params),
+                         params)
+  assert {path.split('/')[1] for path, x in elastic.flatten(updates).items()
+          if x.any()} == moved

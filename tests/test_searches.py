@@ -17,6 +17,7 @@ from configs import (
   das_meter_vqa,
   das_nlvr2,
   das_scenes,
+  das_snli_ve,
   das_vilt_vqa,
 )
 import jax
@@ -152,11 +153,12 @@ def test_searches_of_other_tasks(config, tmp_path):
   assert len(small.model.skip) == 1
 
 
-@pytest.mark.parametrize('name', ['das_nlvr2', 'das_flickr30k'])
+@pytest.mark.parametrize('name', ['das_nlvr2', 'das_flickr30k', 'das_snli_ve'])
 @pytest.mark.parametrize('model', ['meter', 'vilt'])
 def test_other_tasks_start_from_what_questions_do(name, model):
   """Of the checkpoint everything is taken but the head, or begins anew."""
-  module = {'das_nlvr2': das_nlvr2, 'das_flickr30k': das_flickr30k}[name]
+  module = {'das_nlvr2': das_nlvr2, 'das_flickr30k': das_flickr30k,
+            'das_snli_ve': das_snli_ve}[name]
   whole = {'meter': das_meter_vqa, 'vilt': das_vilt_vqa}[model]
   sizes = dict(vocab_size=30, num_answers=9, max_tokens=14, image_size=96)
   tiny = dict(num_layers=2, width=16, heads=2, mlp=32, fused=16)
@@ -171,15 +173,16 @@ def test_other_tasks_start_from_what_questions_do(name, model):
   config.model.skip = config.model.skip[:1]
   small, before = (experiment.build(c, sizes).shapes for c in (
       config, configs[1]))
-  start = dataclasses.replace(starts.of(config), leave=(
-      'head', *config.model.skip))
+  left = config.model.skip if name == 'das_snli_ve' else (
+      'head', *config.model.skip)
+  start = dataclasses.replace(starts.of(config), leave=left)
   small, before = map(elastic.flatten, (small, before))
   if name == 'das_nlvr2':  # Three kinds of tokens in place of two.
     kinds = 'types/table' if model == 'meter' else 'kinds/table'
     before[kinds] = small[kinds]
   taken = starts.match(start, small, before)
   assert {path.split('/')[0] for path in small.keys() - taken.keys()} <= {
-      'pair_head', 'match_head', 'encoder', 'text_fusion', 'image_fusion'}
+      'head', 'pair_head', 'match_head', 'encoder', 'text_fusion', 'image_fusion'}
 
 
 @pytest.mark.parametrize('backbone', ['vilt', 'meter'])
@@ -219,7 +222,7 @@ def test_layers_that_are_skipped_stay_behind_where_training_starts():
   exp = experiment.build(found, dict(
       vocab_size=30, num_answers=9, max_tokens=14, image_size=64))
   pretrained = experiment.build(das_scenes.get_config('pretrain'), dict(
-      vocab_size=30, max_tokens=29, image_size=64))
+      vocab_size=30, max_tokens=29, max_masked=9, image_size=64))
   taken = starts.match(starts.of(found), elastic.flatten(exp.shapes),
                        elastic.flatten(pretrained.shapes))
   assert {'encoder/layer_0/ffn/fc1/kernel', 'pooler/kernel'} <= taken.keys()

@@ -124,11 +124,12 @@ class Recipe:
     return self.changed(frame.draw(own), rng)
 
   def frame(self, own: tuple[int, int], size: tuple[int, int],
-            rng: np.random.Generator, fit: str = 'crop') -> Frame:
+            rng: np.random.Generator, fit: str = 'crop',
+            shorter: int = 0) -> Frame:
     """Draws how a picture of height and width `own` comes to its canvas."""
     cut = self._cut(*own, rng) if self.crop else None
     return Frame(tuple(own), tuple(size), fit, cut,
-                 bool(rng.random() < self.flip))
+                 bool(rng.random() < self.flip), shorter)
 
   def changed(self, pixels: np.ndarray,
               rng: np.random.Generator) -> np.ndarray:

@@ -17,6 +17,7 @@ class Frame:
     cut: left, top, right and bottom of the part of the picture that fills the
       canvas, in its pixels; None for the whole by `fit`.
     flip: whether left and right change places.
+    shorter: pixels of the shorter side at most, see `image.placed`.
   """
 
   own: tuple[int, int]
@@ -24,6 +25,23 @@ class Frame:
   fit: str = 'stretch'
   cut: tuple[int, int, int, int] | None = None
   flip: bool = False
+  shorter: int = 0
+
+  @property
+  def extent(self) -> tuple[int, int]:
+    """Height and width, in pixels, of what of the canvas is picture.
+
+    It begins in the upper left corner. Bars of other fits than 'corner' count
+    as picture, as models see them so.
+    """
+    if self.cut or self.fit != 'corner':
+      return self.size
+    *_, width, height = self._placed
+    return height, width
+
+  @property
+  def _placed(self):
+    return image_lib.placed(self.own, self.size, self.fit, self.shorter)
 
   def draw(self, pixels: np.ndarray) -> np.ndarray:
     """uint8[H, W, 3], the canvas, of the picture uint8[h, w, 3]."""
@@ -31,10 +49,12 @@ class Frame:
     if self.cut:
       image = image.resize((width, height), Image.Resampling.BICUBIC, self.cut)
     else:
-      image = image_lib.fitted(image, height, width, self.fit)
+      image = image_lib.fitted(image, height, width, self.fit, self.shorter)
+    pixels = np.array(image)
     if self.flip:
-      image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    return np.array(image)
+      inner = pixels[:, :self.extent[1]]
+      inner[:] = inner[:, ::-1].copy()
+    return pixels
 
   def boxes(self, boxes: np.ndarray) -> np.ndarray:
     """Where boxes of the picture lie on the canvas.
@@ -63,12 +83,13 @@ class Frame:
       x, y = -left * scale_x, -top * scale_y
       w, h = own_width * scale_x, own_height * scale_y
     else:
-      x, y, w, h = image_lib.placed(self.own, self.size, self.fit)
+      x, y, w, h = self._placed
     boxes = np.asarray(boxes, np.float32).reshape(-1, 4)
     if (x, y, w, h) != (0, 0, width, height):
       boxes = (boxes * [w, h, w, h] + [x, y, x, y]) / [
           width, height, width, height]
     if self.flip:
-      boxes = np.stack([1 - boxes[:, 2], boxes[:, 1],
-                        1 - boxes[:, 0], boxes[:, 3]], axis=1)
+      right = self.extent[1] / width
+      boxes = np.stack([right - boxes[:, 2], boxes[:, 1],
+                        right - boxes[:, 0], boxes[:, 3]], axis=1)
     return boxes.astype(np.float32)

@@ -1,4 +1,6 @@
 """Encoded pictures as arrays."""
+import math
+
 from bst_jax.data import picture_file
 from bst_jax.elastic import check_name
 import numpy as np
@@ -8,9 +10,10 @@ from PIL import Image
 MAX_PIXELS = 100_000_000
 # How a picture comes to a size: stretched, or between bars of a colour.
 # 'mean' is the mean of CLIP's pictures: zero once they are normalised.
-# 'crop' cuts the middle out, as classifiers of ImageNet are evaluated.
+# 'crop' cuts the middle out, as classifiers of ImageNet are evaluated. 'corner'
+# leaves bars to the right and below alone, as detectors and ViLT do.
 FITS = {'stretch': None, 'crop': None, 'black': (0, 0, 0),
-        'mean': (123, 117, 104)}
+        'mean': (123, 117, 104), 'corner': (0, 0, 0)}
 _CROP = 0.875  # of the shorter side is left
 
 
@@ -71,17 +74,19 @@ def sides(size: int | tuple[int, ...]) -> tuple[int, int]:
 
 
 def fitted(image: Image.Image, height: int, width: int,
-           fit: str) -> Image.Image:
+           fit: str, shorter: int = 0) -> Image.Image:
   """The picture at a size: stretched, cut out, or between bars of a colour.
 
   Args:
     image: RGB.
     height, width: of what is wanted, in pixels.
     fit: a name in `FITS`.
+    shorter: see `placed`.
   """
-  if image.size == (width, height):
+  left, top, *inner = placed((image.height, image.width), (height, width), fit,
+                             shorter)
+  if image.size == (width, height) == tuple(inner):
     return image
-  left, top, *inner = placed((image.height, image.width), (height, width), fit)
   kind = Image.Resampling.BICUBIC if fit == 'crop' else (
       Image.Resampling.BILINEAR)
   if image.size != tuple(inner):
@@ -95,8 +100,8 @@ def fitted(image: Image.Image, height: int, width: int,
   return canvas
 
 
-def placed(own: tuple[int, int], size: tuple[int, int],
-           fit: str) -> tuple[int, int, int, int]:
+def placed(own: tuple[int, int], size: tuple[int, int], fit: str,
+           shorter: int = 0) -> tuple[int, int, int, int]:
   """Left, top, width and height of a whole picture on a canvas, in pixels.
 
   Left and top are negative where the picture sticks out.
@@ -105,8 +110,18 @@ def placed(own: tuple[int, int], size: tuple[int, int],
     own: height and width of the picture.
     size: height and width of the canvas.
     fit: a name in `FITS`.
+    shorter: with 'corner', pixels of the shorter side at most; 0: as many as
+      there is room for.
+
+  Reference: Ren et al., "Faster R-CNN", NeurIPS 2015, section 3.3, whose shorter
+    sides are 600 and longer ones at most 1,000; ViLT's are 384 and 640.
   """
   (own_height, own_width), (height, width) = own, size
+  if fit == 'corner':
+    scale = min(height / own_height, width / own_width,
+                (shorter or math.inf) / min(own))
+    return (0, 0, max(1, min(width, round(scale * own_width))),
+            max(1, min(height, round(scale * own_height))))
   if own == size or fit == 'stretch':
     return 0, 0, width, height
   if fit == 'crop':  # The middle, scaled so that a seventh sticks out.

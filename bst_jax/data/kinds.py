@@ -30,6 +30,7 @@ class Reading:
       many regions there were; blank ones stay in.
     image_size: height and width of pictures, or one number for a square.
     image_fit: how pictures come to their size, a name in `image.FITS`.
+    image_shorter: pixels of their shorter side at most, see `image.placed`.
     name: of what is read, for errors.
     words: the vocabulary of texts.
     max_tokens: words that a model reads of a text.
@@ -41,6 +42,7 @@ class Reading:
   blank_regions: bool = False
   image_size: int | tuple[int, ...] = 0
   image_fit: str = 'stretch'
+  image_shorter: int = 0
   name: str = 'the data'
   words: Any = None
   max_tokens: int = 0
@@ -82,6 +84,7 @@ _FITS = {
     'crop': 'bicubic until a seventh sticks out, the middle of it',
     'black': 'bilinear into this size, black bars beside it',
     'mean': 'bilinear into this size, bars of 123 117 104 beside it',
+    'corner': 'bilinear into the upper left corner, black beside it',
 }
 
 
@@ -191,6 +194,12 @@ def _drawn(record, reading, frame):
   return frame.draw(pixels(record, reading.name))
 
 
+def _extent(record, reading, frame):
+  del record
+  size = image_lib.sides(reading.image_size)
+  return np.array(frame.extent if frame else size, np.int32)
+
+
 def image_sizes(size: Sequence[int]) -> dict[str, Any]:
   """What `sizes` says of pictures of a height and width."""
   height, width = size
@@ -243,6 +252,11 @@ KINDS = {
                                np.uint8),
         _drawn, _picture,
         lambda card: f'upright, RGB, 0 to 255, {_FITS[card["image_fit"]]}'),
+    'extent': Kind(
+        'picture', ('image',), 'extents', lambda extent: {'extents': len(extent)},
+        lambda sizes: np.array(image_lib.sides(sizes['image_size']), np.int32),
+        _extent, _picture, lambda card: 'height and width, in pixels, of what of '
+        'the image is picture: its upper left corner'),
     'clip': Kind(
         'picture', ('video', 'frames', 'strip', 'clip'), 'clip_size',
         lambda clip: {'clip_size': clip.shape[:3]},
@@ -252,13 +266,14 @@ KINDS = {
         f'{_FITS[card["image_fit"]]}'),
 }
 # What config.data.inputs may name, and what each brings along.
-INPUTS = {'regions': ('regions', 'boxes'), 'image': ('image',)}
+INPUTS = {'regions': ('regions', 'boxes'), 'image': ('image',),
+          'extent': ('extent',)}
 
 
 # How many numbers a size may have; others are what a user's own form says.
 _NUMBERS = {'vocab_size': (1,), 'num_answers': (1,), 'max_tokens': (1,),
             'max_masked': (1,), 'num_regions': (1,), 'feature_size': (1,),
-            'image_size': (1, 2), 'clip_size': (3,)}
+            'image_size': (1, 2), 'extents': (1,), 'clip_size': (3,)}
 _MOST_OF_A_ROW = image_lib.MAX_PIXELS
 _OF_A_ROW = (('max_tokens',), ('num_regions', 'feature_size'), ('clip_size',))
 _WHERE = ('Sizes are in vocab/sizes.json of a workdir, or config.data.sizes.')

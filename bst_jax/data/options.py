@@ -3,6 +3,7 @@ from collections.abc import Mapping
 import dataclasses
 from typing import Any, Self
 
+from bst_jax.data import augment as augment_lib
 from bst_jax.data import image as image_lib
 from bst_jax.data import kinds as kinds_lib
 from bst_jax.elastic import check_name, typed
@@ -25,6 +26,7 @@ class Options:
   eval_batch: int = 0  # The same in evaluation; 0: four times the pictures.
   image_size: Any = 0  # Height and width, or a side; 0: the data set's own.
   image_fit: str = 'stretch'  # How pictures come to size, see `image.FITS`.
+  image_shorter: int = 0  # With 'corner', of the shorter side at most; 0: any.
   canvases: tuple = ()  # Sizes of training pictures, of which a step has one.
   allow_overlap: bool = False  # Evaluate on pictures that training shows?
   data_dir: str = ''  # Home of data sets; '': BST_JAX_DATA or a cache.
@@ -59,7 +61,12 @@ class Options:
                        "or 'auto'.")
     for size in self.canvases:
       image_lib.sides(size)
-    for key in ('eval_batch', 'limit', 'threads', 'max_bad', 'prefetch_mib'):
+    if self.image_shorter and self.image_fit != 'corner':
+      raise ValueError(
+          f'config.data.image_shorter is {self.image_shorter}, but pictures come '
+          f"to their size by image_fit={self.image_fit!r}; with 'corner' they "
+          'have sides of their own.')
+    for key in ('image_shorter', 'eval_batch', 'limit', 'threads', 'max_bad', 'prefetch_mib'):
       if getattr(self, key) < 0:
         raise ValueError(f'config.data.{key} is {getattr(self, key)}; it is '
                          'positive, or 0 for none.')
@@ -86,15 +93,34 @@ class Pictured(Options):
   inputs: tuple[str, ...] = ('regions',)  # Of 'regions', with boxes, 'image'.
   blank_regions: bool = False  # Fill up with regions that models attend to.
   num_regions: int = 0  # Of a picture in a batch; 0: the data set's own.
+  augment: Any = None  # Of training pictures, see `augment.Recipe`.
 
   def __post_init__(self):
     super().__post_init__()
     for name in self.inputs:
       check_name(name, kinds_lib.INPUTS, 'input')
+    if 'extent' in self.inputs and 'image' not in self.inputs:
+      raise ValueError("config.data.inputs has 'extent', the part of an image "
+                       "that is picture, but no image; put 'image' there, too.")
+    if self.recipe.labels:
+      raise ValueError(
+          'config.data.augment may change pictures here, by crop, flip, '
+          'rand_augment, erase and repeats; mixup, cutmix and smoothing are of '
+          'pictures with one class each. Leave them out.')
+    if self.recipe.pictures and 'regions' in self.inputs:
+      raise ValueError(
+          'config.data.augment changes pictures, but regions are features of '
+          "whole ones. Use inputs=('image',), or leave augment out.")
     if self.canvases and 'image' not in self.inputs:
       raise ValueError(
           'config.data.canvases are sizes of pictures, but config.data.inputs '
           f"is {self.inputs}; put 'image' there, or leave canvases out.")
+
+
+  @property
+  def recipe(self) -> augment_lib.Recipe:
+    """What training does to pictures."""
+    return augment_lib.Recipe.of(self.augment)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

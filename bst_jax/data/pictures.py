@@ -144,7 +144,7 @@ class Pictures:
     own = kinds_lib.pixels(record, self._reading.name)
     return {**record, 'image': own}, Frame(
         own.shape[:2], image_lib.sides(self._reading.image_size),
-        self._reading.image_fit)
+        self._reading.image_fit, shorter=self._reading.image_shorter)
 
   def _record(self, number: int) -> Mapping[str, Any]:
     return self._kept[number] if self._kept else self._records[number]
@@ -161,7 +161,9 @@ class Pictures:
     own = kinds_lib.pixels(record, self._reading.name)
     frame = self._recipe.frame(
         own.shape[:2], size or image_lib.sides(self._reading.image_size), rng,
-        self._reading.image_fit)
+        self._reading.image_fit, self._reading.image_shorter)
     found = self._decoded({**record, 'image': own}, frame)
-    found['image'] = self._recipe.changed(found['image'], rng)
+    if 'image' in found:  # Bars beside it stay as they are.
+      inner = found['image'][:frame.extent[0], :frame.extent[1]]
+      inner[:] = self._recipe.changed(inner.copy(), rng)
     return found

@@ -84,7 +84,8 @@ def _read(config, sizes, form, path):
   reading = kinds_lib.Reading(
       num_regions=sizes.get('num_regions', 0),
       blank_regions=config.get('blank_regions', False), image_size=size,
-      image_fit=kinds_lib.image_fit(config), name=str(path), clips=options)
+      image_fit=kinds_lib.image_fit(config), name=str(path), clips=options,
+      image_shorter=config.get('image_shorter', 0))
   record, kinds = {}, {name: kinds_lib.KINDS[name]
                        for name in form.kinds(options, ())}
   for kind in kinds.values():

@@ -124,7 +124,8 @@ class Splits:
     reading = kinds_lib.Reading(
         num_regions=(getattr(options, 'num_regions', 0) or facts.num_regions),
         blank_regions=getattr(options, 'blank_regions', False),
-        image_size=size, image_fit=options.image_fit, name=records.name)
+        image_size=size, image_fit=options.image_fit,
+        image_shorter=options.image_shorter, name=records.name)
     return pictures_lib.Pictures(records, kinds, reading, options.cache,
                                  self._recipe, bool(options.canvases))
 

@@ -1,5 +1,6 @@
 """Optimisers from configs: one for all parameters, or parts with their own."""
 from collections.abc import Collection, Iterable, Mapping
+import functools
 import inspect
 from typing import Any, NamedTuple
 
@@ -50,8 +51,9 @@ def create(config: Mapping[str, Any], schedule: Mapping[str, Any], shapes: Any,
       of several the one with most characters that are no wildcard holds.
       `lr_scale` multiplies the rate; other options, as `weight_decay`, replace
       the config's, and with a `name` they are all that the part's optimiser
-      gets; `lr` and `schedule` of its own make its rate; `frozen=True` leaves
-      the part as it is: without decay, memory or gradients.
+      gets; `lr` and `schedule` of its own make its rate; `decay_gains=True`
+      decays vectors that are no biases, too; `frozen=True` leaves the part as
+      it is: without decay, memory or gradients.
     schedule: of the learning rate, see `schedules.create`.
     shapes: nested dict of the parameters or their shapes.
     epoch: steps in an epoch.
@@ -134,7 +136,7 @@ def sgd(learning_rate, *, momentum=0.0, nesterov=False, weight_decay=0.0,
 
 
 OPTIMIZERS = {'adam': optax.adam, 'adamw': optax.adamw, 'sgd': sgd}
-_OWN = ('frozen', 'lr', 'lr_scale', 'name', 'schedule')
+_OWN = ('decay_gains', 'frozen', 'lr', 'lr_scale', 'name', 'schedule')
 
 
 def arguments(name: str) -> dict[str, inspect.Parameter]:
@@ -160,13 +162,17 @@ def _create(whole, own, schedule, epoch, total):
   given = {key: options[key] for key in known & options.keys()}
   if 'mask' in inspect.signature(OPTIMIZERS[name]).parameters:
     # Always: an optimiser may decay by itself, as optax.adamw does.
-    given['mask'] = _decays
+    given['mask'] = functools.partial(
+        _decays, gains=bool(own.get('decay_gains')))
   return OPTIMIZERS[name](rate, **given)
 
 
-def _decays(params):
+def _decays(params, gains=False):
   """What weight decay moves: not vectors, nor the [heads, channels] of biases.
+
+  With `gains`, vectors that are no biases too, as released codes that name what
+  is spared move those that they forgot.
   """
   return jax.tree_util.tree_map_with_path(
-      lambda path, p: p.ndim > 1 and not any(
+      lambda path, p: (gains or p.ndim > 1) and not any(
           getattr(key, 'key', '') == 'bias' for key in path), params)

@@ -173,6 +173,8 @@ def _sizes(config, opened) -> dict[str, Any]:
   if 'image' in opened.kinds:
     height, width = reader.size()
     sizes['image_size'] = height if height == width else (height, width)
+  if 'extent' in opened.kinds:
+    sizes['extents'] = 2
   if 'clip' in opened.kinds:
     strip = (opened.builder.info.metadata or {}).get('strip', 0)
     sizes['clip_size'] = (options.frames, *reader.size(strip))

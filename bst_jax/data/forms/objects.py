@@ -9,9 +9,7 @@ A batch has, for P pictures of M objects at most, of which K attributes are told
 """
 from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
-from typing import Any
 
-from bst_jax.data import augment as augment_lib
 from bst_jax.data import kinds as kinds_lib
 from bst_jax.data import options as options_lib
 from bst_jax.data.forms import Context, Form, Place
@@ -30,25 +28,13 @@ class Options(options_lib.Pictured):
   num_objects: int = 0  # Of a picture in a batch; 0: as many as regions.
   object_class: str = 'digit'  # What of an object is its class.
   attributes: tuple[str, ...] = ('color', 'shape', 'size', 'ink')
-  augment: Any = None  # Of training pictures, see `augment.Recipe`.
 
   def __post_init__(self):
     super().__post_init__()
-    recipe = self.recipe
-    if recipe.labels or recipe.rand_augment:
+    if self.recipe.rand_augment:
       raise ValueError(
           'config.data.augment of objects may crop, flip, erase and repeat, as '
-          'boxes go with that; leave mixup, cutmix, smoothing and rand_augment '
-          'out.')
-    if recipe.pictures and 'regions' in self.inputs:
-      raise ValueError(
-          'config.data.augment changes pictures, but regions are features of '
-          "whole ones. Use inputs=('image',), or leave augment out.")
-
-  @property
-  def recipe(self) -> augment_lib.Recipe:
-    """What training does to pictures."""
-    return augment_lib.Recipe.of(self.augment)
+          'boxes go with that; leave rand_augment out.')
 
 
 @dataclasses.dataclass
