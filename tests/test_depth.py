@@ -69,6 +69,22 @@ def test_a_stage_of_one_layer_keeps_it_while_others_lose_theirs():
   assert len(choice.layers['stage_1']) == 2
 
 
+def test_stages_lose_their_dead_pairs_in_one_go():
+  exp, params, batch = build('pvt')
+  exp.cut = lambda params, choice: elastic.cut(
+      params, exp.axes, choice, exp.model.stacks)
+  params = with_dead_halves(params, [
+      *((f'stage_0/layer_{i}', half) for i in (1, 3)
+        for half in ('attention', 'ffn')),
+      ('stage_1/layer_0', 'ffn'), ('stage_1/layer_1', 'attention')])
+  choice, found = depth.chosen(
+      exp, params, [batch], {'stage_0': 2, 'stage_1': 3}, 'one_shot')
+  assert choice.layers == {
+      'stage_0': (0, 2), 'stage_1': ({'attention': 0, 'ffn': 1}, 2, 3)}
+  assert {stack: len(each) for stack, each in found.items()} == {
+      'stage_0': 7, 'stage_1': 7}
+
+
 def test_scores_are_divergences_of_models_without_the_pair():
   exp, params, batch = build('vit')
   exp.cut = lambda params, choice: elastic.cut(

@@ -66,9 +66,14 @@ def test_scores_of_something_else(tmp_path, change, said):
     Scores.load(path).check(params, axes)
 
 
-@pytest.mark.parametrize('text, wanted', [
-    ('0 tensor(8.6e-06)\n1 tensor(0.5)\n', [8.6e-6, 0.5]),
-    ('channel 3: 1E-7\n\nchannel 4: -2\n', [1e-7, -2]),
-    ('.5\n5.\n+1.25e+2', [0.5, 5, 125]), ('nothing', [])])
-def test_tiny_scores_are_read_as_tiny(text, wanted):
-  np.testing.assert_array_equal(scores.numbers(text), wanted)
+def test_tiny_scores_are_read_as_tiny(tmp_path):
+  """In scientific notation: 8.6e-06 is almost nothing, not 6."""
+  _, _, params, axes = models.build('vit')
+  path = tmp_path / 'scores.json'
+  values = ', '.join(['8.6e-06', '1E-7', *['0.5'] * 14])
+  path.write_text(f'{{"kind": "kl", "model": "{elastic.fingerprint(params)}", '
+                  f'"channels": {{"embed": [{values}]}}}}')
+  found = Scores.load(path)
+  found.check(params, axes)
+  np.testing.assert_array_equal(
+      found.channels['embed'], [8.6e-6, 1e-7, *[0.5] * 14])

@@ -9,7 +9,6 @@ import dataclasses
 import json
 import math
 import pathlib
-import re
 from typing import Any
 
 from bst_jax import elastic
@@ -30,7 +29,6 @@ KINDS = {
 # Kinds that look at no picture.
 BLIND = 'magnitude', 'random'
 # Numbers in any notation, 8.6e-06 among them.
-_NUMBER = re.compile(r'[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,16 +124,6 @@ def counts_of(shapes: Any, axes: Any) -> dict[str, int]:
     last = dimension + 1 + (base(name) == 'heads')
     found[name] = math.prod(flat[path].shape[dimension:last])
   return found
-
-
-def numbers(text: str) -> np.ndarray:
-  """float64[n], the last number of every line that has one.
-
-  Published lists of scores have a channel a line, tiny ones in scientific
-  notation: 8.6e-06 is almost nothing, not 6.
-  """
-  lines = (_NUMBER.findall(line) for line in text.splitlines())
-  return np.array([float(found[-1]) for found in lines if found])
 
 
 def divergence(teacher: jax.Array, student: jax.Array) -> jax.Array:

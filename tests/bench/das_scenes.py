@@ -5,7 +5,8 @@
 
 configs/das_scenes.py, shorter: for each seed one pre-training on masked words and
 on captions that match, and from it every way to tune: all parameters, the head
-alone, adapters, LoRA, prompts, and DAS, which finds 1, 2 and 4 layers to skip.
+alone, adapters, LoRA, prompts (--ways), and DAS, which finds 1, 2 and 4 layers to skip
+(--skips).
 Beside it random sets of as many layers, and with --singles every single layer.
 Prints test accuracy, mean and range of seeds, parameters that are trained and
 that are left, multiply-accumulates, and milliseconds of 16 questions, in turns:
@@ -78,14 +79,15 @@ def candidates(seed, args):
 def random_sets(seed, args):
   """{skips: a random set of as many layers}."""
   rng, known = np.random.default_rng(seed), candidates(seed, args)
-  return {skips: tuple(known[i] for i in sorted(rng.permutation(
+  found = {skips: tuple(known[i] for i in sorted(rng.permutation(
       len(known))[:skips])) for skips in SKIPS}
+  return {skips: found[skips] for skips in args.skips}
 
 
 def rows_of(seed, args):
   """{row: workdir} of a seed."""
-  found = {way: tuned(way, seed, args) for way in WAYS}
-  for skips in SKIPS:
+  found = {way: tuned(way, seed, args) for way in args.ways}
+  for skips in args.skips:
     found[f'DAS, {skips} skipped'] = tuned('das', seed, args, skips)
   for skips, skip in random_sets(seed, args).items():
     found[f'{skips} at random'] = tuned('das', seed, args, skip=skip)
@@ -162,6 +164,9 @@ def main():
   parser.add_argument('--pretrain_steps', type=int, default=600)
   parser.add_argument('--search_steps', type=int, default=300)
   parser.add_argument('--steps', type=int, default=400)
+  parser.add_argument('--ways', nargs='*', default=WAYS, choices=WAYS)
+  parser.add_argument('--skips', type=int, nargs='*', default=SKIPS,
+                      choices=SKIPS)
   parser.add_argument('--rounds', type=int, default=7)
   parser.add_argument('--singles', type=int, nargs='*', default=[],
                       help='seeds whose single layers are all tried')
@@ -174,8 +179,8 @@ def main():
   for seed, of in zip(args.seeds, found):
     print(f'seed {seed}:', '; '.join(
         f'{skips} skipped: {", ".join(searches.found(of[row]))}'
-        for skips, row in zip(SKIPS, itertools.islice(
-            (row for row in of if row.startswith('DAS')), len(SKIPS)))))
+        for skips, row in zip(args.skips, itertools.islice(
+            (row for row in of if row.startswith('DAS')), len(args.skips)))))
   if args.singles:
     lines, places = singles(args)
     print(scoring.aligned(lines))
