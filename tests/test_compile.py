@@ -28,8 +28,8 @@ from bst_jax.elastic import FULL
 from bst_jax.learn import sharding
 from bst_jax.learn.state import Pass
 from bst_jax.report import costs
-from bst_jax.run import experiment, program
-from configs import bst_clip_vil_vqa, bst_mcan_vqa, bst_uniter_vqa
+from bst_jax.run import experiment, program, searches
+from configs import bst_clip_vil_vqa, bst_mcan_vqa, bst_uniter_vqa, das_scenes
 import jax
 import pytest
 
@@ -225,6 +225,25 @@ def test_of_what_is_frozen_no_gradient_counts():
   saved = (step_costs.flops(learning, [Pass(FULL)], batch)
            - step_costs.flops(frozen, [Pass(FULL)], batch))
   assert saved == pytest.approx(2 * trunk)
+
+
+@pytest.mark.parametrize('way', ['das', 'classifier', 'lora', 'full'])
+def test_single_parameters_that_are_frozen_save_what_they_save(way):
+  """Adapters beside frozen layers: gradients pass through, and stop early."""
+  config = das_scenes.get_config(f'meter,{way},tiny')
+  config = searches.expected(config, SIZES | dict(image_size=64))
+  exp = experiment.build(config, SIZES | dict(image_size=64))
+  mesh = sharding.make_mesh({'data': -1, 'fsdp': 1})
+  job = program.make(exp, mesh, 10.0, 100)
+  batch = abstract.batch(exp, 8)
+  now, frozen, placed = abstract.arguments(job, batch, mesh)
+  state = dataclasses.replace(now, frozen=frozen)
+  counted = 2 * costs.count(job.method.step, state, placed).macs
+  told = step_costs.flops(exp, job.method.passes, batch,
+                          programs.single_frozen(exp, job.tx))
+  assert told / counted == pytest.approx(1, abs=0.01 if way != 'full' else 0.12)
+  three = 6 * costs.of(exp.model, exp.shapes, batch).macs
+  assert (told < 0.75 * three) == (way != 'full')
 
 
 def test_what_the_compiler_says_of_memory_that_does_not_suffice():

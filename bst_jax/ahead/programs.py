@@ -51,9 +51,17 @@ def train(exp: Experiment, mesh: Mesh, examples: int) -> Lowered:
             'frozen': on_chip(frozen), 'batch': on_chip(placed)}
   with jax.set_mesh(mesh):
     lowered = job.step.lower(state, frozen, placed)
-  useful = step_costs.flops(exp, job.method.passes, batch)
+  useful = step_costs.flops(exp, job.method.passes, batch, single_frozen(
+      exp, job.tx))
   return Lowered(lowered, memory, useful / mesh.devices.size,
                  _trained(exp, job.tx))
+
+
+def single_frozen(exp, tx):
+  """Paths of frozen parameters that the model itself does not freeze whole."""
+  parts = set(exp.frozen_parts)
+  return {path for path in getattr(tx, 'frozen', ())
+          if not parts & set(path.split('/'))}
 
 
 def _trained(exp, tx):
