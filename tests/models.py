@@ -65,6 +65,10 @@ _CVT = dict(name='cvt', num_answers=7, image_size=16, width=(16, 16),
 _PVT = dict(name='pvt', num_answers=7, image_size=16, width=(16, 16),
             heads=(4, 4), mlp=(32, 32), num_layers=(4, 4), reductions=(2, 1),
             kernels=(7, 3), strides=(4, 1), paddings=(3, 1))
+# Stem and second stage halve the grid.
+_EFFICIENTNET = dict(
+    name='efficientnet', num_answers=7, image_size=16, stem=8, width=(8, 16),
+    num_layers=(4, 4), kernels=(3, 3), strides=(1, 2), fused=16)
 _PS_VIT = dict(name='ps_vit', num_answers=7, image_size=16, points=4, width=16,
                heads=4, mlp=32, sampling_layers=4, num_layers=4, stem=(4, 8))
 
@@ -115,6 +119,8 @@ TINY = {
     'cvt_ats': (_CVT | dict(ats=dict(blocks=(0, 2, 3), capacity=(12, 9, None))),
                 functools.partial(batch_of, 'image', pictures=4)),
     'pvt': (_PVT, functools.partial(batch_of, 'image', pictures=4)),
+    'efficientnet': (_EFFICIENTNET,
+                     functools.partial(batch_of, 'image', pictures=4)),
     'ps_vit': (_PS_VIT, functools.partial(batch_of, 'image', pictures=4)),
     'ps_vit_ats': (_PS_VIT | dict(
         ats=dict(blocks=(0, 2, 3), capacity=(12, 9, None))),

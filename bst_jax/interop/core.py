@@ -68,6 +68,10 @@ LINEAR_FROM_HEADS = linear(2)
 CONV = Op(lambda x, ours: x.transpose(2, 3, 1, 0),
           lambda x: x.transpose(3, 2, 0, 1),
           lambda ours: (ours[3], ours[2], ours[0], ours[1]))
+# The same of one tap, as a matrix of ours.
+POINTWISE = Op(lambda x, ours: x[:, :, 0, 0].T,
+               lambda x: x.T[:, :, None, None],
+               lambda ours: (ours[1], ours[0], 1, 1))
 
 
 def lone(axes: int) -> Op:
