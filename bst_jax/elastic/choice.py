@@ -9,6 +9,7 @@ from typing import Any
 
 from bst_jax.elastic.axes import base, flatten
 from bst_jax.elastic.groups import groups
+from bst_jax.elastic.limits import short
 from bst_jax.elastic.lookup import check_name
 from bst_jax.elastic.submodels import FULL, Order, Submodel
 import jax
@@ -102,7 +103,7 @@ class Choice:
     """Reads `to_json`; an unknown key is an error, and so is another type."""
     fields = json.loads(text)
     if not isinstance(fields, dict):
-      raise ValueError(f'a choice is {_short(fields)}; it must be an object, as '
+      raise ValueError(f'a choice is {short(fields)}; it must be an object, as '
                        '{"submodel": "1/2x1/2"}.')
     for key, value in fields.items():
       check_name(key, cls.__dataclass_fields__, 'choice')
@@ -124,7 +125,7 @@ def _check_type(key, value):
       isinstance(part, inner) for part in parts):
     words = {'skip': 'null or a list of paths', 'keep': 'lists by axis',
              'layers': 'lists by stack', 'tokens': 'settings by name'}
-    raise ValueError(f'the choice says {key} = {_short(value)}; that must be '
+    raise ValueError(f'the choice says {key} = {short(value)}; that must be '
                      f'{words.get(key, "text")}.')
 
 
@@ -220,7 +221,7 @@ def _check_index(name, index, shape, dimension):
   flat = np.asarray(index).reshape(-1)
   size = shape[dimension] * (shape[dimension + 1] if rows else 1)
   if flat.dtype.kind not in 'iu':
-    raise ValueError(f'the choice keeps {_short(index)} of {name!r}; indices '
+    raise ValueError(f'the choice keeps {short(index)} of {name!r}; indices '
                      'are whole numbers.')
   outside = flat[(flat < 0) | (flat >= size)]
   if outside.size:
@@ -242,13 +243,8 @@ def _check_rows(name, index):
          'a head of it is empty' if not all(sizes) else
          'its heads differ in size' if len(set(sizes)) > 1 else '')
   if why:
-    raise ValueError(f'the choice keeps {_short(index)} of {name!r}, and {why}; '
+    raise ValueError(f'the choice keeps {short(index)} of {name!r}, and {why}; '
                      'keep as many channels of each head, one at least.')
-
-
-def _short(index):
-  text = str(index)
-  return text if len(text) < 60 else f'{text[:57]}...'
 
 
 def _check_skip(choice, known):

@@ -2,6 +2,7 @@
 
 What was done is not done again: a benchmark that was stopped goes on where it was.
 """
+import argparse
 from collections.abc import Sequence
 import pathlib
 from typing import Any
@@ -14,6 +15,7 @@ from bst_jax.run import experiment
 from bst_jax.scores import main as main_score
 from bst_jax.store import checkpoint
 from bst_jax.store import workdir as workdirs
+from configs import up_fashion
 import jax
 
 
@@ -30,6 +32,31 @@ def trained(workdir: pathlib.Path, config: Any) -> pathlib.Path:
     train.run(config, workdir)
     (workdir / 'done').touch()
   return workdir
+
+
+def parser(doc: str) -> argparse.ArgumentParser:
+  """Options of all benchmarks of a parent and what is cut out of it."""
+  found = argparse.ArgumentParser(
+      description=doc, formatter_class=argparse.RawTextHelpFormatter)
+  found.add_argument('--output', type=pathlib.Path, required=True)
+  found.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
+  found.add_argument('--parent_steps', type=int, default=1000)
+  found.add_argument('--steps', type=int, default=400)
+  found.add_argument('--manual_dir', default='',
+                     help="Folder of Fashion-MNIST's four files.")
+  return found
+
+
+def of_fashion(folder: str, variant: str, args: argparse.Namespace, seed: int,
+               **changes: Any) -> pathlib.Path:
+  """The workdir of a variant of configs/up_fashion.py, trained in `folder`."""
+  config = up_fashion.get_config(variant)
+  config.seed, config.data.manual_dir = seed, args.manual_dir
+  config.save_every = 10 ** 6
+  if 'model' in changes:  # Whole: what was cut has sizes of its own.
+    config.model = changes.pop('model')
+  config.update(changes)
+  return trained(args.output / folder, config)
 
 
 def scored(workdir: pathlib.Path, subs: Sequence[Submodel] = (FULL,),

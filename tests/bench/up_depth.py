@@ -12,15 +12,12 @@ structure that equal shares leave. Prints the test accuracy before and after
 learning, means and ranges of seeds. Finished runs are kept: the same command goes
 on where it stopped.
 """
-import argparse
 import os
-import pathlib
 import subprocess
 import sys
 
 from bst_jax.report import scoring
 from bst_jax.run import experiment
-from configs import up_fashion
 import kept
 
 # What prune is asked for beside the budget.
@@ -28,17 +25,6 @@ WAYS = {'layers alone': ('--layers=1,2,1',),
         'channels alone, equal shares': ('--mode=uniform',),
         'channels alone, by rank': ('--mode=isomorphic',),
         'layers and channels': ('--layers=2,3,1', '--mode=uniform')}
-
-
-def trained(folder, args, seed, variant='pvt', **changes):
-  """Trains a variant, unless it is there."""
-  config = up_fashion.get_config(variant)
-  config.seed, config.data.manual_dir = seed, args.manual_dir
-  config.save_every = 10 ** 6
-  if 'model' in changes:
-    config.model = changes.pop('model')
-  config.update(changes)
-  return kept.trained(args.output / folder, config)
 
 
 def cut(parent, folder, macs, flags, args):
@@ -55,7 +41,8 @@ def cut(parent, folder, macs, flags, args):
 
 def of_seed(seed, args):
   """{row: (before, after, macs, params)} of a seed; None for no number."""
-  parent = trained(f'parent-{seed}', args, seed, steps=args.parent_steps)
+  parent = kept.of_fashion(
+      f'parent-{seed}', 'pvt', args, seed, steps=args.parent_steps)
   whole, = kept.scored(parent)
   found = {'the parent': (None, whole['accuracy'], whole['macs'],
                           whole['params'])}
@@ -66,31 +53,23 @@ def of_seed(seed, args):
     start = cut(parent, f'{name}-{seed}-cut', macs, flags, args)
     model = experiment.load(start).config.model
     before, = kept.scored(start)
-    after, = kept.scored(trained(
-        f'{name}-{seed}', args, seed, 'pvt,taught', model=model,
+    after, = kept.scored(kept.of_fashion(
+        f'{name}-{seed}', 'pvt,taught', args, seed, model=model,
         start=str(start), **learn))
     found[row] = (before['accuracy'], after['accuracy'], after['macs'],
                   after['params'])
     if row == 'layers alone':  # As many are asked for from then on.
       macs = after['macs']
     if flags == ('--mode=uniform',):
-      random, = kept.scored(trained(
-          f'random-{seed}', args, seed, 'pvt,taught', model=model, **learn))
+      random, = kept.scored(kept.of_fashion(
+          f'random-{seed}', 'pvt,taught', args, seed, model=model, **learn))
       found['the same shares from random parameters'] = (
           None, random['accuracy'], random['macs'], random['params'])
   return found
 
 
 def main():
-  parser = argparse.ArgumentParser(
-      description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-  parser.add_argument('--output', type=pathlib.Path, required=True)
-  parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
-  parser.add_argument('--parent_steps', type=int, default=1000)
-  parser.add_argument('--steps', type=int, default=400)
-  parser.add_argument('--manual_dir', default='',
-                      help="Folder of Fashion-MNIST's four files.")
-  args = parser.parse_args()
+  args = kept.parser(__doc__).parse_args()
   kept.programs(args.output)
   seeds = [of_seed(seed, args) for seed in args.seeds]
   print(f'\nFashion-MNIST, test accuracy after {args.steps} steps, seeds '

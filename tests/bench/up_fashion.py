@@ -12,8 +12,6 @@ learning, means and ranges of seeds, and how each kind ranks channels beside exa
 scores. Finished runs are kept: the same command
 goes on where it stopped.
 """
-import argparse
-import pathlib
 
 from bst_jax import elastic, extract
 from bst_jax.elastic import FULL, Submodel
@@ -23,20 +21,10 @@ from bst_jax.pruning.scores import Scores
 from bst_jax.report import scoring
 from bst_jax.run import experiment
 from bst_jax.store import checkpoint
-from configs import up_fashion
 import kept
 
 QUARTER = Submodel('1/4', 1)
 KINDS = 'hybrid', 'kl', 'fisher', 'taylor', 'magnitude', 'random'
-
-
-def trained(folder, variant, args, seed, **changes):
-  """Trains a variant, unless it is there."""
-  config = up_fashion.get_config(variant)
-  config.seed, config.data.manual_dir = seed, args.manual_dir
-  config.save_every = 10 ** 6
-  config.update(changes)
-  return kept.trained(args.output / folder, config)
 
 
 def scores_of(parent, kind, args, seed):
@@ -88,20 +76,20 @@ def accuracy(workdir, sub=FULL):
 
 def of_seed(seed, args):
   """{row: (accuracy before learning or None, after)} of a seed."""
-  parent = trained(f'parent-{seed}', '', args, seed, steps=args.parent_steps)
+  parent = kept.of_fashion(f'parent-{seed}', '', args, seed, steps=args.parent_steps)
   taught = dict(teacher_from=str(parent), steps=args.steps)
   found = {'the parent': (None, accuracy(parent))}
   for kind in args.kinds:
     start = cut(parent, kind, args, seed)
-    workdir = trained(f'{kind}-{seed}', 'small,taught', args, seed,
+    workdir = kept.of_fashion(f'{kind}-{seed}', 'small,taught', args, seed,
                       start=str(start), **taught)
     found[f'cut by {kind}'] = accuracy(start), accuracy(workdir)
-  found['from random parameters, taught'] = None, accuracy(trained(
+  found['from random parameters, taught'] = None, accuracy(kept.of_fashion(
       f'scratch_taught-{seed}', 'small,taught', args, seed, **taught))
-  found['from random parameters, labels alone'] = None, accuracy(trained(
+  found['from random parameters, labels alone'] = None, accuracy(kept.of_fashion(
       f'scratch-{seed}', 'small', args, seed, steps=args.steps))
   if args.sandwich:
-    workdir = trained(f'sandwich-{seed}', 'sandwich', args, seed,
+    workdir = kept.of_fashion(f'sandwich-{seed}', 'sandwich', args, seed,
                       start=str(parent), steps=args.steps)
     found['narrowest of a sandwich'] = (
         accuracy(parent, QUARTER), accuracy(workdir, QUARTER))
@@ -109,18 +97,11 @@ def of_seed(seed, args):
 
 
 def main():
-  parser = argparse.ArgumentParser(
-      description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-  parser.add_argument('--output', type=pathlib.Path, required=True)
-  parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
-  parser.add_argument('--parent_steps', type=int, default=1000)
-  parser.add_argument('--steps', type=int, default=400)
+  parser = kept.parser(__doc__)
   parser.add_argument('--per_class', type=int, default=20,
                       help='pictures of a class that scores are of')
   parser.add_argument('--kinds', nargs='+', default=list(KINDS), choices=KINDS)
   parser.add_argument('--sandwich', action='store_true')
-  parser.add_argument('--manual_dir', default='',
-                      help="Folder of Fashion-MNIST's four files.")
   args = parser.parse_args()
   kept.programs(args.output)
   seeds = {seed: of_seed(seed, args) for seed in args.seeds}
