@@ -8,9 +8,10 @@ Differs: channels come last.
 from collections.abc import Callable
 from typing import Any
 
-from bst_jax.elastic import Axis, FULL, Submodel
+from bst_jax.elastic import Axis
 from bst_jax.layers.batch_norm import BatchNorm
 from bst_jax.layers.convolution import Conv
+from bst_jax.layers.resnet import Bottleneck, mean_pool
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
@@ -38,40 +39,6 @@ def normalise(image: jax.Array) -> jax.Array:
   if image.dtype != jnp.uint8:
     return image.astype(jnp.float32)
   return (image.astype(jnp.float32) / 255 - jnp.array(MEAN)) / jnp.array(STD)
-
-
-class Bottleneck(nn.Module):
-  """Three convolutions and a shortcut; a pool does what a stride would.
-
-  Without a stride it is the bottleneck of any ResNet. `batch_norm` makes the
-  normalisation behind a convolution.
-  """
-
-  inp: Axis
-  hidden: Axis
-  out: Axis
-  stride: int = 1
-  dtype: Any = jnp.float32
-  batch_norm: Callable[..., nn.Module] = BatchNorm
-
-  @nn.compact
-  def __call__(self, x: jax.Array, *, sub: Submodel = FULL,
-               train: bool = False) -> jax.Array:
-    """float[P, H, W, c] -> float[P, H / stride, W / stride, f]."""
-    def conv(name, norm, x, inp, out, size=1, init=nn.initializers.ones):
-      x = Conv(inp, out, self.dtype, size, 1, size // 2, use_bias=False,
-               name=name)(x, sub=sub)
-      return self.batch_norm(out, init, name=norm)(x, sub=sub, train=train)
-
-    y = nn.relu(conv('conv1', 'norm1', x, self.inp, self.hidden))
-    y = nn.relu(conv('conv2', 'norm2', y, self.hidden, self.hidden, 3))
-    # A new block begins as its shortcut.
-    y = conv('conv3', 'norm3', _pool(y, self.stride), self.hidden, self.out,
-             init=nn.initializers.zeros)
-    if self.stride > 1 or self.inp != self.out:
-      x = conv('shortcut', 'shortcut_norm', _pool(x, self.stride), self.inp,
-               self.out)
-    return nn.relu(x + y)
 
 
 class ClipResNet(nn.Module):
@@ -104,7 +71,7 @@ class ClipResNet(nn.Module):
       x = Conv(inp, out, self.dtype, 3, stride, 1, use_bias=False,
                name=f'conv{i}')(x)
       x = nn.relu(self.batch_norm(out, name=f'norm{i}')(x, train=train))
-    x = _pool(x, 2)                                         # [P, H / 4, W / 4]
+    x = mean_pool(x, 2)                                     # [P, H / 4, W / 4]
     for stage, count in enumerate(self.blocks):
       hidden = self.width * 2 ** stage
       for block in range(count):
@@ -114,7 +81,3 @@ class ClipResNet(nn.Module):
             self.dtype, self.batch_norm, name=f'stage{stage + 1}_{block}')(
                 x, train=train)
     return x
-
-
-def _pool(x, size):
-  return x if size == 1 else nn.avg_pool(x, (size, size), (size, size))

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 from bst_jax.elastic import Axis, FULL, Submodel
 from bst_jax.layers import bilinear
 from bst_jax.layers.batch_norm import BatchNorm
-from bst_jax.layers.clip_resnet import Bottleneck
 from bst_jax.layers.convolution import Conv
 from bst_jax.layers.linear import Dense, named, wide
+from bst_jax.layers.resnet import Bottleneck
 from bst_jax.layers.vit import Tokens
 from flax import linen as nn
 import jax

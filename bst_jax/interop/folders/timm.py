@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from absl import logging
+from bst_jax.interop.folders import efficientnet
 from bst_jax.interop.folders.description import Description, Keys, LARGEST
 from bst_jax.layers import pixels
 import numpy as np
@@ -32,14 +33,17 @@ def describe(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray],
   """
   keys = Keys(config, where, _HARMLESS)
   name = str(keys.get('architecture'))
-  family = _FAMILIES.get(name.partition('_')[0])
+  family = _FAMILIES.get(name.removeprefix('tf_').partition('_')[0])
   if not family or (family is _vit and 'cls_token' not in tensors):
     raise ValueError(
         f'{where}: architecture is {name!r}, of which there is no model here; '
-        'of timm there are vit, deit and deit3 with a class token, and pvt_v2.')
+        'of timm there are vit, deit and deit3 with a class token, pvt_v2, '
+        'efficientnet_b and efficientnet_lite.')
   made = keys.inner('model_args', f'{where}: model_args')
   learned = keys.inner('pretrained_cfg', f'{where}: pretrained_cfg')
-  _, channels, patch, _ = _shape(tensors, 'patch_embed.proj.weight', 4, where)
+  first = ('conv_stem.weight' if family is efficientnet.arguments else
+           'patch_embed.proj.weight')
+  _, channels, patch, _ = _shape(tensors, first, 4, where)
   if channels != 3:
     raise ValueError(f'{where}: the weights read {channels} channels, but the '
                      'model reads red, green and blue.')
@@ -106,7 +110,8 @@ def _pvt(name, keys, made, tensors):
       paddings=tuple(size // 2 for size in model['kernels']))
 
 
-_FAMILIES = {'vit': _vit, 'deit': _vit, 'deit3': _vit, 'pvt': _pvt}
+_FAMILIES = {'vit': _vit, 'deit': _vit, 'deit3': _vit, 'pvt': _pvt,
+             'efficientnet': efficientnet.arguments}
 
 
 def _fit(learned):
@@ -146,15 +151,15 @@ def _heads(name, made):
 def _shape(tensors, name, axes, where):
   value = tensors.get(name)
   if value is None or value.ndim != axes:
-    raise ValueError(f'{where} describes a vision transformer, but the weights '
-                     f'beside it have no {name} of {axes} axes. Are they of '
+    raise ValueError(f'{where} describes a network whose weights have {name}, '
+                     f'but those beside it have none of {axes} axes. Are they of '
                      'another model?')
   return value.shape
 
 
 def _labels(keys, learned, tensors):
   """Names of the classes; numbers where there are none."""
-  head = tensors.get('head.weight')
+  head = tensors.get('head.weight', tensors.get('classifier.weight'))
   told = keys if keys.get('num_classes') is not None else learned
   # Encoders alone have 0 classes; as transformers, give them a head of two.
   none = head is None and told.get('num_classes') == 0
