@@ -24,10 +24,10 @@ _EXTRAS = {
     'lora': dict(kind='lora', size=4),
     'prompt': dict(kind='prompt', size=16)}
 _WAYS = ('das', 'full', 'classifier', *_EXTRAS)
-_VILT = dict(name='vilt', patch=8, grid=(8, 8), width=64, heads=4, mlp=256,
+_VILT = dict(name='vilt', patch=16, grid=(4, 4), width=64, heads=4, mlp=256,
              num_layers=6, fused=128, max_positions=30, dropout=0.0)
 _METER = dict(
-    name='meter', patch=8, padding=0, width=64, heads=4, mlp=256, num_layers=3,
+    name='meter', patch=16, padding=0, width=64, heads=4, mlp=256, num_layers=3,
     fused=128, image_width=64, image_heads=4, image_mlp=256, image_layers=3,
     text_width=64, text_heads=4, text_mlp=256, text_layers=2, max_positions=31,
     mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), dropout=0.0)
@@ -62,7 +62,8 @@ def get_config(arg=''):
     config.task = dict(name='words', match=1.0)
     config.steps = 3000
   else:
-    config.data.update(questions_per_picture=4, eval_questions_per_picture=4)
+    config.data.update(questions_per_picture=4, eval_questions_per_picture=4,
+                       max_tokens=14)
     config.task = dict(name='vqa', reduction='mean_batch')
     config.steps = 2000
     _tune(config, backbone, way)
