@@ -1,7 +1,8 @@
 """torchvision's ResNet with a pyramid <-> a detector's `trunk` and `fpn`.
 
 `trunk` is layers/resnet.py's, `fpn` layers/fpn.py's: with top='p5' for the
-first version of RetinaNet there, top='c5' for the second.
+first version of RetinaNet there, top='c5' for the second. The published weights of
+the first version, of COCO, are run there with an eps of 0 in all normalisations.
 """
 from bst_jax.interop.core import CONV, conv_norm_rows, linear_rows, Row
 

