@@ -1,0 +1,57 @@
+"""Losses of detectors: one number a box, which tasks sum and divide."""
+import jax
+import jax.numpy as jnp
+import optax
+
+
+def smooth_l1(difference: jax.Array, beta: float) -> jax.Array:
+  """float[...] of the sums over the last axis, square below beta, then linear.
+
+  With beta 0 it is the absolute difference.
+
+  Reference: Girshick, "Fast R-CNN", ICCV 2015, equation 3; beta is 1 there.
+  """
+  far = jnp.abs(difference)
+  if beta:
+    far = jnp.where(far < beta, 0.5 * far ** 2 / beta, far - 0.5 * beta)
+  return far.sum(-1)
+
+
+def objectness(logits: jax.Array, positive: jax.Array) -> jax.Array:
+  """float[N], the cross-entropy of logits float[N] and bool[N]."""
+  return optax.sigmoid_binary_cross_entropy(
+      logits, positive.astype(logits.dtype))
+
+
+def focal(logits: jax.Array, target: jax.Array, alpha: float = 0.25,
+          gamma: float = 2.0) -> jax.Array:
+  """float[N], summed over classes: what is told right counts little.
+
+  Args:
+    logits: float[N, C].
+    target: float[N, C], 0 or 1.
+    alpha: weight of ones, 1 - alpha that of zeros.
+    gamma: how soon what is nearly right counts less.
+
+  Reference: Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017,
+    equation 5.
+  """
+  return optax.sigmoid_focal_loss(
+      logits, target, alpha=alpha, gamma=gamma).sum(-1)
+
+
+def attributes(logits: jax.Array, told: jax.Array,
+               there: jax.Array) -> jax.Array:
+  """float[N], cross-entropy against equal shares of an object's attributes.
+
+  Args:
+    logits: float[N, T].
+    told: int[N, K], numbers of attributes.
+    there: bool[N, K]; an object without any has the loss 0.
+
+  Reference: Anderson et al., "Bottom-Up and Top-Down Attention for Image
+    Captioning and Visual Question Answering", CVPR 2018, section 3.1.
+  """
+  each = jnp.take_along_axis(jax.nn.log_softmax(logits), told, 1)
+  count = jnp.maximum(there.sum(1), 1)
+  return -(each * there).sum(1) / count

@@ -1,0 +1,101 @@
+"""Features of boxes from a pyramid: RoIAlign by gather, at a fixed shape.
+
+Reference: He et al., "Mask R-CNN", ICCV 2017, section 3; levels as Lin et al.,
+  "Feature Pyramid Networks for Object Detection", CVPR 2017, equation 1.
+"""
+from collections.abc import Sequence
+import math
+
+import jax
+import jax.numpy as jnp
+
+# A box of this side lies on this level, where stride 2 ** level is meant.
+_SIDE, _LEVEL = 224, 4
+_TINY = 1e-6
+
+
+def level_of(boxes: jax.Array, strides: Sequence[int]) -> jax.Array:
+  """int32[N], on which of a pyramid's levels each of float[N, 4] is looked up.
+
+  Args:
+    boxes: in pixels.
+    strides: of the levels, each twice the one before.
+  """
+  low, high = (int(math.log2(strides[i])) for i in (0, -1))
+  sides = jnp.sqrt(jnp.maximum(
+      (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), 0))
+  found = jnp.floor(_LEVEL + jnp.log2(sides / _SIDE + _TINY))
+  return (jnp.clip(found, low, high) - low).astype(jnp.int32)
+
+
+def pooled(pyramid: Sequence[jax.Array], boxes: jax.Array,
+           strides: Sequence[int], size: int = 7, ratio: int = 2,
+           aligned: bool = False, levels: jax.Array | None = None
+           ) -> jax.Array:
+  """Features of boxes: bilinear samples, averaged in size x size bins.
+
+  Args:
+    pyramid: float[h, w, c] of every level, the finest first.
+    boxes: float[N, 4], in pixels. No gradient reaches them.
+    strides: of the levels.
+    size: bins along a side.
+    ratio: samples along a side of a bin.
+    aligned: boxes are shifted by half a place; else sides are at least one
+      place long.
+    levels: int[N], where each is looked up; None: see `level_of`.
+
+  Returns:
+    float[N, size, size, c]; samples that lie more than a place beside a map
+    count as zeros.
+  """
+  boxes = jax.lax.stop_gradient(boxes)
+  if levels is None:
+    levels = level_of(boxes, strides)
+  shapes = jnp.array([level.shape[:2] for level in pyramid], jnp.int32)
+  areas = [level.shape[0] * level.shape[1] for level in pyramid]
+  offsets = jnp.array([sum(areas[:i]) for i in range(len(areas))], jnp.int32)
+  table = jnp.concatenate([
+      level.reshape(-1, level.shape[-1]) for level in pyramid])
+  scale = jnp.array([1 / stride for stride in strides], boxes.dtype)[levels]
+  height, width = shapes[levels].T
+  rows = _samples(boxes[:, 1], boxes[:, 3], scale, height, size, ratio, aligned)
+  columns = _samples(boxes[:, 0], boxes[:, 2], scale, width, size, ratio, aligned)
+  found = 0.0
+  for row, down in rows:
+    for column, across in columns:
+      place = (offsets[levels][:, None, None] + row[:, :, None]
+               * width[:, None, None] + column[:, None])
+      weight = (down[:, :, None] * across[:, None])[..., None]
+      found += table[place] * weight.astype(table.dtype)
+  count = boxes.shape[0]
+  return found.reshape(count, size, ratio, size, ratio, table.shape[-1]).mean(
+      (2, 4))
+
+
+def _samples(low, high, scale, length, size, ratio, aligned):
+  """Along one side, the two places about every sample with their weights.
+
+  Returns:
+    ((int32[N, size ratio], float[N, size ratio]), …) for the lower and the
+    upper place.
+  """
+  start = low * scale - (0.5 if aligned else 0.0)
+  extent = (high - low) * scale
+  if not aligned:
+    extent = jnp.maximum(extent, 1)
+  steps = jnp.arange(size * ratio)
+  bin_ = (extent / size)[:, None]
+  # In this order, as rounding far beside a map shows.
+  at = start[:, None] + steps // ratio * bin_ + (
+      steps % ratio + 0.5) * bin_ / ratio
+  length = length[:, None]
+  seen = (at >= -1) & (at <= length)
+  at = jnp.maximum(at, 0)
+  lower = jnp.floor(at).astype(jnp.int32)
+  edge = lower >= length - 1
+  lower = jnp.where(edge, length - 1, lower)
+  upper = jnp.where(edge, length - 1, lower + 1)
+  share = jnp.where(edge, 0, at - lower)
+  zero = jnp.zeros_like(share)
+  return ((lower, jnp.where(seen, 1 - share, zero)),
+          (upper, jnp.where(seen, share, zero)))
