@@ -17,8 +17,8 @@ def max_pool(x: jax.Array, size: int = 3, stride: int = 2,
              padding: str = 'symmetric') -> jax.Array:
   """The largest of every window, for each channel; nothing around counts.
 
-  Rows first, then columns, as maxima of shifted grids: a window's reduction is
-  slow on CPUs, and its padding goes wrong on the way to ONNX.
+  Rows first, then columns, as maxima of shifted grids: padding of a window's
+  reduction goes wrong on the way to ONNX.
 
   Args:
     x: float[B, H, W, c].
@@ -43,9 +43,11 @@ def _max_along(x, axis, size, stride, padding):
     before = (size - 1) // 2
     count = (length + 2 * before - size) // stride + 1
   after = max(0, (count - 1) * stride + size - before - length)
-  widths = [(0, 0)] * x.ndim
-  widths[axis] = (before, after)
-  padded = jnp.pad(x, widths, constant_values=-jnp.inf)
+  # The nearest cell is in the same window, so that it changes no maximum; what
+  # pads by a number is not exported for batches of any size.
+  first = jax.lax.slice_in_dim(x, 0, 1, axis=axis)
+  final = jax.lax.slice_in_dim(x, length - 1, length, axis=axis)
+  padded = jnp.concatenate([first] * before + [x] + [final] * after, axis)
   last = (count - 1) * stride + 1
   taps = [jax.lax.slice_in_dim(padded, i, i + last, stride, axis)
           for i in range(size)]

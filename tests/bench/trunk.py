@@ -1,0 +1,131 @@
+"""EfficientNet-B0's trunk, a picture of 512 x 512 at once, ours or torch's.
+
+  python tests/bench/in_turns.py --trees . . --rounds 8 \\
+      --second 'tests/bench/trunk.py --peer torch' -- tests/bench/trunk.py
+
+Both run all of what a detector reads, up to the grid with cells of 32 pixels,
+with stored statistics and random weights, in float32: the peer in torch's eager
+mode, channels first. Prints the seconds of each round of --runs pictures, and
+of one picture.
+"""
+import argparse
+import time
+
+import numpy as np
+
+# Taps, stride, width and layers of every stage.
+STAGES = ((3, 1, 16, 1), (3, 2, 24, 2), (5, 2, 40, 2), (3, 2, 80, 3),
+          (5, 1, 112, 3), (5, 2, 192, 4), (3, 1, 320, 1))
+TAPS = 1, 2, 4, 6
+
+
+def ours(image):
+  """A function that runs the trunk once."""
+  from bst_jax import elastic
+  from bst_jax.layers.efficientnet import Trunk
+  import jax
+
+  trunk, rng = Trunk(), np.random.default_rng(0)
+  shapes = elastic.unbox(jax.eval_shape(
+      trunk.init, jax.random.key(0), image)['params'])
+  # He's spread for kernels; about one for gains and variances.
+  params = jax.tree.map(lambda leaf: jax.device_put(
+      rng.standard_normal(leaf.shape, np.float32)
+      * (2 / np.prod(leaf.shape[:-1])) ** 0.5 if len(leaf.shape) > 1
+      else rng.random(leaf.shape, np.float32) + 0.5), shapes)
+  run = jax.jit(trunk.apply)
+  image = jax.device_put(image)
+  return lambda: jax.block_until_ready(run({'params': params}, image))
+
+
+def peer(image):
+  """The same in torch."""
+  import torch
+  from torch import nn
+
+  def conv(inp, out, size=1, stride=1, groups=1, act=True):
+    return nn.Sequential(
+        nn.Conv2d(inp, out, size, stride, size // 2, groups=groups, bias=False),
+        nn.BatchNorm2d(out, eps=1e-3), nn.SiLU() if act else nn.Identity())
+
+  class Gate(nn.Module):
+
+    def __init__(self, channels, hidden):
+      super().__init__()
+      self.parts = nn.Sequential(
+          nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels, hidden, 1), nn.SiLU(),
+          nn.Conv2d(hidden, channels, 1), nn.Sigmoid())
+
+    def forward(self, x):
+      return x * self.parts(x)
+
+  class Layer(nn.Module):
+
+    def __init__(self, inp, out, size, stride, expansion):
+      super().__init__()
+      mlp = expansion * inp
+      wider = [conv(inp, mlp)] if expansion > 1 else []
+      self.parts = nn.Sequential(
+          *wider, conv(mlp, mlp, size, stride, mlp), Gate(mlp, inp // 4),
+          conv(mlp, out, act=False))
+      self.adds = stride == 1 and inp == out
+
+    def forward(self, x):
+      y = self.parts(x)
+      return x + y if self.adds else y
+
+  stages, inp = nn.ModuleList(), 32
+  for i, (size, stride, width, count) in enumerate(STAGES):
+    layers = []
+    for n in range(count):
+      layers.append(Layer(inp, width, size, 1 if n else stride, 6 if i else 1))
+      inp = width
+    stages.append(nn.Sequential(*layers))
+  stem = conv(3, 32, 3, 2).eval()
+  stages.eval()
+  for module in (*stem.modules(), *stages.modules()):
+    if isinstance(module, nn.Conv2d):
+      # With torch's usual ones grids fade into denormal numbers, which are slow.
+      nn.init.kaiming_normal_(module.weight)
+  count = sum(p.numel() for part in (stem, stages) for p in part.parameters())
+  assert count == 3_595_388, count
+  torch.set_flush_denormal(True)
+  image = torch.from_numpy(image.transpose(0, 3, 1, 2).copy())
+
+  def run():
+    with torch.inference_mode():
+      x, grids = stem(image), []
+      for stage in stages:
+        x = stage(x)
+        grids.append(x)
+      return [grids[i] for i in TAPS]
+
+  return run
+
+
+def main():
+  parser = argparse.ArgumentParser(
+      description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+  parser.add_argument('--peer', choices=['torch'],
+                      help='run the peer in place of ours')
+  parser.add_argument('--side', type=int, default=512)
+  parser.add_argument('--runs', type=int, default=10)
+  args = parser.parse_args()
+
+  image = np.random.default_rng(0).standard_normal(
+      (1, args.side, args.side, 3)).astype(np.float32)
+  began = time.perf_counter()
+  run = (peer if args.peer else ours)(image)
+  run()
+  print(f'{time.perf_counter() - began:.3f} s to the first grid', flush=True)
+  while True:
+    began = time.perf_counter()
+    for _ in range(args.runs):
+      run()
+    seconds = time.perf_counter() - began
+    print(f'{seconds:.3f} s, {1000 * seconds / args.runs:.1f} ms a picture',
+          flush=True)
+
+
+if __name__ == '__main__':
+  main()
