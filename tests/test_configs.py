@@ -3,6 +3,7 @@ import importlib
 import pathlib
 
 from bst_jax import elastic, methods
+from bst_jax.ahead import abstract
 from bst_jax.learn import optimizers, schedules, sharding
 from bst_jax.run import experiment, searches
 import jax
@@ -31,6 +32,8 @@ def parts(config):
   sizes = dict(vocab_size=30, num_answers=9, max_tokens=14)
   sizes |= dict(image_size=64) if 'image' in config.data.inputs else dict(
       num_regions=10, feature_size=12)
+  if config.data.get('form') == 'objects':
+    sizes = dict(num_answers=9, num_attributes=5, num_objects=3, image_size=64)
   exp = experiment.build(config, config.data.get('sizes') or sizes)
   tx = optimizers.create(config.optimizer, config.schedule, exp.shapes, EPOCH,
                          100, exp.frozen_parts)
@@ -66,6 +69,9 @@ def fits_together(config):
   assert not (method.pretrained and not config.get('teacher'))
   batch = experiment.example(exp.sizes, 4, 2) | {
       'target': jnp.ones((4, 9)), 'mask': jnp.ones(4, bool)}
+  if config.data.get('form') == 'objects':
+    batch = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype),
+                         abstract.batch(exp, 4))
   start = jax.eval_shape(method.init, jax.random.key(0), exp.shapes)
   after, metrics = jax.eval_shape(
       method.step, start, dict.fromkeys(method.streams, batch))

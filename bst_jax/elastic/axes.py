@@ -25,6 +25,8 @@ AXES = {
     'reduced': 'outputs of a spatial reduction',
     'squeeze': 'hidden units of a gate of channels',
     'pyramid': 'channels of a feature pyramid',
+    'region': 'features of a region',
+    'attributes': 'attributes of objects',
     'fused': 'channels after the modalities are joined, or of the last convolution',
     'feat': 'channels of visual features that enter the model',
     'word': 'channels of word vectors',

@@ -5,7 +5,7 @@ that training started from. A light folder has the others, and says whose they
 are:
 
   light.json               config, sizes, what it holds and of which base
-  parameters.safetensors   arrays by path
+  parameters.npz           arrays by path
   vocab/, choice.json      as in the workdir, if they are there
 """
 from collections.abc import Mapping
@@ -13,6 +13,7 @@ import hashlib
 import pathlib
 import shutil
 from typing import Any
+import zipfile
 
 from bst_jax import elastic
 from bst_jax.host import files
@@ -22,10 +23,8 @@ from bst_jax.store import workdir as workdirs
 import jax
 import ml_collections
 import numpy as np
-import safetensors
-import safetensors.numpy
 
-LIGHT, ARRAYS = 'light.json', 'parameters.safetensors'
+LIGHT, ARRAYS = 'light.json', 'parameters.npz'
 _FIELDS = {'config': dict, 'sizes': dict, 'holds': dict, 'base': dict}
 _SHOWN = 6  # Parameters that an error names.
 
@@ -67,9 +66,7 @@ def write(workdir: str | pathlib.Path, output: str | pathlib.Path,
           or not np.array_equal(leaf, before[path], equal_nan=True)}
   rest = {path: leaf for path, leaf in now.items() if path not in kept}
   with files.folder_beside(output) as place:
-    safetensors.numpy.save_file(
-        {path: np.asarray(leaf, order='C') for path, leaf in kept.items()},
-        place / ARRAYS)
+    np.savez(place / ARRAYS, **kept)
     workdirs.write_json(place, LIGHT, {
         'holds': {path: list(leaf.shape) for path, leaf in kept.items()},
         'base': {'workdir': str(base.workdir), 'digest': digest(rest)},
@@ -132,8 +129,9 @@ def _arrays(light: pathlib.Path, holds: Mapping[str, Any],
             wanted: Mapping[str, Any]) -> dict[str, np.ndarray]:
   """The arrays of a light folder, which are all that it says it holds."""
   try:
-    found = safetensors.numpy.load_file(light / ARRAYS)
-  except (OSError, safetensors.SafetensorError) as error:
+    with np.load(light / ARRAYS, allow_pickle=False) as file:
+      found = dict(file)
+  except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
     raise ValueError(f'{light / ARRAYS} cannot be read ({error}); copy the '
                      'folder again.') from error
   missing = sorted(holds.keys() - found.keys())

@@ -22,7 +22,7 @@ def measured(exp: Experiment) -> bool:
   written = jax.eval_shape(
       lambda params, batch, key: states.forward(
           exp.model, params, batch, key)[1],
-      exp.shapes, exp.example(), jax.random.key(0))
+      exp.shapes, exp.example(2), jax.random.key(0))
   return bool(jax.tree.leaves(written))
 
 
