@@ -167,11 +167,16 @@ def test_gates_of_calls_are_those_of_parameters(name):
   model, batch, params, axes = models.build(name)
   exp = types.SimpleNamespace(model=model, axes=axes, shapes=params,
                               example=lambda: batch)
-  rng = np.random.default_rng(0)
-  some = {axis: jnp.asarray(rng.uniform(0.5, 1.5, gate.shape), jnp.float32)
-          for axis, gate in gates.ones(params, axes).items()}
   run = lambda params: models.only(model.apply({'params': params}, batch))
-  want = run(gates.gated(params, axes, some))
-  got = gates.Calls(exp).run(run, params, some)
-  np.testing.assert_allclose(got, want, rtol=1e-4,
-                             atol=1e-5 * float(jnp.abs(want).max()))
+  ones, calls = gates.ones(params, axes), gates.Calls(exp)
+  want, pull_want = jax.vjp(lambda some: run(
+      gates.gated(params, axes, some)), ones)
+  got, pull_got = jax.vjp(lambda some: calls.run(run, params, some), ones)
+  np.testing.assert_allclose(got, want, rtol=1e-5)
+  slope = jnp.asarray(np.random.default_rng(0).standard_normal(want.shape),
+                      want.dtype)
+  (want,), (got,) = pull_want(slope), pull_got(slope)
+  for axis, value in want.items():
+    np.testing.assert_allclose(
+        got[axis], value, rtol=1e-3, atol=1e-4 * float(jnp.abs(value).max()),
+        err_msg=axis)

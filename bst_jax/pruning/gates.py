@@ -80,12 +80,32 @@ def _along(gate, shape, dim, heads):
   return gate.reshape(*sizes, *[1] * behind)
 
 
+@jax.custom_vjp
+def _handed_on(x, gate):
+  """x, as by a gate of ones, whose gradient is that of x times gate."""
+  del gate
+  return x
+
+
+def _handed_on_forward(x, gate):
+  return x, (x, gate)
+
+
+def _handed_on_backward(kept, dy):
+  x, gate = kept
+  return dy, (x * dy).sum(tuple(range(x.ndim - gate.ndim))).astype(gate.dtype)
+
+
+_handed_on.defvjp(_handed_on_forward, _handed_on_backward)
+
+
 class Calls:
   """Gates at what modules take in and hand out, as `gated` has them.
 
   A gate of its own for every row of a batch costs no gradient of parameters
-  there. Where a parameter is no linear layer's, convolution's or normalisation's
-  it is multiplied itself, as of `gated`.
+  there. All gates are one: only their gradients mean something, and nothing is
+  multiplied for them. Where a parameter is no linear layer's, convolution's or
+  normalisation's it is multiplied itself, as of `gated`.
   """
 
   def __init__(self, exp: Experiment):
@@ -113,7 +133,7 @@ class Calls:
     Args:
       apply: of the model.
       params: nested dict of arrays.
-      gates: float[n] by full axis name.
+      gates: ones, float[n] by full axis name.
     """
     flat = elastic.flatten(params)
     for path, places in self._others.items():
@@ -126,7 +146,7 @@ class Calls:
       if name is None:
         return x
       shape = x.shape[-2:] if base(name) == 'heads' else x.shape[-1:]
-      return x * gates[name].reshape(shape).astype(x.dtype)
+      return _handed_on(x, gates[name].reshape(shape).astype(x.dtype))
 
     def handler(path):
       read, written = self._read.get(path), self._written.get(path)
