@@ -7,12 +7,13 @@
       --config.search.start.workdir=runs/pretrained --workdir runs/das
 
 The first command trains a small ViLT to tell words that are masked in captions, and
-which caption belongs to which picture. The second searches layers to skip while adapters learn, then begins anew
-from the first one's workdir without these layers, and leaves the smaller model.
+which caption belongs to which picture. The second searches layers to skip while
+adapters learn, then begins anew from the first one's workdir without these layers, and
+leaves the smaller model.
 Variants, with commas between: `meter` for a METER; `pretrain`; instead of a search
 `full` (all is trained), `classifier`, and beside frozen layers `parallel`, `scaled`,
 `sequential`, `lora` or `prompt`; `tiny` takes a minute and starts at random.
-Synthetic scenes of real digits. Accuracy: not measured.
+Synthetic scenes of real digits. Accuracy, of shorter trainings: docs/results.md.
 """
 from configs import common
 
