@@ -31,6 +31,12 @@ def test_overlaps_of_both_conventions():
   np.testing.assert_allclose(
       boxes.inside(other[:2], one)[:, 0], [1, 0.5], rtol=1e-6)
   assert not np.isnan(boxes.iou(other, other)).any()
+  # Of the last, which is turned inside out, no side is positive.
+  np.testing.assert_array_equal(boxes.area(other), [9, 8, 36, 0, 0])
+  np.testing.assert_array_equal(
+      boxes.area(other, 'legacy'), [16, 15, 49, 1, 0])
+  with pytest.raises(ValueError, match="no convention of boxes 'old'"):
+    boxes.area(one, 'old')
 
 
 def test_boxes_are_cut_off_at_the_picture():
@@ -59,6 +65,13 @@ def test_decoding_is_the_inverse_of_encoding(convention, golden):
   codes = boxes.encode(*given, convention=convention)
   np.testing.assert_allclose(
       boxes.decode(codes, given[1], convention=convention), given[0], atol=1e-3)
+
+
+def test_decoding_in_the_legacy_convention_by_hand():
+  """An anchor of 10 x 20 pixels moves by a tenth and doubles its width."""
+  got = boxes.decode(jnp.array([[0.1, 0, np.log(2), 0]]),
+                     jnp.array([[0, 0, 9, 19.]]), convention='legacy')
+  np.testing.assert_allclose(got, [[-4, 0, 15, 19]], atol=1e-5)
 
 
 def test_a_box_without_area_has_finite_codes():
@@ -102,6 +115,49 @@ def test_a_pyramid_has_a_size_for_each_level():
 
 
 # Suppression.
+
+
+def test_suppression_is_torchvision_s(golden):
+  given = [golden[f'nms/{name}'] for name in ('boxes', 'scores', 'classes')]
+  run = jax.jit(jax.vmap(lambda some, scores, kinds: [
+      nms.suppress(some, scores, jnp.ones(16, bool), 0.5, by)
+      for by in (None, kinds)]))
+  for got, name in zip(run(*given), ('keep', 'keep_class')):
+    np.testing.assert_array_equal(got, golden[f'nms/{name}'], err_msg=name)
+  left = golden['nms/keep'].sum(1)
+  assert left.min() == 1 and (left < 16).mean() > 0.9
+
+
+def test_a_box_is_back_when_what_removed_it_is_gone():
+  """The example of the docstring, and the same out of order."""
+  row = jnp.array([[0, 0, 10, 10], [4, 0, 14, 10], [8, 0, 18, 10.]])
+  scores, valid = jnp.array([0.9, 0.8, 0.7]), jnp.ones(3, bool)
+  run = jax.jit(lambda place, valid: nms.suppress(
+      row[place], scores[place], valid, 0.4))
+  np.testing.assert_array_equal(
+      run(jnp.arange(3), valid), [True, False, True])
+  np.testing.assert_array_equal(
+      run(jnp.array([1, 2, 0]), valid), [False, True, True])
+  # A box that is none removes none.
+  np.testing.assert_array_equal(
+      run(jnp.arange(3), valid.at[0].set(False)), [False, True, False])
+
+
+@pytest.mark.parametrize('count', [0, 1])
+def test_suppression_of_none_and_of_one(count):
+  one = jnp.ones((count, 4)), jnp.ones(count), jnp.ones(count, bool)
+  keep = nms.suppress(*one, 0.5)
+  np.testing.assert_array_equal(keep, [True] * count)
+  place, there = nms.first(keep, one[1], 3)
+  np.testing.assert_array_equal(place, [0, 0, 0])
+  np.testing.assert_array_equal(there, np.arange(3) < count)
+
+
+def test_an_overlap_that_is_the_threshold_removes_none():
+  half = jnp.array([[0, 0, 4, 4], [0, 0, 4, 2.]])
+  given = half, jnp.array([0.5, 0.4]), jnp.ones(2, bool)
+  assert nms.suppress(*given, 0.5).all()
+  assert not nms.suppress(*given, 0.49).all()
 
 
 def sequential(found, scores, valid, threshold, classes=None):
@@ -186,9 +242,9 @@ def test_pooling_of_a_pyramid(golden):
 def test_gradients_of_pooling_reach_maps_alone(golden):
   levels = [jnp.asarray(golden[f'levels/{i}']) for i in range(4)]
   found = jnp.asarray(golden['levels/boxes'])
-  loss = lambda levels, found: (roi_align.pooled(
-      levels, found, STRIDES[:4], 4) ** 2).sum()
-  of_levels, of_boxes = jax.grad(loss, (0, 1))(levels, found)
+  loss = jax.jit(lambda levels, found: (roi_align.pooled(
+      levels, found, STRIDES[:4], 4) ** 2).sum())
+  of_levels, of_boxes = jax.jit(jax.grad(loss, (0, 1)))(levels, found)
   assert not of_boxes.any()
   assert all(np.isfinite(x).all() and x.any() for x in of_levels)
   # By differences, at a place that is read.
@@ -201,11 +257,34 @@ def test_gradients_of_pooling_reach_maps_alone(golden):
 
 def test_pooling_of_no_box_and_side_by_side(golden):
   levels = [jnp.asarray(golden[f'levels/{i}']) for i in range(4)]
-  none = roi_align.pooled(levels, jnp.zeros((0, 4)), STRIDES[:4], 4)
-  assert none.shape == (0, 4, 4, 3)
-  found = jnp.asarray(golden['levels/boxes'])
   run = lambda levels, found: roi_align.pooled(levels, found, STRIDES[:4], 4)
-  both = jax.vmap(run)([jnp.stack([x, 2 * x]) for x in levels],
-                       jnp.stack([found, found[::-1]]))
+  assert jax.jit(run)(levels, jnp.zeros((0, 4))).shape == (0, 4, 4, 3)
+  found = jnp.asarray(golden['levels/boxes'])
+  both = jax.jit(jax.vmap(run))([jnp.stack([x, 2 * x]) for x in levels],
+                                jnp.stack([found, found[::-1]]))
+  run = jax.jit(run)
   np.testing.assert_allclose(both[0], run(levels, found), atol=1e-6)
   np.testing.assert_allclose(both[1], 2 * run(levels, found)[::-1], atol=1e-6)
+
+
+def test_a_level_is_looked_up_by_hand():
+  """A side of 224 is level 4, one pixel less is 3; sides of 0 are the finest."""
+  sides = jnp.array([0, 111, 112, 223, 224, 447, 448, 4000.])
+  found = jnp.stack([0 * sides, 0 * sides, sides, sides], 1)
+  np.testing.assert_array_equal(
+      roi_align.level_of(found, (4, 8, 16, 32)), [0, 0, 1, 1, 2, 2, 3, 3])
+  np.testing.assert_array_equal(
+      roi_align.level_of(found, (8, 16, 32, 64)), [0, 0, 0, 0, 1, 1, 2, 3])
+  np.testing.assert_array_equal(roi_align.level_of(
+      found, (4, 8, 16, 32), 'legacy'), [0, 1, 1, 2, 2, 3, 3, 3])
+
+
+def test_pooling_asks_for_a_stride_of_each_map():
+  level = jnp.zeros((2, 2, 1))
+  with pytest.raises(ValueError, match='on 2 maps, but 1 strides'):
+    roi_align.pooled([level] * 2, jnp.zeros((1, 4)), (4,))
+  with pytest.raises(ValueError, match='powers of two'):
+    roi_align.pooled([level] * 2, jnp.zeros((1, 4)), (4, 12))
+  given = roi_align.pooled([level + 1] * 2, jnp.array([[0, 0, 6, 6.]]), (4, 12),
+                           2, levels=jnp.array([1]))
+  np.testing.assert_allclose(given, 1)

@@ -52,6 +52,8 @@ def attributes(logits: jax.Array, told: jax.Array,
   Reference: Anderson et al., "Bottom-Up and Top-Down Attention for Image
     Captioning and Visual Question Answering", CVPR 2018, section 3.1.
   """
+  # Slots without an attribute may hold any number, also one that there is not.
+  told = jnp.where(there, told, 0)
   each = jnp.take_along_axis(jax.nn.log_softmax(logits), told, 1)
   count = jnp.maximum(there.sum(1), 1)
   return -(each * there).sum(1) / count

@@ -24,7 +24,7 @@ def of_levels(objectness: Sequence[jax.Array], deltas: Sequence[jax.Array],
     each: boxes of a level that are looked at, at most.
     count: R, boxes of all levels.
     threshold: overlap above which the less sure of two of a level goes.
-    least: pixels that both sides must have.
+    least: pixels that both sides must have, 0 in the 'legacy' convention.
     convention: of `boxes.CONVENTIONS`.
 
   Returns:
@@ -35,13 +35,12 @@ def of_levels(objectness: Sequence[jax.Array], deltas: Sequence[jax.Array],
     Lin et al., "Feature Pyramid Networks", CVPR 2017, section 4.1.
   """
   found = []
-  for logits, said, first in zip(objectness, deltas, anchors):
+  for logits, said, first in zip(objectness, deltas, anchors, strict=True):
     logits, place = jax.lax.top_k(logits, min(each, logits.shape[0]))
     boxes = boxes_lib.clip(boxes_lib.decode(
         said[place], jnp.asarray(first)[place], convention=convention), extent,
                            convention)
-    sides = boxes[:, 2:] - boxes[:, :2]
-    there = (sides >= least).all(-1)
+    there = (boxes_lib.sides(boxes, convention) >= least).all(-1)
     found.append((boxes, logits, nms.suppress(
         boxes, logits, there, threshold, convention=convention)))
   boxes, logits, keep = (jnp.concatenate(parts) for parts in zip(*found))

@@ -6,25 +6,33 @@ Reference: He et al., "Mask R-CNN", ICCV 2017, section 3; levels as Lin et al.,
 from collections.abc import Sequence
 import math
 
+from bst_jax.layers.detection import boxes as boxes_lib
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 # A box of this side lies on this level, where stride 2 ** level is meant.
 _SIDE, _LEVEL = 224, 4
 _TINY = 1e-6
 
 
-def level_of(boxes: jax.Array, strides: Sequence[int]) -> jax.Array:
+def level_of(boxes: jax.Array, strides: Sequence[int],
+             convention: str = 'modern') -> jax.Array:
   """int32[N], on which of a pyramid's levels each of float[N, 4] is looked up.
 
   Args:
     boxes: in pixels.
-    strides: of the levels, each twice the one before.
+    strides: of the levels, powers of two, each twice the one before.
+    convention: of `boxes.CONVENTIONS`.
   """
   low, high = (int(math.log2(strides[i])) for i in (0, -1))
-  sides = jnp.sqrt(jnp.maximum(
-      (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), 0))
-  found = jnp.floor(_LEVEL + jnp.log2(sides / _SIDE + _TINY))
+  if list(strides) != [2 ** i for i in range(low, low + len(strides))]:
+    raise ValueError(
+        f'boxes were to be looked up on levels of strides {tuple(strides)}, but '
+        'their level follows from powers of two, each twice the one before; give '
+        'such strides, or `levels` to `pooled`.')
+  side = jnp.sqrt(boxes_lib.area(boxes, convention))
+  found = jnp.floor(_LEVEL + jnp.log2(side / _SIDE + _TINY))
   return (jnp.clip(found, low, high) - low).astype(jnp.int32)
 
 
@@ -48,6 +56,10 @@ def pooled(pyramid: Sequence[jax.Array], boxes: jax.Array,
     float[N, size, size, c]; samples that lie more than a place beside a map
     count as zeros.
   """
+  if len(pyramid) != len(strides):
+    raise ValueError(
+        f'boxes were to be looked up on {len(pyramid)} maps, but {len(strides)} '
+        'strides were given; give one for each map.')
   boxes = jax.lax.stop_gradient(boxes)
   if levels is None:
     levels = level_of(boxes, strides)
@@ -83,10 +95,11 @@ def _samples(low, high, scale, length, size, ratio, aligned):
   extent = (high - low) * scale
   if not aligned:
     extent = jnp.maximum(extent, 1)
-  steps = jnp.arange(size * ratio)
+  # Of numpy: of traced integers `//` and `%` cannot be exported.
+  steps = np.arange(size * ratio)
   bin_ = (extent / size)[:, None]
   # In this order, as rounding far beside a map shows.
-  at = start[:, None] + steps // ratio * bin_ + (
+  at = start[:, None] + np.float32(steps // ratio) * bin_ + np.float32(
       steps % ratio + 0.5) * bin_ / ratio
   length = length[:, None]
   seen = (at >= -1) & (at <= length)

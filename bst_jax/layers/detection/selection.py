@@ -54,7 +54,8 @@ def regions(proposals: jax.Array, valid: jax.Array, logits: jax.Array,
     section 3.1; classes share one suppression as in the released extractor of
     VinVL (Zhang et al., CVPR 2021).
   """
-  shares = jax.nn.softmax(logits)[:, 1:]
+  # Not `softmax`: for ONNX that is an operator, of a batch but not of a vmap.
+  shares = jnp.exp(jax.nn.log_softmax(logits))[:, 1:]
   scores, classes = shares.max(-1), shares.argmax(-1).astype(jnp.int32)
   boxes = boxes_lib.clip(boxes_lib.decode(
       deltas, proposals, weights, convention), extent, convention)
@@ -72,6 +73,9 @@ def geometry(boxes: jax.Array, extent: jax.Array) -> jax.Array:
   Args:
     boxes: float[..., 4], in pixels.
     extent: [2], height and width of the picture.
+
+  Reference: Li et al., "Oscar: Object-Semantics Aligned Pre-training for
+    Vision-Language Tasks", ECCV 2020, positions of regions.
   """
   sides = jnp.asarray(extent, boxes.dtype)[::-1]
   corners = boxes / jnp.concatenate([sides, sides])
@@ -99,7 +103,7 @@ def by_class(logits: Sequence[jax.Array], deltas: Sequence[jax.Array],
     section 4, inference.
   """
   parts, before = [], 0
-  for said, moved, first in zip(logits, deltas, anchors):
+  for said, moved, first in zip(logits, deltas, anchors, strict=True):
     classes = said.shape[1]
     scores, place = jax.lax.top_k(
         jax.nn.sigmoid(said).reshape(-1), min(each, said.size))
