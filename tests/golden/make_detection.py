@@ -11,7 +11,13 @@ import pathlib
 import numpy as np
 import torch
 from torchvision import ops
-from torchvision.models.detection import _utils, anchor_utils, retinanet, rpn
+from torchvision.models.detection import (
+  _utils,
+  anchor_utils,
+  retinanet,
+  roi_heads,
+  rpn,
+)
 from torchvision.models.detection.image_list import ImageList
 
 STRIDES, SIZES = (4, 8, 16, 32, 64), (32, 64, 128, 256, 512)
@@ -133,10 +139,82 @@ def lost(rng):
       'retina/classes': result['labels'].numpy()}
 
 
+def suppressed(rng):
+  """Sets of boxes at whole pixels with ties, and what is left of them.
+
+  The threshold is one that single and double precision both hold: torchvision
+  compares in double, where an overlap of 2 / 5 is above 0.4.
+  """
+  corners = rng.integers(0, 8, (40, 16, 2))
+  boxes = np.concatenate([corners, corners + rng.integers(
+      0, 14, (40, 16, 2))], -1).astype(np.float32)
+  boxes[:5, 8:] = boxes[:5, :8]  # Duplicates.
+  boxes[5] = boxes[5, :1] + np.float32([0, 0, 1, 1])  # All but one go.
+  scores = np.round(rng.random((40, 16)), 1).astype(np.float32)
+  classes = rng.integers(0, 3, (40, 16))
+  found = collections.defaultdict(list)
+  for given in zip(boxes, scores, classes):
+    some, sure, kinds = map(torch.from_numpy, given)
+    for name, left in (('keep', ops.nms(some, sure, 0.5)), (
+        'keep_class', ops.batched_nms(some, sure, kinds, 0.5))):
+      found[name].append(np.isin(np.arange(16), left.numpy()))
+  return {'nms/boxes': boxes, 'nms/scores': scores, 'nms/classes': classes} | {
+      f'nms/{name}': np.stack(kept) for name, kept in found.items()}
+
+
+def taught(rng, made):
+  """Losses of whole pictures, of anchors and proposals that are `made` already.
+
+  What is sampled is every third anchor that may be.
+  """
+  tensor = lambda name: torch.from_numpy(made[name])
+  anchors, objects = tensor('anchors/one'), tensor('match/objects')
+  head = rpn.RegionProposalNetwork(
+      None, None, 0.7, 0.3, 256, 0.5, {}, {}, 0.7)
+  labels, of_object = head.assign_targets_to_anchors(
+      [anchors], [{'boxes': objects}])
+  third = torch.arange(len(anchors)) % 3 == 0
+  head.fg_bg_sampler = lambda labels: (
+      [(labels[0] > 0) & third], [(labels[0] == 0) & third])
+  wanted = head.box_coder.encode(of_object, [anchors])
+  objectness, moved = head.compute_loss(
+      tensor('rpn/logits')[:, None], tensor('rpn/deltas'), labels, wanted)
+  rois = boxes_of(rng, 60, 0, 60, 10)
+  rois[:9] = made['match/objects'] + rng.normal(0, 2, (9, 4)).astype(np.float32)
+  kinds = rng.integers(1, 6, len(objects))
+  logits = rng.normal(0, 2, (60, 6)).astype(np.float32)
+  deltas = rng.normal(0, 2, (60, 4)).astype(np.float32)
+  own = _utils.Matcher(0.5, 0.5, False)(
+      ops.box_iou(objects, torch.from_numpy(rois)))
+  told = torch.where(own >= 0, torch.from_numpy(kinds)[own.clamp(0)], 0)
+  coder = _utils.BoxCoder((10.0, 10.0, 5.0, 5.0))
+  targets = coder.encode([objects[own.clamp(0)]], [torch.from_numpy(rois)])
+  classes, boxes = roi_heads.fastrcnn_loss(
+      torch.from_numpy(logits), torch.from_numpy(np.tile(deltas, 6)), [told],
+      targets)
+  found = _utils.Matcher(0.5, 0.4, True)(ops.box_iou(objects, anchors))
+  net = retinanet.RetinaNetHead(4, 3, 5)
+  each = rng.normal(-2, 1, (len(anchors), 5)).astype(np.float32)
+  one = {'cls_logits': torch.from_numpy(each)[None],
+         'bbox_regression': tensor('rpn/deltas')[None]}
+  dense = net.compute_loss(
+      [{'boxes': objects, 'labels': torch.from_numpy(kinds - 1)}], one, [anchors],
+      [found])
+  return {
+      'taught/rpn': np.array([objectness.item(), moved.item()]),
+      'taught/rois': rois, 'taught/kinds': kinds, 'taught/logits': logits,
+      'taught/deltas': deltas,
+      'taught/roi': np.array([classes.item(), boxes.item()]),
+      'taught/each': each, 'taught/retina': np.array(
+          [dense[name].item() for name in ('classification', 'bbox_regression')])}
+
+
 def main():
   rng = np.random.default_rng(0)
   path = pathlib.Path(__file__).with_name('detection.npz')
-  np.savez_compressed(path, **aligned(rng), **anchored(rng), **lost(rng))
+  made = aligned(rng) | anchored(rng) | lost(rng)
+  made |= suppressed(rng) | taught(rng, made)
+  np.savez_compressed(path, **made)
   print(path.name, path.stat().st_size)
 
 
