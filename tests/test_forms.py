@@ -388,7 +388,10 @@ def test_objects_are_the_plates(load, home):
   assert shapes(data.example) == dict(
       image=((16, 64, 64, 3), 'uint8'), object_boxes=((16, 4, 4), 'float32'),
       object_classes=((16, 4), 'int32'), object_attributes=((16, 4, 4), 'int32'),
-      object_mask=((16, 4), 'bool'), mask=((16,), 'bool'))
+      object_attribute_mask=((16, 4, 4), 'bool'), object_mask=((16, 4), 'bool'),
+      object_crowd=((16, 4), 'bool'), object_area=((16, 4), 'float32'),
+      picture_size=((16, 2), 'int32'), picture_place=((16, 4), 'float32'),
+      mask=((16,), 'bool'))
   plates = [r['plates'] for r in read(home, 'test', 'plates')]
   found = {key: np.concatenate([b[key][b['mask']] for b in data.evaluation()])
            for key in data.example}

@@ -14,6 +14,7 @@ class Facts:
     pictures: split -> ids of its pictures, where they have ids.
     listing: pattern of the captions that name all there is in a picture; ''
       where the data set cannot tell.
+    numbers: of the classes of objects in the files that they are of.
   """
 
   rule: str = 'exact'
@@ -23,6 +24,7 @@ class Facts:
   pictures: Mapping[str, Sequence[str]] = dataclasses.field(
       default_factory=dict)
   listing: str = ''
+  numbers: Sequence[int] = ()
 
 
 def of(builder: Any) -> Facts:
@@ -32,4 +34,5 @@ def of(builder: Any) -> Facts:
       said.get('rule', 'exact'),
       said.get('num_regions') or getattr(config, 'num_regions', 0),
       getattr(config, 'image_size', 0), tuple(said.get('types', ())),
-      said.get('pictures', {}), getattr(builder, 'LISTING', ''))
+      said.get('pictures', {}), getattr(builder, 'LISTING', ''),
+      tuple(said.get('numbers', ())))

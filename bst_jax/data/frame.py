@@ -40,6 +40,14 @@ class Frame:
     return height, width
 
   @property
+  def place(self) -> np.ndarray:
+    """float32[4], x1 y1 x2 y2 of the whole picture as shares of the canvas.
+
+    They are beyond 0 and 1 where it sticks out.
+    """
+    return self._moved(np.float32([0, 0, 1, 1]))[0]
+
+  @property
   def _placed(self):
     return image_lib.placed(self.own, self.size, self.fit, self.shorter)
 

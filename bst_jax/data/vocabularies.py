@@ -20,12 +20,15 @@ class Vocabularies(NamedTuple):
     answers: what a model tells apart: answers, or classes.
     types: of rows, by which they are scored.
     attributes: of objects.
+    numbers: of the classes of objects in their file, which evaluation servers
+      want back; as text.
   """
 
   words: words_lib.Words | None = None
   answers: tuple[str, ...] | None = None
   types: tuple[str, ...] | None = None
   attributes: tuple[str, ...] | None = None
+  numbers: tuple[str, ...] | None = None
 
   def save(self, folder: Folder) -> None:
     """Writes a file of each, for `read`."""

@@ -23,6 +23,13 @@ BUILDERS = {
     'nlvr2': ('bst_jax.data.builders.nlvr2.builder', 'Nlvr2'),
     'flickr30k': ('bst_jax.data.builders.flickr30k.builder', 'Flickr30k'),
     'snli_ve': ('bst_jax.data.builders.snli_ve.builder', 'SnliVe'),
+    'coco_detection': ('bst_jax.data.builders.coco_detection.builder',
+                       'CocoDetection'),
+    'objects365': ('bst_jax.data.builders.objects365.builder', 'Objects365'),
+    'visual_genome': ('bst_jax.data.builders.visual_genome.builder',
+                      'VisualGenome'),
+    'object_folder': ('bst_jax.data.builders.object_folder.builder',
+                      'ObjectFolder'),
     'motion8': ('bst_jax.data.builders.motion8.builder', 'Motion8'),
 }
 # Data sets that TFDS has builders for, which need TensorFlow to make them.

@@ -1,0 +1,1 @@
+"""COCO 2017: `builder` makes the records of pictures with objects in boxes."""

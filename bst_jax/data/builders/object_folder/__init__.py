@@ -1,0 +1,1 @@
+"""A folder with a JSON in COCO's form: `builder` makes its records."""

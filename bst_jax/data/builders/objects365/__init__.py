@@ -1,0 +1,1 @@
+"""Objects365: `builder` makes the records of pictures with objects in boxes."""

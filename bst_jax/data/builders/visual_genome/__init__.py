@@ -1,0 +1,1 @@
+"""Visual Genome: `builder` makes the records, `names` cleans what is told."""
