@@ -102,8 +102,7 @@ def _of(entry: Any, path, *keys: str) -> Any:
 
 def _name(one, path, alias) -> str:
   """The name of an object, '' where it has none; synsets are not asked for."""
-  said = one.get('name') if isinstance(one, Mapping) and 'names' not in one else (
-      _of(one, path, 'names'))
+  said = _of(one, path, 'names', 'name')
   said = [said] if isinstance(said, str) else said or []
   name = next((names_lib.plain(one) for one in said if isinstance(one, str)
                and one.strip()), '')
@@ -128,10 +127,10 @@ def _attributes(path):
     return found, counts
   for _, entry in json_stream.members(path):
     for one in _of(entry, path, 'attributes'):
-      said = _of(one, path, 'object_id', 'id'), one.get('attributes')
-      told = dict.fromkeys(names_lib.plain(kind) for kind in said[1] or ()
-                           if isinstance(kind, str) and kind.strip())
+      told = tuple(dict.fromkeys(
+          names_lib.plain(kind) for kind in one.get('attributes') or ()
+          if isinstance(kind, str) and kind.strip()))
       if told:
-        found[said[0]] = tuple(told)
+        found[_of(one, path, 'object_id', 'id')] = told
         counts.update(told)
   return found, counts
