@@ -103,7 +103,8 @@ def test_detectron1_anchors():
 @pytest.mark.parametrize('first, count', [(4, 65_472), (8, 16_368)])
 def test_anchors_of_a_picture_of_512(first, count):
   strides = [first * 2 ** i for i in range(5)]
-  found = anchors.levels([(512 // s, 512 // s) for s in strides], strides, SIZES)
+  shapes = [(512 // s, 512 // s) for s in strides]
+  found = anchors.levels(shapes, strides, SIZES)
   assert sum(map(len, found)) == count
 
 
@@ -268,7 +269,7 @@ def test_pooling_of_no_box_and_side_by_side(golden):
 
 
 def test_a_level_is_looked_up_by_hand():
-  """A side of 224 is level 4, one pixel less is 3; sides of 0 are the finest."""
+  """A side of 224 is level 4, a pixel less is 3; sides of 0 are the finest."""
   sides = jnp.array([0, 111, 112, 223, 224, 447, 448, 4000.])
   found = jnp.stack([0 * sides, 0 * sides, sides, sides], 1)
   np.testing.assert_array_equal(

@@ -1,4 +1,4 @@
-"""Detection as exported files: suppression, pooling, and what is found of them."""
+"""Detection as exported files: suppression, pooling, and what is found."""
 from bst_jax.layers.detection import (
   anchors,
   nms,

@@ -25,7 +25,7 @@ def far(found, deltas, some, objects, wanted_of, beta, weights=(1, 1, 1, 1)):
 
 
 def test_of_anchors(golden):
-  """A sample of anchors: mean cross-entropy, and smooth L1 over their number."""
+  """A sample of them: mean cross-entropy, and smooth L1 over their number."""
   @jax.jit
   def run(anchors, objects, logits, deltas):
     valid = jnp.ones(len(objects), bool)

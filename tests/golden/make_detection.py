@@ -94,7 +94,8 @@ def anchored(rng):
   objects = np.concatenate([objects, objects[:1], [[0, 0, 3, 3]]]).astype(
       np.float32)
   overlaps = ops.box_iou(torch.from_numpy(objects), anchors)
-  found |= {'match/objects': objects, 'match/overlaps': overlaps[:, ::5].numpy()}
+  found |= {'match/objects': objects,
+            'match/overlaps': overlaps[:, ::5].numpy()}
   for name, settings in (('rpn', (0.7, 0.3, True)), ('roi', (0.5, 0.5, False)),
                          ('retina', (0.5, 0.4, True))):
     found[f'match/{name}'] = _utils.Matcher(*settings)(overlaps[:, ::5]).numpy()
@@ -197,16 +198,16 @@ def taught(rng, made):
   each = rng.normal(-2, 1, (len(anchors), 5)).astype(np.float32)
   one = {'cls_logits': torch.from_numpy(each)[None],
          'bbox_regression': tensor('rpn/deltas')[None]}
-  dense = net.compute_loss(
-      [{'boxes': objects, 'labels': torch.from_numpy(kinds - 1)}], one, [anchors],
-      [found])
+  there = {'boxes': objects, 'labels': torch.from_numpy(kinds - 1)}
+  dense = net.compute_loss([there], one, [anchors], [found])
+  names = 'classification', 'bbox_regression'
   return {
       'taught/rpn': np.array([objectness.item(), moved.item()]),
       'taught/rois': rois, 'taught/kinds': kinds, 'taught/logits': logits,
       'taught/deltas': deltas,
       'taught/roi': np.array([classes.item(), boxes.item()]),
-      'taught/each': each, 'taught/retina': np.array(
-          [dense[name].item() for name in ('classification', 'bbox_regression')])}
+      'taught/each': each,
+      'taught/retina': np.array([dense[name].item() for name in names])}
 
 
 def main():

@@ -1,1 +1,1 @@
-"""Boxes in pictures at fixed shapes: pure functions of one picture, for vmap."""
+"""Boxes in pictures at fixed shapes: pure functions of one picture, to vmap."""

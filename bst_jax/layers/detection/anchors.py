@@ -1,4 +1,4 @@
-"""Anchors: boxes at every place of a pyramid, made while a program is traced."""
+"""Anchors: boxes at every place of a pyramid, made while a program traces."""
 from collections.abc import Sequence
 
 from bst_jax.elastic import check_name

@@ -42,13 +42,20 @@ def matched(overlaps: jax.Array, valid: jax.Array, high: float, low: float,
 
 def without_crowds(found: jax.Array, boxes: jax.Array, crowds: jax.Array,
                    valid: jax.Array) -> jax.Array:
-  """Boxes of no object that lie in a region of many are neither right nor wrong.
+  """Background that lies in a crowd is left out: it is neither right nor wrong.
 
   Args:
     found: int32[N], as of `matched`.
     boxes: float[N, 4].
     crowds: float[C, 4], regions in which objects were not told apart.
     valid: bool[C].
+
+  Returns:
+    int32[N]: `IGNORED` where a box was background and one crowd has more than
+    half of its area. Boxes of objects stay so, wherever they lie.
+
+  Reference: Lin et al., "Microsoft COCO", ECCV 2014, and its evaluator, which
+    measures overlap with a crowd by the area of the box alone.
   """
   if not crowds.shape[0]:
     return found

@@ -1,7 +1,7 @@
 """Boxes as x1 y1 x2 y2 in pixels, and as what a network says of others.
 
-Reference: Girshick et al., "Rich feature hierarchies for accurate object detection
-  and semantic segmentation", CVPR 2014, appendix C.
+Reference: Girshick et al., "Rich feature hierarchies for accurate object
+  detection and semantic segmentation", CVPR 2014, appendix C.
 """
 from collections.abc import Sequence
 import math
@@ -10,8 +10,8 @@ from bst_jax.elastic import check_name
 import jax
 import jax.numpy as jnp
 
-# Pixels that a side has beyond the difference of its ends: 'modern', a box from 0
-# to 3 is three pixels wide; 'legacy', four, as its last pixel counts.
+# Pixels that a side has beyond the difference of its ends: 'modern', a box from
+# 0 to 3 is three pixels wide; 'legacy', four, as its last pixel counts.
 _EXTRA = {'modern': 0, 'legacy': 1}
 CONVENTIONS = tuple(_EXTRA)
 # What a network says grows a side by no more than this.
@@ -41,8 +41,8 @@ def area(boxes: jax.Array, convention: str = 'modern') -> jax.Array:
 def _common(one, other, convention):
   """float[N, M], the area that each two boxes share."""
   extra, shared = _extra(convention), 1.0
-  # Axis by axis, not as float[N, M, 2]: XLA then writes no matrix in between, and
-  # suppression of 5,000 boxes takes 48 MiB instead of 119.
+  # Axis by axis, not as float[N, M, 2]: XLA then writes no matrix in between,
+  # and suppression of 5,000 boxes takes 48 MiB instead of 119.
   for axis in (0, 1):
     low = jnp.maximum(one[:, None, axis], other[:, axis])
     high = jnp.minimum(one[:, None, 2 + axis], other[:, 2 + axis])
@@ -63,7 +63,10 @@ def iou(one: jax.Array, other: jax.Array,
 
 def inside(one: jax.Array, other: jax.Array,
            convention: str = 'modern') -> jax.Array:
-  """float[N, M], the share of the area of float[N, 4] that lies in float[M, 4]."""
+  """float[N, M], how much of the area of float[N, 4] lies in float[M, 4].
+
+  A share, from 0 to 1; of a box without area it is 0.
+  """
   own = area(one, convention)[:, None]
   return jnp.where(own > 0, _common(one, other, convention)
                    / jnp.where(own > 0, own, 1), 0)

@@ -1,4 +1,4 @@
-"""Non-maximum suppression at a fixed shape, equal to the sequential algorithm."""
+"""Suppression of overlapping boxes, the sequential one at a fixed shape."""
 from bst_jax.layers.detection import boxes as boxes_lib
 import jax
 import jax.numpy as jnp
@@ -10,8 +10,8 @@ def suppress(boxes: jax.Array, scores: jax.Array, valid: jax.Array,
              convention: str = 'modern') -> jax.Array:
   """Which boxes are left when each removes what overlaps it and is less sure.
 
-  A box goes if its overlap with a box that stays, and that comes first, is above
-  the threshold. Of equal scores the first of the list comes first.
+  A box goes if its overlap with a box that stays, and that comes first, is
+  above the threshold. Of equal scores the first of the list comes first.
 
   Args:
     boxes: float[N, 4].
@@ -25,15 +25,17 @@ def suppress(boxes: jax.Array, scores: jax.Array, valid: jax.Array,
   Returns:
     bool[N], in the order of `boxes`.
 
-  Whether a box stays depends on those before it alone. So what this repeats ends,
-  after as many rounds as the longest chain of boxes that remove one another, at
-  the one answer that the sequential algorithm has. Three boxes in a row, of which
-  the middle overlaps both others, with falling scores: all stay; the first removes
-  the second and that the third; without the second, the third is back.
+  Whether a box stays depends on those before it alone. So what this repeats
+  ends, after as many rounds as the longest chain of boxes that remove one
+  another, at the one answer that the sequential algorithm has. Three boxes in a
+  row, of which the middle overlaps both others, with falling scores: all stay;
+  the first removes the second and that the third; without the second, the third
+  is back.
 
-  Reference: Girshick et al., "Rich feature hierarchies", CVPR 2014, section 2.2.
-  Differs: the threshold is float32 as overlaps are; torchvision's is a double, above
-    which lies an overlap of 2 / 5 if it is 0.4.
+  Reference: Girshick et al., "Rich feature hierarchies for accurate object
+    detection and semantic segmentation", CVPR 2014, section 2.2.
+  Differs: the threshold is float32 as overlaps are; torchvision's is a double,
+    above which lies an overlap of 2 / 5 if it is 0.4.
   """
   boxes, scores = map(jax.lax.stop_gradient, (boxes, scores))
   place = np.arange(boxes.shape[0])
@@ -50,8 +52,8 @@ def suppress(boxes: jax.Array, scores: jax.Array, valid: jax.Array,
     gone = (removes & (stays > 0)[:, None]).any(0)
     return (valid & ~gone).astype(jnp.int32), stays
 
-  # Integers: side by side the loop chooses by `where`, which ONNX Runtime does not
-  # have for booleans.
+  # Integers: under vmap the loop chooses by `where`, which ONNX Runtime lacks for
+  # booleans.
   start = valid.astype(jnp.int32)
   stays, _ = jax.lax.while_loop(
       lambda state: (state[0] != state[1]).any(), round_, (start, 1 - start))

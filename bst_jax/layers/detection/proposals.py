@@ -28,8 +28,8 @@ def of_levels(objectness: Sequence[jax.Array], deltas: Sequence[jax.Array],
     convention: of `boxes.CONVENTIONS`.
 
   Returns:
-    float[R, 4], logits float[R] in falling order, and bool[R], false where there
-    are fewer. No gradient reaches them.
+    float[R, 4], logits float[R] in falling order, and bool[R], false where
+    there are fewer. No gradient reaches them.
 
   Reference: Ren et al., "Faster R-CNN", NeurIPS 2015, section 3.3; by level as
     Lin et al., "Feature Pyramid Networks", CVPR 2017, section 4.1.

@@ -28,9 +28,9 @@ def level_of(boxes: jax.Array, strides: Sequence[int],
   low, high = (int(math.log2(strides[i])) for i in (0, -1))
   if list(strides) != [2 ** i for i in range(low, low + len(strides))]:
     raise ValueError(
-        f'boxes were to be looked up on levels of strides {tuple(strides)}, but '
-        'their level follows from powers of two, each twice the one before; give '
-        'such strides, or `levels` to `pooled`.')
+        f'boxes were to find their levels by strides {tuple(strides)}, but '
+        'levels follow from powers of two, each twice the one before; give such '
+        'strides, or `levels` to `pooled`.')
   side = jnp.sqrt(boxes_lib.area(boxes, convention))
   found = jnp.floor(_LEVEL + jnp.log2(side / _SIDE + _TINY))
   return (jnp.clip(found, low, high) - low).astype(jnp.int32)
@@ -58,8 +58,8 @@ def pooled(pyramid: Sequence[jax.Array], boxes: jax.Array,
   """
   if len(pyramid) != len(strides):
     raise ValueError(
-        f'boxes were to be looked up on {len(pyramid)} maps, but {len(strides)} '
-        'strides were given; give one for each map.')
+        f'boxes were to be looked up on {len(pyramid)} maps, but '
+        f'{len(strides)} strides were given; give one for each map.')
   boxes = jax.lax.stop_gradient(boxes)
   if levels is None:
     levels = level_of(boxes, strides)
@@ -70,8 +70,9 @@ def pooled(pyramid: Sequence[jax.Array], boxes: jax.Array,
       level.reshape(-1, level.shape[-1]) for level in pyramid])
   scale = jnp.array([1 / stride for stride in strides], boxes.dtype)[levels]
   height, width = shapes[levels].T
-  rows = _samples(boxes[:, 1], boxes[:, 3], scale, height, size, ratio, aligned)
-  columns = _samples(boxes[:, 0], boxes[:, 2], scale, width, size, ratio, aligned)
+  rows, columns = (
+      _samples(boxes[:, i], boxes[:, i + 2], scale, sides, size, ratio, aligned)
+      for i, sides in ((1, height), (0, width)))
   found = 0.0
   for row, down in rows:
     for column, across in columns:
