@@ -5,9 +5,11 @@ import json
 import sys
 
 from bst_jax import tasks
+from bst_jax.report import boxes as report
 from bst_jax.scores import boxes
 import jax
 import numpy as np
+from PIL import Image
 import pytest
 
 NONE = dict(scores=np.zeros((1, 2), np.float32), found=np.zeros((1, 2), int),
@@ -125,3 +127,84 @@ def test_without_pycocotools_it_is_said(monkeypatch):
   monkeypatch.setitem(sys.modules, 'pycocotools', None)
   with pytest.raises(ValueError, match=r"pip install 'bst_jax\[eval\]'"):
     boxes.of_rows(ONE | NONE)
+
+
+# From the canvas into the pictures' own pixels, and on to servers and pictures.
+
+
+def of_canvas():
+  """A picture of 80 x 100 pixels in the corner of 64 x 64: 51 rows, 64 columns.
+  """
+  scale = np.float32([64 / 100, 51 / 80] * 2)
+  own = np.float32([[10, 20, 40, 60], [0, 0, 100, 80], [50, 40, 70, 60]])
+  outputs = {'boxes': own[None] * scale, 'found': np.array([[2, 1, 0]]),
+             'scores': np.float32([[0.5, 0.25, 0.75]]),
+             'valid': np.array([[True, True, False]])}
+  batch = {
+      'image': np.zeros((1, 64, 64, 3), np.uint8),
+      'object_boxes': own[None] * scale / 64,
+      'object_classes': np.array([[2, 1, 0]]),
+      'object_mask': np.array([[True, False, False]]),
+      'object_crowd': np.array([[False, True, False]]),
+      'object_area': np.float32([[900, 8000, 0]]),
+      'picture_size': np.array([[80, 100]]),
+      'picture_place': np.float32([[0, 0, 1, 51 / 64]])}
+  return own, outputs, batch
+
+
+def test_boxes_are_compared_in_pixels_of_the_picture():
+  own, outputs, batch = of_canvas()
+  rows = jax.tree.map(np.asarray, jax.jit(boxes.read)(outputs, batch))
+  np.testing.assert_allclose(rows['boxes'][0], own, rtol=1e-5, atol=1e-5)
+  np.testing.assert_allclose(rows['objects'][0], own, rtol=1e-5, atol=1e-5)
+  assert rows['there'].tolist() == [[True, True, False]]
+  assert rows['crowd'].tolist() == [[False, True, False]]
+  pytest.importorskip('pycocotools')
+  found = boxes.of_rows(rows)
+  # 30 x 40 pixels are medium; the file's own area, of its mask, is small.
+  assert found['AP'] == found['AP small'] == pytest.approx(100)
+  assert np.isnan(found['AP medium']) and np.isnan(found['AP large'])
+  del rows['areas']
+  assert boxes.of_rows(rows)['AP medium'] == pytest.approx(100)
+
+
+def test_results_are_those_of_the_file(tmp_path):
+  """pycocotools reads what is written, by the file's numbers and pixels."""
+  rows = drawn(3)
+  numbers, ids = ('1', '3', '90'), [str(7 * i + 2) for i in range(6)]
+  report.write(tmp_path / 'results.json', boxes.results(rows, ids, numbers))
+  written = json.loads((tmp_path / 'results.json').read_text())
+  assert len(written) == rows['valid'].sum()
+  assert {row['image_id'] for row in written} <= set(map(int, ids))
+  assert {row['category_id'] for row in written} == {1, 3, 90}
+  first = np.flatnonzero(rows['valid'][0])[0]
+  x1, y1, x2, y2 = rows['boxes'][0, first].tolist()
+  assert written[0]['bbox'] == pytest.approx([x1, y1, x2 - x1, y2 - y1],
+                                             abs=0.006)
+  coco = pytest.importorskip('pycocotools.coco')
+  truth = coco.COCO()
+  truth.dataset = dict(images=[dict(id=int(i)) for i in ids], annotations=[],
+                       categories=[dict(id=int(n)) for n in numbers])
+  truth.createIndex()
+  assert len(truth.loadRes(str(tmp_path / 'results.json')).anns) == len(written)
+  with pytest.raises(ValueError, match='none was found; lower the model'):
+    boxes.results(rows | dict(valid=0 * rows['valid']), ids, numbers)
+
+
+def test_a_sheet_shows_boxes_in_the_colours_of_their_classes(tmp_path):
+  pixels = np.full((160, 320, 3), 255, np.uint8)
+  one = dict(boxes=np.float32([[40, 60, 140, 130], [200, 10, 300, 150],
+                               [10, 10, 20, 20], [30, 30, 35, 35]]),
+             found=np.array([0, 1, 1, 1]), valid=np.array([1, 1, 1, 0], bool),
+             scores=np.float32([0.9, 0.8, 0.2, 0.9]))
+  report.sheet([pixels] * 3, [one] * 3, ['owl', 'cat'], tmp_path / 'a.png')
+  sheet = np.array(Image.open(tmp_path / 'a.png'))
+  assert sheet.shape == (2 * 160 + 6, 2 * 320 + 6, 3)
+  at = lambda x, y: tuple(int(c) for c in sheet[y, x])
+  assert at(40, 90) == at(139, 90) == at(90, 129) == report.color(0)
+  assert at(200, 90) == at(200 + 326, 90) == report.color(1)
+  assert at(90, 90) == (255, 255, 255)  # Inside.
+  assert at(15, 10) == at(32, 30) == (255, 255, 255)  # Unsure; not valid.
+  assert len({report.color(i) for i in range(80)}) == 80
+  with pytest.raises(ValueError, match='but there is none'):
+    report.sheet([], [], [], tmp_path / 'b.png')

@@ -1,0 +1,100 @@
+"""Pictures with the boxes that were found in them, and files of these boxes."""
+from collections.abc import Mapping, Sequence
+import colorsys
+import json
+import math
+import os
+from typing import Any
+
+from bst_jax.host import files
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+_LEAST = 320  # pixels of a drawn picture's longer side,
+_GAP, _GROUND = 6, (255, 255, 255)  # and between two of them.
+_TEXT, _LINE = 13, 2  # pixels
+_TURN = 0.618034  # Of the circle of colours, so that neighbours differ.
+
+
+def sheet(pictures: Sequence[np.ndarray],
+          found: Sequence[Mapping[str, np.ndarray]], names: Sequence[str],
+          path: str | os.PathLike, threshold: float = 0.3) -> None:
+  """Draws pictures with their boxes, and the names of classes, on one sheet.
+
+  Args:
+    pictures: uint8[h, w, 3] each; small ones are drawn larger.
+    found: of each: boxes float[N, 4], x1 y1 x2 y2 in pixels of it, `found`
+      int[N], classes, `scores` float[N], or None for objects that were
+      labelled, and `valid` bool[N].
+    names: of the classes.
+    path: PNG file to write.
+    threshold: of the score, below which a box is not drawn. It decides what is
+      seen and nothing of what is measured.
+
+  Raises:
+    ValueError: there is no picture.
+  """
+  if not len(pictures):
+    raise ValueError(f'{path} was to show pictures with their boxes, but there '
+                     'is none; ask for one or more.')
+  drawn = [drawing(pixels, one, names, threshold)
+           for pixels, one in zip(pictures, found, strict=True)]
+  columns = math.ceil(math.sqrt(len(drawn)))
+  width = max(one.width for one in drawn) + _GAP
+  height = max(one.height for one in drawn) + _GAP
+  whole = Image.new('RGB', (
+      columns * width - _GAP, -(-len(drawn) // columns) * height - _GAP), _GROUND)
+  for i, one in enumerate(drawn):
+    whole.paste(one, (i % columns * width, i // columns * height))
+  with files.beside(path) as place:
+    whole.save(place, 'png')
+
+
+def drawing(pixels: np.ndarray, found: Mapping[str, np.ndarray],
+            names: Sequence[str], threshold: float = 0.3) -> Image.Image:
+  """A picture with its boxes; see `sheet`. The surest box lies on top."""
+  height, width = pixels.shape[:2]
+  scale = max(1, math.ceil(_LEAST / max(height, width)))
+  image = Image.fromarray(pixels).resize((scale * width, scale * height),
+                                         Image.Resampling.BICUBIC)
+  draw, font = ImageDraw.Draw(image), ImageFont.load_default(_TEXT)
+  scores = found.get('scores')
+  order = range(len(found['boxes'])) if scores is None else np.argsort(
+      scores, kind='stable')
+  for i in order:
+    if not found['valid'][i] or (scores is not None and scores[i] < threshold):
+      continue
+    kind = int(found['found'][i])
+    text = names[kind] if scores is None else (
+        f'{names[kind]} {100 * scores[i]:.0f}')
+    _one(draw, font, scale * np.asarray(found['boxes'][i]), text, color(kind))
+  return image
+
+
+def color(kind: int) -> tuple[int, int, int]:
+  """The colour of a class, the same in every picture."""
+  return tuple(round(255 * share) for share in colorsys.hsv_to_rgb(
+      kind * _TURN % 1, 0.85, 0.85))
+
+
+def _one(draw, font, box, text, ink):
+  """A box with its name on it: above, or inside where there is no room."""
+  width, height = draw.im.size
+  x1, y1, x2, y2 = (float(np.clip(side, 0, most - 1)) for side, most in zip(
+      box, (width, height, width, height)))
+  if x2 < x1 or y2 < y1:
+    return
+  draw.rectangle((x1, y1, x2, y2), outline=ink, width=_LINE)
+  left, top, right, bottom = draw.textbbox((0, 0), text, font)
+  wide, high = right + 4, bottom + 3
+  x = max(0, min(x1, width - wide))
+  y = y1 - high if y1 >= high else y1
+  draw.rectangle((x, y, x + wide, y + high), fill=ink)
+  bright = 0.299 * ink[0] + 0.587 * ink[1] + 0.114 * ink[2]
+  draw.text((x + 2, y + 1), text, 'black' if bright > 140 else 'white', font)
+
+
+def write(path: str | os.PathLike, results: Sequence[Mapping[str, Any]]) -> None:
+  """Writes what `scores.boxes.results` gives, whole or not at all."""
+  with files.beside(path) as place:
+    place.write_text(json.dumps(list(results)), 'utf-8')
