@@ -98,6 +98,13 @@ def test_detectron1_anchors():
   np.testing.assert_array_equal(
       anchors.cells(32, 4, style='detectron1'),
       [[-22, -10, 25, 13], [-14, -14, 17, 17], [-10, -22, 13, 25]])
+  # As Faster R-CNN's release prints its own, at stride 16.
+  np.testing.assert_array_equal(
+      anchors.cells(128, 16, style='detectron1'),
+      [[-84, -40, 99, 55], [-56, -56, 71, 71], [-36, -80, 51, 95]])
+  # 45 by 22.5 pixels become 45 by 22, eight times: halves round to even.
+  np.testing.assert_array_equal(
+      anchors.cells(256, 32, (0.5,), 'detectron1'), [[-164, -72, 195, 103]])
 
 
 @pytest.mark.parametrize('first, count', [(4, 65_472), (8, 16_368)])

@@ -45,7 +45,7 @@ def suppress(boxes: jax.Array, scores: jax.Array, valid: jax.Array,
   # Compared, not sorted: scatters back from an order are not exported to ONNX.
   before = (scores[:, None] > scores) | (
       (scores[:, None] == scores) & (place[:, None] < place))
-  removes &= before & valid[:, None]
+  removes &= before
 
   def round_(state):
     stays, _ = state
