@@ -1,9 +1,13 @@
 """Objects of COCO's JSON, from files to batches and back into their pixels."""
+import contextlib
 import io
 import json
 
 from absl import logging
+from bst_jax import scores
 from bst_jax.data import records, source
+from bst_jax.report import boxes as report
+from bst_jax.scores import boxes as detection
 import numpy as np
 from PIL import Image
 import pytest
@@ -86,7 +90,8 @@ def test_classes_are_dense_in_the_order_of_their_numbers(mine, tmp_path):
   assert data.written() == {'cat': '1', 'dog': '3', 'owl': '90'}
   found = evaluated(data)
   assert set(found) == {5, 7, 8}
-  assert found[7]['object_classes'][0] == 2 and found[8]['object_classes'][0] == 0
+  assert found[7]['object_classes'][0] == 2
+  assert found[8]['object_classes'][0] == 0
   data.save_vocab(tmp_path)
   assert json.loads((tmp_path / 'numbers.json').read_text()) == ['1', '3', '90']
 
@@ -105,7 +110,8 @@ def test_boxes_lie_on_the_canvas_and_go_back_into_the_picture(mine):
   np.testing.assert_allclose(
       back(other, other['object_boxes'][:1]), [[0, 9, 40, 27]], atol=1e-5)
   # The empty picture stays.
-  assert not found[5]['object_mask'].any() and not found[5]['object_crowd'].any()
+  assert not found[5]['object_mask'].any()
+  assert not found[5]['object_crowd'].any()
 
 
 def test_crowds_come_last_and_are_no_objects(mine):
@@ -138,8 +144,8 @@ def test_other_categories_than_the_models_are_refused(
 
 def test_objects_without_room_are_counted_and_told(mine, log):
   data = load(mine, num_objects=1)
-  assert ('1 of 2 pictures have more objects than the 1 of a batch, one as many '
-          'as 3: 2 objects are not seen. Set config.data.num_objects to 3'
+  assert ('1 of 2 pictures have more objects than the 1 of a batch, one as '
+          'many as 3: 2 objects are not seen. Set config.data.num_objects to 3'
           ) in log.text
   assert evaluated(data)[7]['object_mask'].tolist() == [True]
 
@@ -212,7 +218,7 @@ def test_boxes_are_cut_or_left_out_and_counted(tmp_path, log):
       'left out, a negative side': dict(count=1, first=16),
       'left out, a side below 0.1 pixels': dict(count=1, first=14),
       'left out, outside of the picture': dict(count=2, first=13)}
-  assert 'outside of the picture: 2 boxes, the first of annotation or' in log.text
+  assert 'outside of the picture: 2 boxes, the first of annot' in log.text
 
 
 @pytest.mark.parametrize('bbox', ['[1, 2, NaN, 4]', '[1, 2, Infinity, 4]'])
@@ -221,7 +227,7 @@ def test_a_box_that_is_no_number_is_refused(tmp_path, bbox):
         [box(17, 3, 1, [1, 2, 3, 4])])
   path = tmp_path / 'm' / 'train.json'
   path.write_text(path.read_text().replace('[1, 2, 3, 4]', bbox))
-  with pytest.raises(ValueError, match='annotation 17 of picture 3 has the bbox'):
+  with pytest.raises(ValueError, match='annotation 17 of picture 3 has the'):
     load(tmp_path / 'm', max_bad=99)
 
 
@@ -244,7 +250,7 @@ def test_bad_annotations_are_refused_or_left_out(tmp_path, change, says):
     (dict(images=None), 'it has no images'),
     (dict(categories=[dict(id=1, name='a'), dict(id=1, name='b')]),
      'gives the number 1 to two categories'),
-    (dict(categories=[dict(id='1', name='a')]), 'must have an id')])
+    (dict(categories=[dict(id='1', name='a')]), 'must have a name and an id')])
 def test_what_is_no_file_of_objects_is_refused(tmp_path, change, says):
   write(tmp_path / 'm', 'train.json', [(3, 'a.png', 100, 80)], [])
   path = tmp_path / 'm' / 'train.json'
@@ -325,3 +331,48 @@ def test_a_broken_picture_is_named(tmp_path):
   (tmp_path / 'm' / 'images' / 'a.png').write_bytes(b'none')
   with pytest.raises(ValueError, match=r'a\.png of 4 bytes'):
     load(tmp_path / 'm')
+
+
+# There and back: what pycocotools says of the user's own file.
+
+
+def test_average_precision_is_that_of_the_users_file(tmp_path):
+  coco, cocoeval = (pytest.importorskip(f'pycocotools.{name}')
+                    for name in ('coco', 'cocoeval'))
+  rng, folder, boxes = np.random.default_rng(5), tmp_path / 'm', []
+  pictures = [(30 - i, f'{i}.png', *map(int, rng.integers(40, 160, 2)))
+              for i in range(8)]
+  for id, _, width, height in pictures:
+    for _ in range(rng.integers(0, 5)):
+      w, h = map(int, rng.integers(12, [width - 5, height - 5]))
+      boxes.append(box(
+          len(boxes) + 1, id, int(rng.choice([1, 3, 90])), [
+              int(rng.integers(width - w)), int(rng.integers(height - h)), w, h],
+          area=int(w * h * 0.7), iscrowd=int(rng.random() < 0.2)))
+  write(folder, 'train.json', pictures, boxes)
+  data = load(folder, eval='train', allow_overlap=True, image_size=(72, 96))
+  gather = scores.Gather(detection.make())
+  for batch in data.evaluation():
+    sides = np.float32([*batch['image'].shape[2:0:-1]] * 2)
+    near = np.repeat(batch['object_boxes'], 2, 1) * sides
+    outputs = dict(
+        boxes=near + rng.normal(0, 1.5, near.shape).astype(np.float32),
+        scores=rng.random(near.shape[:2]).astype(np.float32),
+        found=np.repeat(batch['object_classes'], 2, 1),
+        valid=np.repeat(batch['object_mask'] | batch['object_crowd'], 2, 1))
+    gather.add(detection.read(outputs, batch), batch['mask'])
+  rows = {name: np.concatenate([np.asarray(part[name]) for part in gather._parts])
+          for name in gather._parts[0]}
+  report.write(tmp_path / 'results.json', detection.results(
+      rows, data.ids('train'), [data.written()[name] for name in data.answers]))
+  with contextlib.redirect_stdout(io.StringIO()):
+    truth = coco.COCO(str(folder / 'train.json'))
+    judge = cocoeval.COCOeval(
+        truth, truth.loadRes(str(tmp_path / 'results.json')), 'bbox')
+    judge.evaluate()
+    judge.accumulate()
+    judge.summarize()
+  got = gather.finish(data)
+  np.testing.assert_allclose(list(got.values()), np.where(
+      judge.stats < 0, np.nan, 100 * judge.stats), rtol=1e-12)
+  assert 20 < got['AP'] < 90

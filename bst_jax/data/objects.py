@@ -1,4 +1,4 @@
-"""The objects of a record as arrays of one length, whichever way it has them."""
+"""The objects of a record as arrays of one length, however it has them."""
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -54,8 +54,9 @@ def of_plates(features: Mapping[str, Any], object_class: str,
 
   def read(record):
     boxes, plates = record['boxes'], record['plates']
-    columns = np.array([np.asarray(plates[name]) + offset for name, offset in zip(
-        attributes, offsets)], int).reshape(len(attributes), len(boxes)).T
+    columns = [np.asarray(plates[name]) + offset
+               for name, offset in zip(attributes, offsets)]
+    columns = np.array(columns, int).reshape(len(attributes), len(boxes)).T
     return Objects(
         boxes, np.asarray(plates[object_class]), columns,
         np.ones(columns.shape, bool), np.zeros(len(boxes), bool),

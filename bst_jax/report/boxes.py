@@ -42,8 +42,9 @@ def sheet(pictures: Sequence[np.ndarray],
   columns = math.ceil(math.sqrt(len(drawn)))
   width = max(one.width for one in drawn) + _GAP
   height = max(one.height for one in drawn) + _GAP
-  whole = Image.new('RGB', (
-      columns * width - _GAP, -(-len(drawn) // columns) * height - _GAP), _GROUND)
+  rows = -(-len(drawn) // columns)
+  whole = Image.new('RGB', (columns * width - _GAP, rows * height - _GAP),
+                    _GROUND)
   for i, one in enumerate(drawn):
     whole.paste(one, (i % columns * width, i // columns * height))
   with files.beside(path) as place:
@@ -52,22 +53,29 @@ def sheet(pictures: Sequence[np.ndarray],
 
 def drawing(pixels: np.ndarray, found: Mapping[str, np.ndarray],
             names: Sequence[str], threshold: float = 0.3) -> Image.Image:
-  """A picture with its boxes; see `sheet`. The surest box lies on top."""
+  """A picture with its boxes, the surest on top; see `sheet`."""
   height, width = pixels.shape[:2]
   scale = max(1, math.ceil(_LEAST / max(height, width)))
   image = Image.fromarray(pixels).resize((scale * width, scale * height),
                                          Image.Resampling.BICUBIC)
   draw, font = ImageDraw.Draw(image), ImageFont.load_default(_TEXT)
+  boxes = np.asarray(found['boxes'], np.float32).reshape(-1, 4)
+  boxes = (scale * boxes).clip(0, np.tile(image.size, 2) - np.float32(1))
+  inside = (boxes[:, 2:] > boxes[:, :2]).all(1)
+  shown = np.asarray(found['valid'], bool) & inside
   scores = found.get('scores')
-  order = range(len(found['boxes'])) if scores is None else np.argsort(
-      scores, kind='stable')
+  if scores is not None:
+    shown &= np.asarray(scores) >= threshold
+  order = np.flatnonzero(shown)
+  if scores is not None:
+    order = order[np.argsort(np.asarray(scores)[order], kind='stable')]
+  kinds = np.asarray(found['found'], int)
   for i in order:
-    if not found['valid'][i] or (scores is not None and scores[i] < threshold):
-      continue
-    kind = int(found['found'][i])
-    text = names[kind] if scores is None else (
-        f'{names[kind]} {100 * scores[i]:.0f}')
-    _one(draw, font, scale * np.asarray(found['boxes'][i]), text, color(kind))
+    draw.rectangle(boxes[i].tolist(), outline=color(kinds[i]), width=_LINE)
+  for i in order:  # After all boxes, so that none crosses a name.
+    score = '' if scores is None else f' {100 * scores[i]:.0f}'
+    _name(draw, font, boxes[i].tolist(), f'{names[kinds[i]]}{score}',
+          color(kinds[i]))
   return image
 
 
@@ -77,24 +85,19 @@ def color(kind: int) -> tuple[int, int, int]:
       kind * _TURN % 1, 0.85, 0.85))
 
 
-def _one(draw, font, box, text, ink):
-  """A box with its name on it: above, or inside where there is no room."""
-  width, height = draw.im.size
-  x1, y1, x2, y2 = (float(np.clip(side, 0, most - 1)) for side, most in zip(
-      box, (width, height, width, height)))
-  if x2 < x1 or y2 < y1:
-    return
-  draw.rectangle((x1, y1, x2, y2), outline=ink, width=_LINE)
-  left, top, right, bottom = draw.textbbox((0, 0), text, font)
+def _name(draw, font, box, text, ink):
+  """A box's name: above it, or inside where there is no room."""
+  *_, right, bottom = draw.textbbox((0, 0), text, font)
   wide, high = right + 4, bottom + 3
-  x = max(0, min(x1, width - wide))
-  y = y1 - high if y1 >= high else y1
+  x = max(0, min(box[0], draw.im.size[0] - wide))
+  y = box[1] - high if box[1] >= high else box[1]
   draw.rectangle((x, y, x + wide, y + high), fill=ink)
   bright = 0.299 * ink[0] + 0.587 * ink[1] + 0.114 * ink[2]
   draw.text((x + 2, y + 1), text, 'black' if bright > 140 else 'white', font)
 
 
-def write(path: str | os.PathLike, results: Sequence[Mapping[str, Any]]) -> None:
+def write(path: str | os.PathLike,
+          results: Sequence[Mapping[str, Any]]) -> None:
   """Writes what `scores.boxes.results` gives, whole or not at all."""
   with files.beside(path) as place:
     place.write_text(json.dumps(list(results)), 'utf-8')

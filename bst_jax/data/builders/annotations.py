@@ -1,4 +1,4 @@
-"""Objects of many pictures in columns: a million boxes as numbers, not as dicts.
+"""Objects of many pictures in columns: a million boxes as numbers, no dicts.
 
   columns = Columns()
   columns.add(picture=42, id=7, box=(2, 3, 10, 20), label=90)
@@ -57,7 +57,7 @@ class Annotations(NamedTuple):
   Attributes:
     pictures: one entry a picture, also those without objects.
     start: int64[P + 1]; picture i has the rows start[i] to start[i + 1] - 1.
-    rows: the columns of `Objects` for all pictures, without the two of attributes.
+    rows: columns of `Objects` for all pictures, without the two of attributes.
     attribute_start: int64[n + 1], where the attributes of each row begin.
     attributes: int64[m].
   """
@@ -162,7 +162,7 @@ class Columns:
 
 
 def _runs(first, counts):
-  """int64[m], first[0], first[0] + 1, … as many as counts[0], then the next."""
+  """int64[m], first[0], first[0] + 1, … (counts[0] of them), then the next."""
   before = np.cumsum(counts) - counts
   return np.repeat(first - before, counts) + np.arange(counts.sum())
 

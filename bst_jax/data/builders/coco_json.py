@@ -1,4 +1,4 @@
-"""COCO's JSON of objects: pictures, categories with numbers of their own, boxes."""
+"""COCO's JSON of objects: pictures, boxes, categories with their own numbers."""
 from collections.abc import Mapping, Sequence
 import math
 import os
@@ -47,10 +47,10 @@ def read(path: str | os.PathLike, problems: Problems) -> Coco:
   Reference: Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014,
     and "Data format" of cocodataset.org.
   """
-  path, parts, columns = pathlib.Path(path), {}, Columns()
+  path, parts, rows = pathlib.Path(path), {}, Columns()
   for name, entry in json_stream.members(path, 'annotations'):
     if name == 'annotations':
-      _take(entry, columns, path.name, problems)
+      _take(entry, rows, path.name, problems)
     elif name in ('images', 'categories'):
       parts[name] = entry if isinstance(entry, list) else [entry]
   missing = [name for name in ('images', 'categories') if name not in parts]
@@ -61,7 +61,7 @@ def read(path: str | os.PathLike, problems: Problems) -> Coco:
         'annotations and categories.')
   categories = _categories(parts['categories'], path)
   pictures = _pictures(parts['images'], path.name, problems)
-  return Coco(categories, columns.of(
+  return Coco(categories, rows.of(
       pictures, [category.number for category in categories],
       lambda what, id, number: problems.add(
           f'annotation of an unknown {what}',
@@ -91,6 +91,11 @@ def shared(each: Mapping[str, Sequence[Category]],
   return tuple(known)
 
 
+def columns(categories: Sequence[Category]) -> tuple[list[str], list[int]]:
+  """Names and numbers of categories."""
+  return ([one.name for one in categories], [one.number for one in categories])
+
+
 def _categories(entries, path) -> tuple[Category, ...]:
   """Categories by number; names that several have tell the number along."""
   found = []
@@ -100,7 +105,8 @@ def _categories(entries, path) -> tuple[Category, ...]:
     if not _is_number(number) or not isinstance(name, str) or not name.strip():
       raise ValueError(
           f'{path} was to be read, but one of its categories is '
-          f'{str(entry)[:80]}. Each must have an id, a whole number, and a name.')
+          f'{str(entry)[:80]}. Each must have a name and an id, a whole number.'
+      )
     found.append(Category(number, ' '.join(name.split())))
   found.sort()
   numbers, names = [c.number for c in found], [c.name for c in found]
@@ -120,8 +126,8 @@ def _pictures(entries, file, problems) -> list[Picture]:
     number, name = (entry.get(key) if isinstance(entry, Mapping) else None
                     for key in ('id', 'file_name'))
     if not _is_number(number) or not isinstance(name, str) or not name:
-      problems.add('malformed picture', f'{file}: {str(entry)[:80]}, without an '
-                   'id, a whole number, or a file_name')
+      problems.add('malformed picture', f'{file}: {str(entry)[:80]}, without '
+                   'an id, a whole number, or a file_name')
     elif number in seen:
       problems.add('picture listed twice', f'{file}: picture {number}, {name}')
     else:
@@ -148,8 +154,8 @@ def _take(entry, columns, file, problems):
     return
   if not all(map(math.isfinite, box)):
     raise ValueError(
-        f'{file}: annotation {id} of picture {picture} has the bbox {box}, which '
-        'is not a number everywhere. Mend it, or take it out of the file.')
+        f'{file}: annotation {id} of picture {picture} has the bbox {box}, '
+        'which is not a number everywhere. Mend it, or take it out of the file.')
   area = entry.get('area')
   known = _is_real(area) and 0 <= area < math.inf
   columns.add(picture, id, box, category, entry.get('iscrowd') in (1, True),

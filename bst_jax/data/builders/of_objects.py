@@ -7,8 +7,8 @@ A record is a picture:
     picture; label int64[N]; is_crowd bool[N]; area float32[N], in square
     pixels, of the box if the file does not tell; id int64[N], of the
     annotations;
-    attribute and attribute_of int64[M]: object attribute_of[i] has attribute[i];
-    size int64[2], height and width of the picture in pixels.
+    attribute and attribute_of int64[M]: object attribute_of[i] has
+    attribute[i]; size int64[2], height and width of the picture in pixels.
 """
 import collections
 from collections.abc import Mapping, Sequence
@@ -272,8 +272,9 @@ def of_files(
           'it after its split, as train.json.')
     mine = parted(annotations, paths, splits)
     if twice := sorted({*mine} & {*found}):
-      raise ValueError(f'{folder / name} was to be read, but it has pictures of '
-                       f'split {twice[0]}, as another file there has. Leave one.')
+      raise ValueError(
+          f'{folder / name} was to be read, but it has pictures of split '
+          f'{twice[0]}, as another file there has. Leave one of them.')
     found |= mine
   return {split: found[split] for split in splitting.NAMES.values()
           if split in found}

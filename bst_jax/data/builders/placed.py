@@ -28,7 +28,7 @@ class Placed(NamedTuple):
 
 
 def boxes(objects: Objects, height: int, width: int) -> Placed:
-  """Cuts boxes at the edges of a picture, and leaves those out that have no area.
+  """Cuts boxes at the edges of a picture; what has no area then is left out.
 
   Args:
     objects: boxes in pixels, finite.
@@ -38,7 +38,7 @@ def boxes(objects: Objects, height: int, width: int) -> Placed:
   most = np.array([width, height], np.float64)
   cut_low, cut_high = low.clip(0, most), (low + sides).clip(0, most)
   kept = (cut_high - cut_low >= LEAST).all(1)
-  # Rounding in a file puts edges a hundredth of a pixel beyond; that is no news.
+  # Rounding puts edges a hundredth of a pixel beyond; that is no news.
   beyond = np.maximum(-low, low + sides - most).max(1, initial=0) > LEAST
   changed = []
   for i in np.flatnonzero(~kept | beyond):
@@ -83,8 +83,8 @@ def picture(data: bytes, name: str, height: int, width: int
   if stored is not data and _size(stored, name) == (height, width):
     return stored, (height, width), True
   raise Unusable(
-      'picture of another size', f'{name} is {own[0]} x {own[1]} pixels, but its '
-      f'annotations are of {height} x {width}')
+      'picture of another size', f'{name} is {own[0]} x {own[1]} pixels, but '
+      f'its annotations are of {height} x {width}')
 
 
 def _size(data, name):

@@ -1,4 +1,4 @@
-"""Which split a picture is of: by the user's lists, by the file, or by a share."""
+"""Which split a picture is of: by lists, by the file's name, or by a share."""
 from collections.abc import Mapping
 import hashlib
 import os
@@ -26,12 +26,12 @@ def lists(folder: str | os.PathLike) -> dict[str, str]:
     if not path.is_file():
       continue
     for line in path.read_text('utf-8-sig').splitlines():
-      if line.strip() and found.setdefault(stem(line.split()[0]),
-                                           split) != split:
+      first = found.setdefault(stem(line.split()[0]), split) if (
+          line.strip()) else split
+      if first != split:
         raise ValueError(
-            f'{path} lists {line.strip()!r}, which {found[stem(line.split()[0])]}'
-            '.txt does, too: what one measures the other would have shown. '
-            'Leave it in one.')
+            f'{path} lists {line.strip()!r}, which {first}.txt does, too: what '
+            'one measures the other would have shown. Leave it in one.')
   return found
 
 

@@ -15,8 +15,8 @@ are told:
   object_area: float32[P, M], in square pixels of the picture's own size; by it
     evaluation sorts objects into small, medium and large.
   picture_size: int32[P, 2], height and width of the picture itself, in pixels.
-  picture_place: float32[P, 4], x1 y1 x2 y2 of the whole picture as shares of the
-    canvas; with `picture_size` it brings boxes back into the picture's pixels.
+  picture_place: float32[P, 4], x1 y1 x2 y2 of the whole picture as shares of
+    the canvas; with `picture_size` it brings boxes back into the picture's pixels.
 """
 from collections.abc import Collection, Iterable, Mapping, Sequence
 import dataclasses
@@ -36,7 +36,7 @@ class Options(options_lib.Pictured):
   """config.data of objects."""
 
   inputs: tuple[str, ...] = ('image',)
-  num_objects: int = 0  # Of a picture in a batch; 0: as many as one has at most.
+  num_objects: int = 0  # Of a picture in a batch; 0: the most of any.
   most_attributes: int = 16  # Of an object in a batch.
   empty_pictures: bool = True  # Train on pictures without objects, too?
 
@@ -99,7 +99,7 @@ def beside(records) -> Objects:
 
 
 def vocabularies(context: Context) -> Vocabularies:
-  """Names of classes and attributes, and the numbers of classes in their file."""
+  """Names of classes and attributes; numbers of classes in their file."""
   options, features = context.options, context.features
   if 'objects' not in features:
     plates = features['plates']
@@ -127,8 +127,8 @@ def encode(rows: Objects, names: Vocabularies, context: Context) -> Objects:
   over = total > most
   if over.any():
     logging.warning(
-        '%s: %d of %d pictures have more objects than the %d of a batch, one as '
-        'many as %d: %d objects are not seen. Set config.data.num_objects to '
+        '%s: %d of %d pictures have more objects than the %d of a batch, one '
+        'as many as %d: %d objects are not seen. Set config.data.num_objects to '
         '%d to see them all.', context.options.name, over.sum(), len(total),
         most, total.max(), (total - most)[over].sum(), total.max())
   if context.options.empty_pictures:
@@ -150,8 +150,8 @@ def _check_same(own, known, data):
             models, mine)) if pair[0] != pair[1])
     raise ValueError(
         f'{data} was to be read for a model of other {what}: of '
-        f'{len(models)} the model has, and {len(mine)} the data have, the first '
-        'to differ is number {}: {!r} of the model and {!r} of the data. Give '
+        f'{len(models)} the model has, and {len(mine)} the data have, the '
+        'first to differ is number {}: {!r} of the model and {!r} of the data. Give '
         'data with the same list, or train on with this one: train --from '
         'WORKDIR --config.start.fresh="(\'head\',)".'.format(place, *pair))
 

@@ -40,7 +40,7 @@ class CocoDetection(of_objects.OfObjects):
         {split: coco.categories for split, (coco, _) in found.items()},
         self.name)
     return of_objects.Sorted(
-        [one.name for one in categories], [one.number for one in categories], (),
+        *coco_json.columns(categories), (),
         {split: (coco.annotations, of_objects.paths(
             coco.annotations, located, problems, inside))
          for split, (coco, inside) in found.items()})

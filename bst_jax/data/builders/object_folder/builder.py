@@ -25,14 +25,15 @@ class ObjectFolder(of_objects.OfObjects):
   """
 
   def gathered(self, folder: pathlib.Path, problems) -> of_objects.Sorted:
-    files = [path for pattern in _PLACES for path in sorted(folder.glob(pattern))]
+    files = [path for pattern in _PLACES
+             for path in sorted(folder.glob(pattern))]
     each = {path.relative_to(folder).as_posix(): coco_json.read(path, problems)
             for path in files}
     categories = coco_json.shared(
         {name: coco.categories for name, coco in each.items()}, self.name)
     located, lists = Located(folder), splitting.lists(folder)
     return of_objects.Sorted(
-        [one.name for one in categories], [one.number for one in categories], (),
+        *coco_json.columns(categories), (),
         of_objects.of_files({
             name: (coco.annotations, of_objects.paths(
                 coco.annotations, located, problems, _inside(name)), lists)

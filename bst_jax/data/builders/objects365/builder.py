@@ -20,8 +20,9 @@ class Objects365(of_objects.OfObjects):
       name='images', description='Raw pictures with boxes.')]
   MANUAL_DOWNLOAD_INSTRUCTIONS = """
   Put into manual_dir what is to be used of zhiyuan_objv2_train.json and
-  zhiyuan_objv2_val.json, or of objects365_train.json and objects365_val.json, of
-  https://www.objects365.org, and unpack the patches below it, as train/patch0/….
+  zhiyuan_objv2_val.json, or of objects365_train.json and objects365_val.json,
+  of https://www.objects365.org, and unpack the patches below it, as
+  train/patch0/….
   Pictures are found by the name that the JSON gives them, or by the last part
   of it. One file, objects365.json, may hold both splits: its pictures then have
   a field 'split', or train.txt and val.txt list them, a name a line.
@@ -36,7 +37,7 @@ class Objects365(of_objects.OfObjects):
         {name: coco.categories for name, coco in files.items()}, self.name)
     located, lists = Located(folder), splitting.lists(folder)
     return of_objects.Sorted(
-        [one.name for one in categories], [one.number for one in categories], (),
+        *coco_json.columns(categories), (),
         of_objects.of_files({
             name: (coco.annotations, of_objects.paths(
                 coco.annotations, located, problems), lists)

@@ -21,14 +21,15 @@ class VisualGenome(of_objects.OfObjects):
   """Visual Genome's pictures with named boxes and their attributes."""
 
   VERSION = tfds.core.Version('1.0.0')
-  CITATION = ('R. Krishna et al., Visual Genome: Connecting Language and Vision '
-              'Using Crowdsourced Dense Image Annotations, IJCV 2017')
+  CITATION = ('R. Krishna et al., Visual Genome: Connecting Language and '
+              'Vision Using Crowdsourced Dense Image Annotations, IJCV 2017')
   BUILDER_CONFIGS = [tfds.core.BuilderConfig(
       name='images', description='Raw pictures with boxes and attributes.')]
   MANUAL_DOWNLOAD_INSTRUCTIONS = """
   Put into manual_dir objects.json and attributes.json of version 1.2 or later
   and object_alias.txt, of https://homes.cs.washington.edu/~ranjay/visualgenome,
-  and unpack images.zip and images2.zip below it: VG_100K/2.jpg, VG_100K_2/1.jpg.
+  and unpack images.zip and images2.zip below it: VG_100K/2.jpg and
+  VG_100K_2/1.jpg.
   attributes.json and object_alias.txt may be left out. Beside them may lie
     objects_vocab.txt, attributes_vocab.txt: a class a line, synonyms behind
       commas; else the 1,600 and 400 most frequent names are taken,
@@ -62,7 +63,8 @@ class VisualGenome(of_objects.OfObjects):
             number, ids[i], boxes[i], said.setdefault(named[i], len(said)),
             attributes=sorted({kind_numbers[kind] for kind in told
                                if kind in kind_numbers}))
-    return self._sorted(folder, problems, columns, pictures, said, counts, kinds)
+    return self._sorted(folder, problems, columns, pictures, said, counts,
+                        kinds)
 
   def _sorted(self, folder, problems, columns, pictures, said, counts, kinds):
     """What there is, of names that are classes alone."""
@@ -115,13 +117,13 @@ def _box(one, path):
   if not all(isinstance(side, (int, float)) and math.isfinite(side)
              for side in box):
     raise ValueError(
-        f'{path}: object {_of(one, path, "object_id", "id")} has the box {box}, '
-        'which is not a number everywhere. Mend it, or take it out of the file.')
+        f'{path}: object {_of(one, path, "object_id", "id")} has the box '
+        f'{box}, which is not a number everywhere. Mend it, or take it out.')
   return tuple(map(float, box))
 
 
 def _attributes(path):
-  """{object: its attributes} of attributes.json, and how often there is each."""
+  """{object: its attributes} of attributes.json, and how often each is."""
   found, counts = {}, collections.Counter()
   if not path.is_file():
     return found, counts

@@ -55,8 +55,8 @@ def vocabulary(path: str | os.PathLike, counts: Mapping[str, int],
   names = tuple(line[0] for line in lines)
   if len(set(names)) < len(names):
     twice = next(name for name in names if names.count(name) > 1)
-    raise ValueError(f'{path} was to be read as names of classes, but {twice!r} '
-                     'begins two of its lines. Leave one.')
+    raise ValueError(f'{path} was to be read as names of classes, but '
+                     f'{twice!r} begins two of its lines. Leave one.')
   return names, numbers
 
 
