@@ -190,6 +190,29 @@ def test_losses_by_hand():
   np.testing.assert_allclose(terms['attributes'], np.log(4), rtol=1e-5)
 
 
+def test_what_lies_in_a_crowd_is_not_background():
+  rois = jnp.array([[0, 0, 20, 20], [34, 34, 40, 40], [50, 0, 60, 10.]])
+  given = {
+      'anchors': rois[None], 'objectness': jnp.array([[1.0, -1.0, 2.0]]),
+      'anchor_deltas': jnp.zeros((1, 3, 4)), 'rois': rois[None],
+      'roi_mask': jnp.ones((1, 3), bool), 'roi_deltas': jnp.zeros((1, 3, 4)),
+      'classes': jnp.array([[[0.0, 1, 2], [3, 0, 0], [9, 0, 0]]])}
+  batch = {
+      'image': jnp.zeros((1, 64, 64, 3)), 'mask': jnp.array([True]),
+      'object_boxes': jnp.array([[[0, 0, 20, 20], [30, 30, 64, 64.]]]) / 64,
+      'object_classes': jnp.array([[1, 0]]),
+      'object_mask': jnp.array([[True, False]]),
+      'object_crowd': jnp.array([[False, True]])}
+  terms = {name: float(rows.loss[0]) for name, rows in TASK.loss(
+      given, batch, None).items()}
+  soft = lambda x: np.log1p(np.exp(x))
+  # Of the three the second is left out.
+  np.testing.assert_allclose(
+      terms['objectness'], (soft(-1) + soft(2)) / 2, rtol=1e-5)
+  rows = np.log(np.exp([0, 1, 2]).sum()) - 2, np.log(np.exp(9) + 2) - 9
+  np.testing.assert_allclose(terms['classes'], sum(rows) / 2, rtol=1e-4)
+
+
 def test_what_is_found_and_what_is_named():
   outputs = {
       'boxes': jnp.array([[[0, 0, 32, 32], [32, 32, 64, 64], [0, 32, 9, 41.]]]),

@@ -158,7 +158,8 @@ class Model(Backbone):
         model's mean and deviation already; extent int32[B, 2], height and width
         of what of a canvas is picture, all of it if left out. In training a sample
         of the proposals is taken by object_boxes float[B, M, 4], shares of the canvas, object_classes
-        int32[B, M] and object_mask bool[B, M].
+        int32[B, M], object_mask bool[B, M] and, if there are any, object_crowd
+        bool[B, M], regions of many objects, in which nothing is background.
       sub: the whole.
       train: samples proposals and drops layers, which needs an rng named
         'dropout'.
@@ -248,10 +249,13 @@ class Model(Backbone):
       check_name(key, batch, 'key of the batch')
     objects, there = in_pixels(batch, self.sides), batch['object_mask']
     keys = jax.random.split(self.make_rng('dropout'), rois.shape[0])
+    crowds = batch.get('object_crowd', jnp.zeros(there.shape, bool))
 
-    def of_picture(rois, mask, objects, there, key):
+    def of_picture(rois, mask, objects, there, crowds, key):
       rois = jnp.concatenate([objects, rois])
-      found = assignment.matched(boxes.iou(rois, objects), there, 0.5, 0.5)
+      found = assignment.without_crowds(
+          assignment.matched(boxes.iou(rois, objects), there, 0.5, 0.5), rois,
+          objects, crowds)
       found = jnp.where(jnp.concatenate([there, mask]), found,
                         assignment.IGNORED)
       some, rest = sampling.chosen(found, key, self.rois, 0.25)
@@ -260,7 +264,7 @@ class Model(Backbone):
                                           assignment.IGNORED)
 
     return jax.tree.map(jax.lax.stop_gradient, jax.vmap(of_picture)(
-        rois, mask, objects, there, keys))
+        rois, mask, objects, there, crowds, keys))
 
   def _features(self, levels, rois):
     """float[B, R, hidden] of proposals."""

@@ -57,29 +57,33 @@ def of_batch(outputs: 'tasks.Arrays', batch: 'tasks.Arrays',
   scale = jnp.concatenate([sides[::-1], sides[::-1]]).astype(jnp.float32)
   objects = batch['object_boxes'] * scale
   extent = batch.get('extent', jnp.broadcast_to(sides, (rows, 2)))
+  crowds = batch.get('object_crowd', jnp.zeros(
+      batch['object_mask'].shape, bool))
   found = jax.vmap(_anchors_of)(outputs['anchors'], outputs['objectness'],
                                 outputs['anchor_deltas'], objects,
-                                batch['object_mask'], extent, keys)
+                                batch['object_mask'], crowds, extent, keys)
   found |= jax.vmap(_rois_of)(
       outputs['rois'], outputs['roi_mask'], outputs['classes'],
       outputs['roi_deltas'], objects, batch['object_classes'],
-      batch['object_mask'])
+      batch['object_mask'], crowds)
   if 'attributes' in outputs:
     told = batch['object_attributes']
     there = batch.get('object_attribute_mask', jnp.ones(told.shape, bool))
     found['attributes'] = jax.vmap(_attributes_of)(
         outputs['rois'], outputs['roi_mask'], outputs['attributes'], objects,
-        told, there, batch['object_mask'])
+        told, there, batch['object_mask'], crowds)
   else:
     found['attributes'] = jnp.zeros(rows)
   weight = batch['mask'].astype(jnp.float32)
   return {name: tasks.Rows(loss, weight) for name, loss in found.items()}
 
 
-def _anchors_of(anchors, logits, deltas, objects, there, extent, key):
+def _anchors_of(anchors, logits, deltas, objects, there, crowds, extent, key):
   """Losses of the anchors of a picture."""
-  found = assignment.within(assignment.matched(
-      boxes.iou(anchors, objects), there, 0.7, 0.3, best=True), anchors, extent)
+  found = assignment.matched(
+      boxes.iou(anchors, objects), there, 0.7, 0.3, best=True)
+  found = assignment.within(assignment.without_crowds(
+      found, anchors, objects, crowds), anchors, extent)
   some, rest = sampling.chosen(found, key, _ANCHORS, _SHARE)
   count = jnp.maximum((some | rest).sum(), 1)
   wanted = boxes.encode(objects[jnp.maximum(found, 0)], anchors)
@@ -89,28 +93,33 @@ def _anchors_of(anchors, logits, deltas, objects, there, extent, key):
           'anchors': far.sum() / count}
 
 
-def _own(rois, mask, objects, there):
+def _own(rois, mask, objects, there, crowds):
   """int[R], the object of each proposal."""
-  found = assignment.matched(boxes.iou(rois, objects), there, 0.5, 0.5)
+  found = assignment.without_crowds(
+      assignment.matched(boxes.iou(rois, objects), there, 0.5, 0.5), rois,
+      objects, crowds)
   return jnp.where(mask, found, assignment.IGNORED)
 
 
-def _rois_of(rois, mask, logits, deltas, objects, classes, there):
+def _rois_of(rois, mask, logits, deltas, objects, classes, there, crowds):
   """Losses of the proposals of a picture."""
-  found = _own(rois, mask, objects, there)
-  some, count = found >= 0, jnp.maximum(mask.sum(), 1)
+  found = _own(rois, mask, objects, there, crowds)
+  # What lies in a crowd counts for nothing.
+  real = mask & (found != assignment.IGNORED)
+  some, count = found >= 0, jnp.maximum(real.sum(), 1)
   own = jnp.maximum(found, 0)
   kinds = jnp.where(some, 1 + classes[own], 0)
   told = optax.softmax_cross_entropy_with_integer_labels(logits, kinds)
   wanted = boxes.encode(objects[own], rois, WEIGHTS)
   far = losses.smooth_l1(jnp.where(some[:, None], deltas - wanted, 0), 1.0)
-  return {'classes': jnp.where(mask, told, 0).sum() / count,
+  return {'classes': jnp.where(real, told, 0).sum() / count,
           'boxes': far.sum() / count}
 
 
-def _attributes_of(rois, mask, logits, objects, told, told_mask, there):
+def _attributes_of(rois, mask, logits, objects, told, told_mask, there,
+                   crowds):
   """Loss of the attributes of a picture's proposals."""
-  found = _own(rois, mask, objects, there)
+  found = _own(rois, mask, objects, there, crowds)
   some, own = found >= 0, jnp.maximum(found, 0)
   each = losses.attributes(logits, told[own], told_mask[own])
   return jnp.where(some, each, 0).sum() / jnp.maximum(some.sum(), 1)
