@@ -71,8 +71,10 @@ def checkpoint(tmp_path):
   config.model.update(
       vocab_size=11, patch=4, grid=(3, 3), width=16, heads=4, mlp=32,
       num_layers=4, fused=32, max_positions=8)
-  config.data.update(image_size=(16,), max_tokens=8, sizes=dict(
-      vocab_size=11, num_answers=6, max_tokens=8, image_size=16))
+  config.data.update(image_size=(16,), inputs=('image',), image_fit='stretch',
+                     image_shorter=0, max_tokens=8)
+  config.data.sizes = dict(
+      vocab_size=11, num_answers=6, max_tokens=8, image_size=16)
   foreign = core.write(vilt.TABLE, jax.tree.map(np.asarray, params))
   files.save(tmp_path / 'vilt.safetensors', foreign)
   vocab = tmp_path / 'vocab'

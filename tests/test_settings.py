@@ -97,7 +97,7 @@ def test_sizes_that_are_none(sizes, message):
 
 @pytest.mark.parametrize('text, message', [
     ('[1]', r'a choice is \[1\]'), ('{"submodel": 1.5}', 'submodel = 1.5'),
-    ('{"keep": "1/2"}', 'keep = 1/2; that must be lists by axis'),
+    ('{"keep": "1/2"}', "keep = '1/2'; that must be lists by axis"),
     ('{"keep": {"a": 1}}', 'that must be lists'), ('{"skip": [1]}', 'skip = '),
     ('{"layers": {"a": null}}', 'lists by stack'), ('{"tokens": 3}', 'settings')])
 def test_choices_of_another_type(text, message):
