@@ -107,6 +107,7 @@ def main() -> None:
                            '--show and --ways, or extract the submodel first.')
   ids, picks = None, None
   if _RESULTS.value:
+    predictions.check(exp)
     ids, picks = predictions.ids(data, split), []
   if _RECALIBRATE.value:  # Sets the mesh where it scores, and no sooner.
     result = recalibrated.evaluate(exp, data, params, subs, split, mesh,

@@ -12,6 +12,16 @@ import jax
 import numpy as np
 
 
+def check(exp: Experiment) -> None:
+  """Raises where a row has not one answer, but several boxes."""
+  if exp.task.form == 'objects':
+    raise ValueError(
+        '--results writes one answer for each row, but task '
+        f'{exp.config.task.name!r} finds several boxes in a picture. Evaluate '
+        'without it; scores.boxes.results and report.boxes.write make a file '
+        "for COCO's server from Python.")
+
+
 def ids(data: Any, split: str) -> list[str]:
   """Ids of a split's questions, by which servers know them.
 
