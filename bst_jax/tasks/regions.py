@@ -28,11 +28,8 @@ def make(measure_overlap: float = 0.5, attributes: float = 0.5
   Reference: Ren et al., "Faster R-CNN", NeurIPS 2015, equation 1; Anderson et
     al., "Bottom-Up and Top-Down Attention", CVPR 2018, section 3.1.
   """
-  def loss(outputs, batch, key):
-    return of_batch(outputs, batch, key)
-
   return tasks.Task(
-      form='objects', outputs=('classes',), loss=loss,
+      form='objects', outputs=('classes',), loss=of_batch,
       terms={'objectness': (1.0, 'mean_batch'), 'anchors': (1.0, 'mean_batch'),
              'classes': (1.0, 'mean_batch'), 'boxes': (1.0, 'mean_batch'),
              'attributes': (attributes, 'mean_batch')},
@@ -62,16 +59,16 @@ def of_batch(outputs: 'tasks.Arrays', batch: 'tasks.Arrays',
   found = jax.vmap(_anchors_of)(outputs['anchors'], outputs['objectness'],
                                 outputs['anchor_deltas'], objects,
                                 batch['object_mask'], crowds, extent, keys)
+  own = jax.vmap(_own)(outputs['rois'], outputs['roi_mask'], objects,
+                       batch['object_mask'], crowds)
   found |= jax.vmap(_rois_of)(
-      outputs['rois'], outputs['roi_mask'], outputs['classes'],
-      outputs['roi_deltas'], objects, batch['object_classes'],
-      batch['object_mask'], crowds)
+      own, outputs['rois'], outputs['classes'], outputs['roi_deltas'], objects,
+      batch['object_classes'])
   if 'attributes' in outputs:
     told = batch['object_attributes']
     there = batch.get('object_attribute_mask', jnp.ones(told.shape, bool))
     found['attributes'] = jax.vmap(_attributes_of)(
-        outputs['rois'], outputs['roi_mask'], outputs['attributes'], objects,
-        told, there, batch['object_mask'], crowds)
+        own, outputs['attributes'], told, there)
   else:
     found['attributes'] = jnp.zeros(rows)
   weight = batch['mask'].astype(jnp.float32)
@@ -94,18 +91,16 @@ def _anchors_of(anchors, logits, deltas, objects, there, crowds, extent, key):
 
 
 def _own(rois, mask, objects, there, crowds):
-  """int[R], the object of each proposal."""
+  """int[R], the object of each proposal; what is none is left out."""
   found = assignment.without_crowds(
       assignment.matched(boxes.iou(rois, objects), there, 0.5, 0.5), rois,
       objects, crowds)
   return jnp.where(mask, found, assignment.IGNORED)
 
 
-def _rois_of(rois, mask, logits, deltas, objects, classes, there, crowds):
-  """Losses of the proposals of a picture."""
-  found = _own(rois, mask, objects, there, crowds)
-  # What lies in a crowd counts for nothing.
-  real = mask & (found != assignment.IGNORED)
+def _rois_of(found, rois, logits, deltas, objects, classes):
+  """Losses of the proposals of a picture; what is in a crowd counts nothing."""
+  real = found != assignment.IGNORED
   some, count = found >= 0, jnp.maximum(real.sum(), 1)
   own = jnp.maximum(found, 0)
   kinds = jnp.where(some, 1 + classes[own], 0)
@@ -116,10 +111,8 @@ def _rois_of(rois, mask, logits, deltas, objects, classes, there, crowds):
           'boxes': far.sum() / count}
 
 
-def _attributes_of(rois, mask, logits, objects, told, told_mask, there,
-                   crowds):
+def _attributes_of(found, logits, told, told_mask):
   """Loss of the attributes of a picture's proposals."""
-  found = _own(rois, mask, objects, there, crowds)
   some, own = found >= 0, jnp.maximum(found, 0)
   each = losses.attributes(logits, told[own], told_mask[own])
   return jnp.where(some, each, 0).sum() / jnp.maximum(some.sum(), 1)
