@@ -1,5 +1,6 @@
 """The objects of a record as arrays of one length, however it has them."""
 from collections.abc import Callable, Mapping, Sequence
+import threading
 from typing import Any, NamedTuple
 
 from bst_jax.data import kinds as kinds_lib
@@ -143,7 +144,7 @@ def kinds(read: Reader, parts: Sequence[str], most: int, attributes: int
     most: objects of a picture; more are left out, crowds first.
     attributes: of an object.
   """
-  blank = types(most, attributes)
+  blank, read = types(most, attributes), _once(read)
 
   def decoded(key):
     def decode(record, reading, frame):
@@ -162,6 +163,17 @@ def kinds(read: Reader, parts: Sequence[str], most: int, attributes: int
       'picture', tuple(parts), 'num_objects', sizes.get(key, lambda one: {}),
       lambda sizes, key=key: blank[key], decoded(key), _no_file,
       lambda card: 'what is learnt') for key in blank}
+
+
+def _once(read):
+  """Reads a record once for all keys, which come one after the other."""
+  last = threading.local()  # Threads read records side by side.
+
+  def again(record):
+    if getattr(last, 'record', None) is not record:
+      last.objects, last.record = read(record), record
+    return last.objects
+  return again
 
 
 def _no_file(path, name):
