@@ -30,6 +30,7 @@ class Conv(nn.Module):
     padding: `SAME`, or zeros added on every side.
     depthwise: every channel by itself, so that `out` is the input's axis too.
     kernel_init: He's where None.
+    bias_init: of the bias, if it has one.
   """
 
   inp: Axis
@@ -41,6 +42,7 @@ class Conv(nn.Module):
   use_bias: bool = True
   depthwise: bool = False
   kernel_init: Callable | None = None
+  bias_init: Callable = nn.initializers.zeros
 
   @nn.compact
   def __call__(self, x: jax.Array, *, sub: Submodel = FULL) -> jax.Array:
@@ -56,7 +58,7 @@ class Conv(nn.Module):
                  self.padding, self.depthwise)
     if not self.use_bias:
       return y
-    bias = self.param('bias', named(nn.initializers.zeros, self.out))[:f]
+    bias = self.param('bias', named(self.bias_init, self.out))[:f]
     return y + bias.astype(self.dtype)
 
 

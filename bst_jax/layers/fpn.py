@@ -7,7 +7,7 @@ Reference: Lin et al., "Feature Pyramid Networks for Object Detection", CVPR
 from collections.abc import Sequence
 from typing import Any
 
-from bst_jax.elastic import Axis, check_name
+from bst_jax.elastic import Axis, check_name, FULL, Submodel
 from bst_jax.layers import resample
 from bst_jax.layers.convolution import Conv
 from flax import linen as nn
@@ -45,11 +45,13 @@ class Fpn(nn.Module):
     return Axis('pyramid', self.width)
 
   @nn.compact
-  def __call__(self, grids: Sequence[jax.Array]) -> tuple[jax.Array, ...]:
+  def __call__(self, grids: Sequence[jax.Array], *, sub: Submodel = FULL
+               ) -> tuple[jax.Array, ...]:
     """The pyramid, each level half as fine as the one before.
 
     Args:
       grids: float[B, h, w, c] of the trunk, fine to coarse.
+      sub: the part of the trunk that made them; the pyramid itself is whole.
 
     Returns:
       float[B, h, w, width] each: as many as `grids`, and two more.
@@ -60,7 +62,7 @@ class Fpn(nn.Module):
     channels = self.channels.here(self)
     conv = lambda name, x, inp, size=3, stride=1: Conv(
         inp, channels, self.dtype, size, stride, size // 2, kernel_init=_INIT,
-        name=name)(x)
+        name=name)(x, sub=sub)
     coarse, levels = None, []
     for n in reversed(range(len(grids))):
       x = conv(f'inner_{n}', grids[n].astype(self.dtype), self.inp[n], 1)

@@ -126,6 +126,24 @@ class Model(Staged):
       classes float[B, A].
     """
     check_name('image', batch, 'key of the batch')
+    x = self.pyramid(batch['image'], sub, train)[-1]
+    embed = Axis('embed', self.width[-1], f'stage_{len(self.width) - 1}')
+    x = x.mean((1, 2))                                      # [B, d]
+    features.sow(self, x)
+    logits = Dense((embed,), (Axis('answers', self.num_answers),), **_INIT,
+                   dtype=self.dtype, name='head')(x, sub=sub)
+    return {'classes': wide(logits)}                        # [B, A]
+
+  @nn.nowrap  # Else its name would stand before those of all modules.
+  def pyramid(self, image: jax.Array, sub: Submodel, train: bool
+              ) -> tuple[jax.Array, ...]:
+    """The normalised grid float[B, h, w, d] of every stage, fine to coarse.
+
+    Called by `__call__`, of which it makes the modules.
+
+    Args:
+      image, sub, train: see there.
+    """
     seed = seed_of(self.make_rng('dropout')) if train else None
     norm = functools.partial(linear.LayerNorm, eps=self.eps)
     edge = functools.partial(linear.LayerNorm, eps=self.reduction_eps)
@@ -133,8 +151,8 @@ class Model(Staged):
     kept = [sub.layers(order) for order in self.stacks.values()]
     rates = iter(rising(self.depth_dropout, sum(map(len, kept))))
 
-    x = pixels.normalised(batch['image'], self.sides, self.mean, self.std)
-    x, inp = x.astype(self.dtype), Axis('pixel', 3)
+    x = pixels.normalised(image, self.sides, self.mean, self.std)
+    x, inp, result = x.astype(self.dtype), Axis('pixel', 3), []
     for i, width in enumerate(self.width):
       embed = Axis('embed', width, f'stage_{i}')
       x = cvt.ConvEmbed(
@@ -155,8 +173,5 @@ class Model(Staged):
                     x.reshape(shape[0], -1, shape[-1]), sub=sub, seed=seed)
       x = norm(embed, name=f'norm_{i}')(x, sub=sub).reshape(shape)
       inp = embed
-    x = x.mean((1, 2))                                      # [B, d]
-    features.sow(self, x)
-    logits = Dense((embed,), (Axis('answers', self.num_answers),), **_INIT,
-                   dtype=self.dtype, name='head')(x, sub=sub)
-    return {'classes': wide(logits)}                        # [B, A]
+      result.append(x)
+    return tuple(result)

@@ -15,7 +15,7 @@ NUMBERS = ('AP', 'AP50', 'AP75', 'AP small', 'AP medium', 'AP large', 'AR 1',
            'AR 10', 'AR 100', 'AR small', 'AR medium', 'AR large')
 
 
-def make(output: str = '') -> Measure:
+def make(output: str = '', threshold: float = 0.0) -> Measure:
   """Average precision of a detector's boxes, in percent.
 
   Outputs are `boxes` float[B, N, 4], in pixels of the canvas, `scores`
@@ -25,13 +25,25 @@ def make(output: str = '') -> Measure:
 
   Args:
     output: of the task; boxes are read beside it.
+    threshold: of the score; boxes below it do not count. Above 0 the measure's
+      name and title carry it, as the precision is that of fewer boxes.
 
   Reference: Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014;
     computed by pycocotools.
   """
   del output
-  return Measure('average_precision', 'average precision in percent', read,
-                 'rows', lambda rows, data: of_rows(rows))
+  name, title = 'average_precision', 'average precision in percent'
+  if not threshold:
+    return Measure(name, title, read, 'rows', lambda rows, data: of_rows(rows))
+
+  def of_sure(outputs, batch):
+    valid = outputs['valid'] & (outputs['scores'] >= threshold)
+    return read({**outputs, 'valid': valid}, batch)
+
+  return Measure(
+      f'{name}_from_{threshold:g}',
+      f'{title} of boxes with a score from {threshold:g} on', of_sure, 'rows',
+      lambda rows, data: of_rows(rows))
 
 
 def read(outputs: Mapping[str, jax.Array], batch: Mapping[str, jax.Array]

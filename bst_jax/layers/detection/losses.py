@@ -1,7 +1,10 @@
 """Losses of detectors: one number a box, which tasks sum and divide."""
+from bst_jax.layers.detection import boxes as boxes_lib
 import jax
 import jax.numpy as jnp
 import optax
+
+_EPS = 1e-7  # Square pixels that keep a quotient of areas finite.
 
 
 def smooth_l1(difference: jax.Array, beta: float) -> jax.Array:
@@ -15,6 +18,24 @@ def smooth_l1(difference: jax.Array, beta: float) -> jax.Array:
   if beta:
     far = jnp.where(far < beta, 0.5 * far ** 2 / beta, far - 0.5 * beta)
   return far.sum(-1)
+
+
+def giou(one: jax.Array, other: jax.Array) -> jax.Array:
+  """float[N], one minus the generalised overlap of boxes float[N, 4] each.
+
+  The overlap less the share of the smallest box around both that neither
+  fills, so that boxes apart are drawn together too: from 0 to 2.
+
+  Reference: Rezatofighi et al., "Generalized Intersection over Union", CVPR
+    2019, equation 1.
+  """
+  cross = jnp.concatenate([jnp.maximum(one[:, :2], other[:, :2]),
+                           jnp.minimum(one[:, 2:], other[:, 2:])], -1)
+  around = jnp.concatenate([jnp.minimum(one[:, :2], other[:, :2]),
+                            jnp.maximum(one[:, 2:], other[:, 2:])], -1)
+  common, whole = boxes_lib.area(cross), boxes_lib.area(around)
+  union = boxes_lib.area(one) + boxes_lib.area(other) - common
+  return 1 - common / (union + _EPS) + (whole - union) / (whole + _EPS)
 
 
 def objectness(logits: jax.Array, positive: jax.Array) -> jax.Array:
