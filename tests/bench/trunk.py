@@ -1,11 +1,11 @@
-"""EfficientNet-B0's trunk, a picture of 512 x 512 at once, ours or torch's.
+"""EfficientNet-B0's trunk, a picture of 512 x 512 at once, ours or a peer's.
 
   python tests/bench/in_turns.py --trees . . --rounds 8 \\
       --second 'tests/bench/trunk.py --peer torch' -- tests/bench/trunk.py
 
-Both run all of what a detector reads, up to the grid with cells of 32 pixels,
-with stored statistics and random weights, in float32: the peer in torch's eager
-mode, channels first. Prints the seconds of each round of --runs pictures, and
+All run what a detector reads, up to the grid with cells of 32 pixels, with
+stored statistics and random weights, in float32: torch in its eager mode,
+channels first, ONNX Runtime what torch exports. Prints the seconds of each round of --runs pictures, and
 of one picture.
 """
 import argparse
@@ -38,8 +38,8 @@ def ours(image):
   return lambda: jax.block_until_ready(run({'params': params}, image))
 
 
-def peer(image):
-  """The same in torch."""
+def peer(image, runtime=''):
+  """The same in torch, or in ONNX Runtime."""
   import torch
   from torch import nn
 
@@ -74,39 +74,64 @@ def peer(image):
       y = self.parts(x)
       return x + y if self.adds else y
 
-  stages, inp = nn.ModuleList(), 32
+  class Whole(nn.Module):
+
+    def __init__(self):
+      super().__init__()
+      self.stem, self.stages = conv(3, 32, 3, 2), nn.ModuleList()
+
+    def forward(self, x):
+      x, grids = self.stem(x), []
+      for stage in self.stages:
+        x = stage(x)
+        grids.append(x)
+      return [grids[i] for i in TAPS]
+
+  whole, inp = Whole(), 32
   for i, (size, stride, width, count) in enumerate(STAGES):
     layers = []
     for n in range(count):
       layers.append(Layer(inp, width, size, 1 if n else stride, 6 if i else 1))
       inp = width
-    stages.append(nn.Sequential(*layers))
-  stem = conv(3, 32, 3, 2).eval()
-  stages.eval()
-  for module in (*stem.modules(), *stages.modules()):
+    whole.stages.append(nn.Sequential(*layers))
+  for module in whole.eval().modules():
     if isinstance(module, nn.Conv2d):
       # With torch's usual ones grids fade into denormal numbers, which are slow.
       nn.init.kaiming_normal_(module.weight)
-  count = sum(p.numel() for part in (stem, stages) for p in part.parameters())
+  count = sum(p.numel() for p in whole.parameters())
   assert count == 3_595_388, count
   torch.set_flush_denormal(True)
   image = torch.from_numpy(image.transpose(0, 3, 1, 2).copy())
+  if runtime == 'onnxruntime':
+    return _in_runtime(whole, image)
 
   def run():
     with torch.inference_mode():
-      x, grids = stem(image), []
-      for stage in stages:
-        x = stage(x)
-        grids.append(x)
-      return [grids[i] for i in TAPS]
+      return whole(image)
 
   return run
+
+
+def _in_runtime(whole, image):
+  """The trunk as torch exports it, in ONNX Runtime."""
+  import io
+
+  import onnxruntime
+  import torch
+
+  file = io.BytesIO()
+  torch.onnx.export(whole, (image,), file, input_names=['image'],
+                    opset_version=17, dynamo=False)
+  session = onnxruntime.InferenceSession(
+      file.getvalue(), providers=['CPUExecutionProvider'])
+  image = image.numpy()
+  return lambda: session.run(None, {'image': image})
 
 
 def main():
   parser = argparse.ArgumentParser(
       description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-  parser.add_argument('--peer', choices=['torch'],
+  parser.add_argument('--peer', choices=['torch', 'onnxruntime'],
                       help='run the peer in place of ours')
   parser.add_argument('--side', type=int, default=512)
   parser.add_argument('--runs', type=int, default=10)
@@ -115,7 +140,7 @@ def main():
   image = np.random.default_rng(0).standard_normal(
       (1, args.side, args.side, 3)).astype(np.float32)
   began = time.perf_counter()
-  run = (peer if args.peer else ours)(image)
+  run = peer(image, args.peer) if args.peer else ours(image)
   run()
   print(f'{time.perf_counter() - began:.3f} s to the first grid', flush=True)
   while True:

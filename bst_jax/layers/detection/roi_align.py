@@ -73,24 +73,24 @@ def pooled(pyramid: Sequence[jax.Array], boxes: jax.Array,
   rows, columns = (
       _samples(boxes[:, i], boxes[:, i + 2], scale, sides, size, ratio, aligned)
       for i, sides in ((1, height), (0, width)))
-  found = 0.0
-  for row, down in rows:
-    for column, across in columns:
-      place = (offsets[levels][:, None, None] + row[:, :, None]
-               * width[:, None, None] + column[:, None])
-      weight = (down[:, :, None] * across[:, None])[..., None]
-      found += table[place] * weight.astype(table.dtype)
-  count = boxes.shape[0]
-  return found.reshape(count, size, ratio, size, ratio, table.shape[-1]).mean(
-      (2, 4))
+  wide = lambda x: x[:, None, None, None, None]
+  place = (wide(offsets[levels]) + rows[0][:, :, None, :, None] * wide(width)
+           + columns[0][:, None, :, None])       # [N, size, size, 2 ratio, 2 ratio]
+  weight = rows[1][:, :, None, :, None] * columns[1][:, None, :, None]
+  shape, reads = (boxes.shape[0], size, size), 4 * ratio ** 2
+  # A product of each bin's places: sums of whole grids of samples took three
+  # times as long on a CPU.
+  return jnp.matmul(
+      weight.reshape(*shape, 1, reads).astype(table.dtype),
+      table[place.reshape(*shape, reads)], precision='highest')[..., 0, :]
 
 
 def _samples(low, high, scale, length, size, ratio, aligned):
-  """Along one side, the two places about every sample with their weights.
+  """Along one side, the places about every sample of a bin with their weights.
 
   Returns:
-    ((int32[N, size ratio], float[N, size ratio]), …) for the lower and the
-    upper place.
+    int32[N, size, 2 ratio] and float[N, size, 2 ratio], whose sum is 1 where all
+    samples lie on the map.
   """
   start = low * scale - (0.5 if aligned else 0.0)
   extent = (high - low) * scale
@@ -111,5 +111,7 @@ def _samples(low, high, scale, length, size, ratio, aligned):
   upper = jnp.where(edge, length - 1, lower + 1)
   share = jnp.where(edge, 0, at - lower)
   zero = jnp.zeros_like(share)
-  return ((lower, jnp.where(seen, 1 - share, zero)),
-          (upper, jnp.where(seen, share, zero)))
+  bins = lambda lower, upper: jnp.concatenate([
+      each.reshape(-1, size, ratio) for each in (lower, upper)], -1)
+  return bins(lower, upper), bins(
+      jnp.where(seen, 1 - share, zero), jnp.where(seen, share, zero)) / ratio
