@@ -11,6 +11,8 @@ import jax
 import numpy as np
 
 Arrays = Mapping[str, jax.Array]
+# Files here that measures are made of.
+_PARTS = 'bleu', 'cider', 'ngrams', 'ptb', 'rouge', 'tokens'
 
 
 class Measure(NamedTuple):
@@ -45,7 +47,7 @@ def create(config: str | Mapping[str, Any], output: str) -> Measure:
   """
   options = {'name': config} if isinstance(config, str) else dict(config)
   name = options.pop('name')
-  make = by_name(name, __name__, 'measure', 'make', leave=('tokens',)).make
+  make = by_name(name, __name__, 'measure', 'make', leave=_PARTS).make
   known = [*inspect.signature(make).parameters][1:]
   for option in options:
     check_name(option, known, f'option of measure {name}')
