@@ -46,7 +46,8 @@ def batch_of(*keys, questions=4, pictures=2, side=16, frames=4, seed=0):
       'boxes': np.concatenate(corners, -1).astype(np.float32),
       'image': rng.integers(0, 256, (pictures, side, side, 3), np.uint8),
       'target': target, 'mask': np.arange(questions) != 2,
-      'clip': rng.integers(0, 256, (pictures, frames, side, side, 3), np.uint8)}
+      'clip': rng.integers(0, 256, (pictures, frames, side, side, 3), np.uint8),
+      'tags': rng.integers(1, 11, (pictures, 3)).astype(np.int32)}
   return {key: jnp.asarray(every[key]) for key in keys}
 
 
@@ -82,6 +83,10 @@ _METER = dict(name='meter', vocab_size=11, num_answers=7, image_size=16,
               image_layers=1, text_width=16, text_heads=4, text_mlp=32,
               text_layers=1, max_positions=8)
 
+_MINIVLM = dict(name='minivlm', vocab_size=11, num_answers=7, feature_size=8,
+                width=16, heads=4, mlp=32, fused=32, num_layers=4, tag_start=8,
+                max_positions=12)
+
 # A new backbone is a row: its arguments and a function that makes a batch.
 TINY = {
     'mcan_vqa': (_SIZES, functools.partial(batch_of, 'tokens', 'regions')),
@@ -103,6 +108,11 @@ TINY = {
         adapter=6, skip=('image_fusion/layer_0',),
         extra=dict(kind='parallel', size=3)),
                   functools.partial(batch_of, 'tokens', 'image')),
+    'minivlm': (_MINIVLM,
+                functools.partial(batch_of, 'tokens', 'regions', 'boxes')),
+    'minivlm_das': (_MINIVLM | dict(adapter=6, skip=('encoder/layer_0',)),
+                    functools.partial(batch_of, 'tokens', 'tags', 'regions',
+                                      'boxes')),
     'vit': (_VIT, functools.partial(batch_of, 'image', pictures=4)),
     'vit_ats': (_VIT | dict(
         distilled=True, ats=dict(blocks=(0, 2, 3), capacity=(12, 9, None))),
@@ -125,6 +135,13 @@ TINY = {
     'ps_vit_ats': (_PS_VIT | dict(
         ats=dict(blocks=(0, 2, 3), capacity=(12, 9, None))),
                    functools.partial(batch_of, 'image', pictures=4)),
+}
+# Several outputs, and labels of objects. The backbone's sizes are of a row above.
+DETECTORS = {
+    'retinanet': (_PVT | dict(
+        name='retinanet', stages=2, pyramid_width=8, depth=1, detections=6,
+        each=20, anchor_sizes=(8, 12, 16, 24)),
+                  functools.partial(batch_of, 'image', pictures=4)),
 }
 # Whose every pair of width and depth is run; the others share their layers.
 THOROUGH = 'mcan_vqa', 'vit'
@@ -162,8 +179,8 @@ def prepare(model, batch):
 
 @functools.cache
 def build(name, **changes):
-  """Model, batch, parameters and axis names of a row of `TINY`."""
-  sizes, make_batch = TINY[name]
+  """Model, batch, parameters and axis names of a row of the tables."""
+  sizes, make_batch = (TINY | DETECTORS)[name]
   model, batch = backbones.create(sizes | changes), make_batch()
   return model, batch, *prepare(model, batch)
 

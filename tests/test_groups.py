@@ -54,7 +54,7 @@ def test_a_kernel_between_stages_has_two_sets_of_one_name():
   assert len(found) == 2 + sum(model.num_layers) * 2
 
 
-@pytest.mark.parametrize('name', models.TINY)
+@pytest.mark.parametrize('name', [*models.TINY, *models.DETECTORS])
 def test_every_elastic_dimension_is_in_one_set(name):
   """And all dimensions of a set have one size, or they could not be cut."""
   _, _, params, axes = models.build(name)

@@ -121,7 +121,8 @@ def test_a_recipe_of_a_config_is_read(kind):
 
 def _backbones():
   """The first row of each."""
-  rows = {sizes['name']: sizes for sizes, _ in reversed(tiny.TINY.values())}
+  rows = {sizes['name']: sizes for sizes, _ in reversed(
+      (tiny.TINY | tiny.DETECTORS).values())}
   return [pytest.param(sizes, id=name) for name, sizes in rows.items()]
 
 

@@ -1,8 +1,8 @@
 """torchvision's RetinaNet <-> models/retinanet_resnet.py.
 
-Its first version has top='p5' and batch statistics that are stored, with eps=0
-for the published weights; its second top='c5' and groups=32. Classes have the
-numbers of its file: those of COCO's weights are 91, of which the first is none.
+Its first version has top='p5', and norm_eps=0 for the published weights; its
+second top='c5' and groups=32. Classes have the numbers of its files: those of
+COCO's weights are 91, of which the first is none.
 """
 from bst_jax.interop.core import CONV, linear_rows, norm_rows, Row
 from bst_jax.interop.torchvision_resnet import fpn_rows, trunk_rows

@@ -26,7 +26,7 @@ class Model(pvt.Model):
   Pyramid and head stay whole. Pictures may have any sides.
 
   Attributes:
-    start: the first stage that the pyramid reads, from 0.
+    stages: the last ones, that the pyramid reads.
     pyramid_width: channels of the pyramid and of the head.
     top: what the levels on top are made of, of `layers.fpn.TOPS`.
     depth: convolutions of each of the head's two towers.
@@ -37,7 +37,7 @@ class Model(pvt.Model):
     each: pairs of an anchor and a class of a level that are looked at.
   """
 
-  start: int = 1
+  stages: int = 3
   pyramid_width: int = 256
   top: str = 'c5'
   depth: int = 4
@@ -47,20 +47,20 @@ class Model(pvt.Model):
   each: int = 1000
 
   def __post_init__(self):
-    if not 0 <= self.start < len(self.width):
+    if not 1 <= self.stages <= len(self.width):
       raise ValueError(
-          f'the pyramid was to read stages from {self.start} on, but there are '
-          f'{len(self.width)}; give start from 0 to {len(self.width) - 1}.')
+          f'the pyramid was to read the last {self.stages} stages, but there are '
+          f'{len(self.width)}; give stages from 1 to {len(self.width)}.')
     check_name(self.top, fpn.TOPS, 'source of the levels on top')
-    retinanet.check(self.anchor_sizes, len(self.width) - self.start + _ABOVE)
+    retinanet.check(self.anchor_sizes, self.stages + _ABOVE)
     super().__post_init__()
 
   @property
   def level_strides(self) -> tuple[int, ...]:
     """Pixels of a cell of every level of the pyramid."""
-    stages = [math.prod(self.strides[:i + 1])
-              for i in range(self.start, len(self.width))]
-    return (*stages, *(stages[-1] * 2 ** (i + 1) for i in range(_ABOVE)))
+    every = [math.prod(self.strides[:i + 1]) for i in range(len(self.width))]
+    above = [every[-1] * 2 ** (i + 1) for i in range(_ABOVE)]
+    return (*every[-self.stages:], *above)
 
   @nn.compact
   def __call__(self, batch: dict[str, jax.Array], *, sub: Submodel = FULL,
@@ -79,9 +79,9 @@ class Model(pvt.Model):
     """
     check_name('image', batch, 'key of the batch')
     image, extent = retinanet.canvas(batch, self.sides, self.mean, self.std)
-    grids = self.pyramid(image, sub, train)[self.start:]
+    grids = self.pyramid(image, sub, train)[-self.stages:]
     channels = tuple(Axis('embed', width, f'stage_{i}')
-                     for i, width in enumerate(self.width))[self.start:]
+                     for i, width in enumerate(self.width))[-self.stages:]
     pyramid = fpn.Fpn(channels, self.pyramid_width, self.top, self.dtype,
                       name='fpn')
     levels = pyramid(grids, sub=sub)

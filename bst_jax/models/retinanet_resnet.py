@@ -29,7 +29,7 @@ class Model(Backbone):
     pyramid_width, top, depth, groups, anchor_sizes, detections, each: see
       `models.retinanet`.
     batch_stats: what training normalises by, see `batch_norm.of`.
-    eps: of all batch normalisations; 0 in the published weights of torchvision's
+    norm_eps: of all batch normalisations; 0 in the published weights of torchvision's
       first version.
     mean, std: that uint8 pictures are brought to.
   """
@@ -46,7 +46,7 @@ class Model(Backbone):
   detections: int = 100
   each: int = 1000
   batch_stats: str | None = 'stored'
-  eps: float = 1e-5
+  norm_eps: float = 1e-5
   mean: tuple[float, ...] = pixels.MEAN
   std: tuple[float, ...] = pixels.STD
   outputs: tuple[str, ...] = ()
@@ -92,7 +92,7 @@ class Model(Backbone):
     """
     check_name('image', batch, 'key of the batch')
     image, extent = retinanet.canvas(batch, self.sides, self.mean, self.std)
-    norm = functools.partial(batch_norm.of(self.batch_stats), eps=self.eps)
+    norm = functools.partial(batch_norm.of(self.batch_stats), eps=self.norm_eps)
     trunk = resnet.ResNet(self.blocks, self.stem, self.dtype, norm,
                           name='trunk')
     grids = trunk(image.astype(self.dtype), train)
