@@ -4,7 +4,7 @@ import functools
 from typing import Any
 
 from bst_jax.elastic import Axis, FULL, Size, Submodel
-from bst_jax.layers import looks, products
+from bst_jax.layers import cached, looks, products
 from bst_jax.layers.dropout import Dropout
 from bst_jax.layers.extra import Extra, LowRank, prompted
 from bst_jax.layers.linear import Dense
@@ -60,7 +60,9 @@ class Attention(nn.Module):
     Args:
       x: what attends.
       y: what it attends to; x if None.
-      mask: bool[B, M], true = attend; or bool[B, N, M], of every row its own.
+      mask: bool[B, M], true = attend; or bool[B, N, M], of every row its own;
+        or a `cached.Growing`: x are the last words of a text, of which those
+        before, and what else they see, are kept.
       gate, gate_eps: float[B, M] in place of a mask, see `gated_softmax`.
       select: lets some rows of x attend: called as select(x, query, attend,
         values), see `sampler.Stage`; it returns probabilities and what else it
@@ -88,6 +90,11 @@ class Attention(nn.Module):
     k, v = key(y), value(y)                                 # [B, M, h, K]
     if mix is not None:
       k, v = mix(k), mix(v)
+    cached.keep(self, k, v)
+    back = Dense(split, (self.embed,), self.out_init or self.kernel_init,
+                 self.out_init or self.bias_init, dtype=self.dtype, name='out')
+    if isinstance(mask, cached.Growing):
+      return back(cached.attend(self, query(x), k, v, mask), sub=sub)
 
     # On CPUs products over leading heads take half the time.
     first = lambda z: z.swapaxes(1, 2)                      # [B, h, ., K]
@@ -110,9 +117,7 @@ class Attention(nn.Module):
     looks.sow(self, probs)
     probs = Dropout(self.dropout)(probs, seed)
     z = first(products.einsum('bhnm,bhmk->bhnk', probs, first(v)))
-    z = Dense(split, (self.embed,), self.out_init or self.kernel_init,
-              self.out_init or self.bias_init, dtype=self.dtype,
-              name='out')(z, sub=sub)
+    z = back(z, sub=sub)
     return z if select is None else (z, picked)
 
   def _project(self, name, inp, out, sub):

@@ -42,11 +42,25 @@ class TextEmbedding(nn.Module):
   init: Callable = NORMAL
 
   @nn.compact
-  def __call__(self, tokens: jax.Array, kind: jax.Array, *,
-               sub: Submodel = FULL, seed: jax.Array | None = None
-               ) -> jax.Array:
-    """Maps int32[B, M] and the embedding float[d] of text to float[B, M, d]."""
+  def __call__(self, tokens: jax.Array, kind: jax.Array,
+               places: jax.Array | None = None, *, sub: Submodel = FULL,
+               seed: jax.Array | None = None) -> jax.Array:
+    """Embeds a text.
+
+    Args:
+      tokens: int32[B, M].
+      kind: float[d] or [M, d], the embedding of what is text, or of the kind of
+        every token.
+      places: int32[M] or [B, M] of the tokens; 0, 1, … if None.
+      sub: the part to run.
+      seed: of dropout, None for evaluation.
+
+    Returns:
+      float[B, M, d].
+    """
     length, longest = tokens.shape[1], self.positions.size
+    if places is None:
+      places = jnp.arange(length)
     if length > longest:
       raise ValueError(
           f'the batch has {length} tokens a question, but the model knows only '
@@ -54,7 +68,7 @@ class TextEmbedding(nn.Module):
           'max_positions of the model.')
     table = functools.partial(Table, out=self.out, init=self.init)
     x = table(self.vocab, name='words')(tokens, sub=sub)
-    x += table(self.positions, name='positions')(jnp.arange(length), sub=sub)
+    x += table(self.positions, name='positions')(places, sub=sub)
     x = Norm(self.out, name='norm')(x + kind, sub=sub)
     return Dropout(self.dropout)(x.astype(self.dtype), seed)
 

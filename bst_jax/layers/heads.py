@@ -5,7 +5,7 @@ from typing import Any
 from bst_jax.elastic import Axis, check_name, FULL, Submodel
 from bst_jax.layers.activations import gelu
 from bst_jax.layers.extra import NORMAL
-from bst_jax.layers.linear import Dense, LayerNorm
+from bst_jax.layers.linear import Dense, LayerNorm, named, product
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
@@ -66,8 +66,8 @@ def said_of(name: str, pooled: jax.Array, inp: tuple[Axis, ...], fused: int,
 class WordsHead(nn.Module):
   """Logits of the words at given places of a text.
 
-  Reference: Devlin et al., "BERT", NAACL 2019; the table of words that come out
-    is one of its own, as in ViLT's released code.
+  Reference: Devlin et al., "BERT", NAACL 2019; without `table` the words that
+    come out have a matrix of their own, as in ViLT's released code.
   """
 
   inp: Axis
@@ -76,16 +76,34 @@ class WordsHead(nn.Module):
   kernel_init: Callable = NORMAL
 
   @nn.compact
-  def __call__(self, x: jax.Array, places: jax.Array, *,
-               sub: Submodel = FULL) -> jax.Array:
-    """Maps float[B, T, d] and places int32[B, K] to float[B, K, V]."""
+  def __call__(self, x: jax.Array, places: jax.Array,
+               table: jax.Array | None = None, *, sub: Submodel = FULL
+               ) -> jax.Array:
+    """Scores every word at some places of a text.
+
+    Args:
+      x: float[B, T, d].
+      places: int32[B, K].
+      table: float[V, D] of the words that go in, by which those that come out
+        are scored too; None where they have a matrix of their own.
+      sub: the part to run.
+
+    Returns:
+      float[B, K, V].
+    """
     part = dict(kernel_init=self.kernel_init, bias_init=nn.initializers.zeros,
                 dtype=self.dtype)
     x = jnp.take_along_axis(x, places[..., None], 1)        # [B, K, d]
     x = gelu(Dense((self.inp,), (self.inp,), **part, name='transform')(
         x, sub=sub))
     x = LayerNorm(self.inp, eps=1e-12, name='norm')(x, sub=sub)
-    return Dense((self.inp,), (self.vocab,), **part, name='decoder')(x, sub=sub)
+    if table is None:
+      return Dense((self.inp,), (self.vocab,), **part, name='decoder')(
+          x, sub=sub)
+    bias = self.param('bias', named(nn.initializers.zeros, self.vocab))
+    x, table, bias = nn.dtypes.promote_dtype(
+        x, table[:, :x.shape[-1]], bias, dtype=self.dtype)
+    return product(x, table.T, bias, x.shape[-1:], bias.shape)
 
 
 def words_of(text: jax.Array, batch: Mapping[str, jax.Array], inp: Axis,
@@ -108,7 +126,12 @@ def words_of(text: jax.Array, batch: Mapping[str, jax.Array], inp: Axis,
 
 
 class PairHead(nn.Module):
-  """Logits of false and true, of a statement about two pictures."""
+  """Logits of false and true, of a statement about two pictures.
+
+  Attributes:
+    norm: makes a normalisation of the hidden units from its axis and name; None
+      for none.
+  """
 
   inp: Axis
   hidden: Axis
@@ -116,6 +139,7 @@ class PairHead(nn.Module):
   dtype: Any = jnp.float32
   kernel_init: Callable | None = None
   bias_init: Callable | None = None
+  norm: Callable[..., nn.Module] | None = None
 
   @nn.compact
   def __call__(self, x: jax.Array, *, sub: Submodel = FULL) -> jax.Array:
@@ -125,8 +149,10 @@ class PairHead(nn.Module):
     x = x.reshape(-1, 2, x.shape[-1])                       # [B, 2, d]
     x = Dense((Axis('side', 2), self.inp), (self.hidden,), **part,
               name='fc1')(x, sub=sub)
+    x = self.activation(x)
+    x = self.norm(self.hidden, name='norm')(x, sub=sub) if self.norm else x
     return Dense((self.hidden,), (Axis('answers', 2),), **part, name='fc2')(
-        self.activation(x), sub=sub)
+        x, sub=sub)
 
 
 def check_outputs(outputs: tuple[str, ...], num_answers: int,

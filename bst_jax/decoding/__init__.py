@@ -1,0 +1,8 @@
+"""Decoding: texts that grow word by word, in one compiled program."""
+from bst_jax.decoding.beams import beam
+from bst_jax.decoding.captions import decode, draw, steps
+from bst_jax.decoding.rules import Rules, Texts
+from bst_jax.decoding.single import greedy, sampled, Step
+
+__all__ = ['beam', 'decode', 'draw', 'greedy', 'Rules', 'sampled', 'Step',
+           'steps', 'Texts']
