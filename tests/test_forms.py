@@ -543,8 +543,8 @@ def test_a_step_has_one_of_the_declared_canvases(load):
 
 
 def test_the_table_of_kinds_is_whole():
-  sizes = dict(max_tokens=5, max_masked=2, num_regions=3, feature_size=7,
-               image_size=(8, 9), extents=2, clip_size=(2, 8, 9))
+  sizes = dict(max_tokens=5, max_masked=2, max_tags=4, num_regions=3,
+               feature_size=7, image_size=(8, 9), extents=2, clip_size=(2, 8, 9))
   for name, kind in kinds.KINDS.items():
     one = kind.row(sizes)
     assert kind.of in ('picture', 'row') and kind.parts, name

@@ -128,6 +128,11 @@ def _no_places(*_):
                    'model that was trained to answer, or to match.')
 
 
+def _no_tags(*_):
+  raise ValueError('tags are read of records of captions, and not of a file; '
+                   'give config.data.form captions, whose records have them.')
+
+
 # Regions.
 
 
@@ -230,6 +235,11 @@ KINDS = {
         'row', ('text',), 'max_masked', lambda places: {'max_masked': len(places)},
         lambda sizes: np.zeros(sizes['max_masked'], np.int32), _no_places,
         _no_places, lambda card: 'places of words that are asked for'),
+    'tags': Kind(
+        'row', ('tags',), 'max_tags', lambda tags: {'max_tags': len(tags)},
+        lambda sizes: np.ones(sizes['max_tags'], np.int32), _no_tags, _no_tags,
+        lambda card: 'names of what is in the picture, in numbers as tokens '
+        'are, without a first one, 0 to the right'),
     'regions': Kind(
         'picture', ('regions',), 'num_regions',
         lambda regions: dict(zip(('num_regions', 'feature_size'),
@@ -272,8 +282,8 @@ INPUTS = {'regions': ('regions', 'boxes'), 'image': ('image',),
 
 # How many numbers a size may have; others are what a user's own form says.
 _NUMBERS = {'vocab_size': (1,), 'num_answers': (1,), 'max_tokens': (1,),
-            'max_masked': (1,), 'num_regions': (1,), 'feature_size': (1,),
-            'image_size': (1, 2), 'extents': (1,), 'clip_size': (3,)}
+            'max_masked': (1,), 'max_tags': (1,), 'num_regions': (1,),
+            'feature_size': (1,), 'image_size': (1, 2), 'extents': (1,), 'clip_size': (3,)}
 _MOST_OF_A_ROW = image_lib.MAX_PIXELS
 _OF_A_ROW = (('max_tokens',), ('num_regions', 'feature_size'), ('clip_size',))
 _WHERE = ('Sizes are in vocab/sizes.json of a workdir, or config.data.sizes.')

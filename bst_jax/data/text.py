@@ -70,6 +70,11 @@ class Vocabulary:
         tokenize_all(questions)))
     return cls(seen)
 
+  def longer(self, texts: Iterable[str]) -> 'Vocabulary':
+    """This vocabulary with the words of more texts behind its own."""
+    more = itertools.chain.from_iterable(tokenize_all(texts))
+    return Vocabulary(dict.fromkeys([*self.words[len(SPECIAL):], *more]))
+
   def __len__(self) -> int:
     return len(self.words)
 

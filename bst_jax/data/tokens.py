@@ -3,7 +3,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from absl import logging
-from bst_jax.data import coded, text
+from bst_jax.data import coded, pieces, text
 from bst_jax.data import words as words_lib
 import numpy as np
 
@@ -26,6 +26,22 @@ def encode(texts: Sequence[str], words: words_lib.Words, length: int,
                  'and %d have more than %d words and are cut off.',
                  len(different), what, unknown, long, length)
   return ids[numbers]
+
+
+def behind(texts: Sequence[str], words: words_lib.Words, length: int,
+           what: str) -> np.ndarray:
+  """int32[m, G] of texts that stand behind others: they have no opening token.
+
+  Args:
+    texts: m of them; an empty one has no closing token either.
+    words: the vocabulary.
+    length: G; longer texts are cut off.
+    what: the texts are, for the log.
+  """
+  opened = isinstance(words, pieces.Pieces)
+  found = encode(texts, words, length + opened, what)[:, opened:]
+  there = np.array([bool(text.strip()) for text in texts], bool)
+  return np.where(there[:, None], found, 0).astype(np.int32)
 
 
 def vocabulary(context: Any) -> words_lib.Words:

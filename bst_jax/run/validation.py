@@ -157,7 +157,7 @@ def _sizes(config, opened) -> dict[str, Any]:
     known['feature_size'] = features['regions'].shape[-1]
   if 'label' in features and features['label'].num_classes:
     known['num_answers'] = features['label'].num_classes
-  for size in ('num_regions', 'max_tokens', 'max_masked'):
+  for size in ('num_regions', 'max_tokens', 'max_masked', 'max_tags'):
     if getattr(options, size, 0):
       known[size] = getattr(options, size)
   sizes = {name: (_UNKNOWN | known)[name] for name in ('num_answers',
@@ -165,8 +165,8 @@ def _sizes(config, opened) -> dict[str, Any]:
   if 'max_tokens' in known:  # It has texts.
     sizes |= dict(vocab_size=_UNKNOWN['vocab_size'],
                   max_tokens=known['max_tokens'])
-  if 'max_masked' in known:
-    sizes['max_masked'] = known['max_masked']
+  sizes |= {name: known[name] for name in ('max_masked', 'max_tags')
+            if name in known}
   if 'regions' in opened.kinds:
     sizes |= {name: (_UNKNOWN | known)[name]
               for name in ('num_regions', 'feature_size')}

@@ -2,9 +2,14 @@
 
 A batch has, for P pictures of Q captions each, B = P Q:
   tokens: int32[B, T].
+  picture: int32[B], its number within the split.
+  tags: int32[B, G], what is in the picture, as a second text behind the
+    caption: pieces of words and a closing token, but no opening one; nothing
+    where a picture has no tags. If config.data.max_tags is G.
 """
 from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
+from typing import Any
 
 from bst_jax.data import kinds as kinds_lib
 from bst_jax.data import options as options_lib
@@ -21,6 +26,17 @@ class Options(options_lib.Texts):
   max_tokens: int = 30  # Of digit scenes none has more.
   texts_per_picture: int = 1  # They share the picture in a batch.
   eval_texts_per_picture: int = 0  # The same in evaluation; 0: as above.
+  max_tags: int = 0  # Tokens of a picture's tags; 0: none are read.
+  least_confidence: float = 0.2  # Tags with less are left out.
+  unique_tags: bool = False  # Each name once, by the alphabet.
+
+  def __post_init__(self):
+    super().__post_init__()
+    if self.max_tags < 0 or not 0 <= self.least_confidence <= 1:
+      raise ValueError(
+          f'config.data.max_tags is {self.max_tags} and least_confidence '
+          f'{self.least_confidence}; tags have a number of tokens, 0 for none, '
+          'and a confidence from 0 to 1.')
 
   @property
   def per_group(self) -> tuple[int, int]:
@@ -37,12 +53,17 @@ class Captions:
     texts: the captions.
     start: int64[n + 1]; picture i has the captions start[i] to start[i+1]-1.
     tokens: int32[m, T]; None as they are read.
+    tags: of each picture, one behind the other; None where none are read.
+    tag_tokens: int32[n, G]; None as they are read, or where none are.
   """
 
   texts: list[str]
   start: np.ndarray
   tokens: np.ndarray | None = None
   pictures = None
+  _: dataclasses.KW_ONLY
+  tags: list[str] | None = None
+  tag_tokens: np.ndarray | None = None
 
   @property
   def owner(self) -> np.ndarray:
@@ -52,10 +73,39 @@ class Captions:
 
 def read(records: Iterable[Mapping], lengths: Sequence[int] = (),
          context: Context | None = None) -> Captions:
-  """The captions of records."""
-  del lengths, context
-  return joined([[text.decode() for text in record['captions']]
-                 for record in records])
+  """The captions of records, and their tags if they are asked for.
+
+  Raises:
+    ValueError: tags are asked for and records have none.
+  """
+  del lengths
+  options = context.options if context else Options()
+  if options.max_tags and 'tags' not in context.features:
+    raise ValueError(
+        f'config.data.max_tags is {options.max_tags}, but records of '
+        f'{options.name} have no tags. Leave it 0, or use a data set that has '
+        'them, as caption_list with a tags.jsonl.')
+  captions, tags = [], []
+  for record in records:
+    captions.append([text.decode() for text in record['captions']])
+    if options.max_tags:
+      tags.append(chosen(record['tags'], options))
+  return dataclasses.replace(
+      joined(captions), tags=tags if options.max_tags else None)
+
+
+def chosen(tags: Mapping[str, Any], options: Options) -> str:
+  """Names of a record's tags that are sure enough, one behind the other.
+
+  Args:
+    tags: `name`, bytes of each, and `confidence`.
+    options: say how sure, and whether a name comes once.
+  """
+  # Records have float32, in which 0.7 is less than the 0.7 of a config.
+  least = np.float32(options.least_confidence)
+  names = [name.decode() for name, confidence in zip(
+      tags['name'], tags['confidence']) if confidence >= least]
+  return ' '.join(sorted({*names}) if options.unique_tags else names)
 
 
 def joined(each: Sequence[Sequence[str]]) -> Captions:
@@ -65,31 +115,44 @@ def joined(each: Sequence[Sequence[str]]) -> Captions:
 
 
 def vocabularies(context: Context) -> Vocabularies:
-  """Words of the captions."""
-  return Vocabularies(tokens.vocabulary(context))
+  """Words of the captions, and then those of tags if they are read."""
+  words = tokens.vocabulary(context)
+  options = context.options
+  if getattr(options, 'max_tags', 0) and not options.word_pieces:
+    tags = context.rows(options.words_from or options.train).tags
+    words = words.longer(tags)
+  return Vocabularies(words)
 
 
 def encode(rows: Captions, names: Vocabularies, context: Context) -> Captions:
-  """Captions as numbers."""
-  return dataclasses.replace(rows, tokens=tokens.encode(
-      rows.texts, names.words, context.options.max_tokens, 'captions'))
+  """Captions and tags as numbers."""
+  options, tags = context.options, None
+  if rows.tags is not None:
+    tags = tokens.behind(rows.tags, names.words, options.max_tags, 'tags')
+  return dataclasses.replace(rows, tag_tokens=tags, tokens=tokens.encode(
+      rows.texts, names.words, options.max_tokens, 'captions'))
 
 
 def make(rows: Captions, place: Place, pictures: dict) -> dict:
   """The captions of a batch beside their pictures."""
   which, mask = place.rows.reshape(-1), place.mask.reshape(-1)
-  return pictures | {'tokens': tokens.blank(rows.tokens[which], mask),
-                     'mask': mask}
+  picture = np.repeat(place.groups, place.rows.shape[1])
+  labels = {'tokens': rows.tokens[which], 'picture': picture.astype(np.int32)}
+  if rows.tag_tokens is not None:
+    labels['tags'] = rows.tag_tokens[picture]
+  return pictures | {key: tokens.blank(array, mask)
+                     for key, array in labels.items()} | {'mask': mask}
 
 
 def form(features) -> Form:
-  """Captions of pictures."""
-  del features
+  """Captions of pictures, with tags where records have them."""
+  parts = 'captions', *(('tags',) if 'tags' in features else ())
   return Form(
-      what='captions', unit='captions', floor='none', parts=('captions',),
+      what='captions', unit='captions', floor='none', parts=parts,
       options=Options,
       kinds=lambda options, features: kinds_lib.of_inputs(options.inputs),
       names=('words',), read=read, vocabularies=vocabularies, encode=encode,
-      make=make, types=lambda sizes, options, training: {},
+      make=make,
+      types=lambda sizes, options, training: {'picture': np.int32(0)},
       lacks=lambda rows: '',
       prior=lambda train, asked, names, context: {})

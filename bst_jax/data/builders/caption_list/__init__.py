@@ -1,0 +1,1 @@
+"""Lists of captions: `builder` makes records of a folder's pictures of them."""

@@ -1,0 +1,1 @@
+"""COCO captions: `builder` makes the records of pictures with five captions."""
