@@ -47,10 +47,11 @@ def test_every_model_and_benchmark_has_a_teacher_and_its_sandwich():
                         for model in ('mcan', 'uniter', 'clip_vil')}
 
 
-# ImageNet and Kinetics, whose sizes have tests of their own, and what others
+# ImageNet, Kinetics and COCO, whose sizes have tests of their own, and what others
 # fill in.
 UNTRAINED = ('ats_cvt', 'ats_deit_s', 'ats_ps_vit', 'ats_timesformer',
-             'ats_xvit', 'converted', 'efficientnet', 'pvt_v2', 'up_deit')
+             'ats_xvit', 'converted', 'efficientnet', 'pvt_v2', 'retinanet_coco',
+             'up_deit')
 
 
 @pytest.mark.parametrize(

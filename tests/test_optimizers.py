@@ -71,6 +71,11 @@ def test_multistep_counts_whole_epochs_from_one():
       dict(name='multistep', decay_epochs=(3, 4), decay=0.1), 2.0, 10.7, 50)
   got = [float(rate(step)) for step in (0, 19, 20, 29, 30, 49)]
   np.testing.assert_allclose(got, [2, 2, .2, .2, .02, .02], rtol=1e-5)
+  rising = schedules.create(dict(
+      name='multistep', decay_epochs=(3,), warmup_steps=4), 2.0, 10.7, 50)
+  np.testing.assert_allclose(
+      [float(rising(step)) for step in (0, 1, 3, 4, 20)], [.5, 1, 2, 2, .2],
+      rtol=1e-5)
 
 
 def test_linear_cosine_and_constant():

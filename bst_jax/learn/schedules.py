@@ -60,17 +60,22 @@ def quarters(lr, epoch, total, *, warmup_epochs, decay_epochs=(), decay=0.2):
   return lambda step: factors[(step + 1 > edges).sum()] * decayed(step)
 
 
-def multistep(lr, epoch, total, *, decay_epochs=(), decay=0.1):
+def multistep(lr, epoch, total, *, decay_epochs=(), decay=0.1,
+              warmup_steps=0):
   """The base rate, times `decay` from the start of each of `decay_epochs` on.
 
   Epochs are counted from 1: decay_epochs=(3,) keeps the rate for two of them.
+  The first `warmup_steps` rise to it, by equal parts.
   """
   del total
   # An epoch of the loader is whole batches, though the stairs of `quarters` use
   # a fraction.
   length = max(1, int(epoch))
   drops = jnp.asarray([(e - 1) * length for e in decay_epochs], jnp.int32)
-  return lambda step: lr * decay ** (step >= drops).sum()
+  falling = lambda step: lr * decay ** (step >= drops).sum()
+  if not warmup_steps:
+    return falling
+  return lambda step: falling(step) * jnp.minimum(1, (step + 1) / warmup_steps)
 
 
 def cosine(lr, epoch, total, *, warmup=0.1, end=0.0):

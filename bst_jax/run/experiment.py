@@ -212,6 +212,10 @@ def _smaller(exp, choice):
     config.space = _one_model(exp.space)
   _write_model(config, small, exp.model)
   found = build(config, exp.sizes)
+  if found.model != small:
+    # What follows from another size, where nothing else is said, stays as it was.
+    _write_model(config, small, found.model)
+    found = build(config, exp.sizes)
   if hasattr(found.model, 'usual'):
     _write_model(config, found.model.usual(found.shapes, found.axes),
                  found.model)
