@@ -105,7 +105,9 @@ def frequencies(references: Sequence[Sequence[ngrams.Numbers]],
   picture = _owners(references)
   keys, counts = [], []
   for level in ngrams.levels(flat):
-    pairs = np.unique(picture[level.owner] * len(level.keys) + level.gram)
+    # Each once a picture. numpy's unique of so many numbers takes minutes.
+    pairs = np.sort(picture[level.owner] * len(level.keys) + level.gram)
+    pairs = pairs[np.diff(pairs, prepend=-1) > 0]
     keys.append(level.keys)
     counts.append(np.bincount(pairs % max(1, len(level.keys)),
                               minlength=len(level.keys)))
@@ -160,14 +162,22 @@ def _weights(level: ngrams.Level, places: np.ndarray, n: int,
     n: from 0.
     corpus: of all.
   """
-  head, word = np.divmod(level.keys, ngrams.WORDS)
-  keys = places[head] * ngrams.WORDS + word if n else level.keys
-  known = corpus.keys[n]
-  at = np.minimum(np.searchsorted(known, keys), max(0, len(known) - 1))
-  there = (known[at] == keys) if len(known) else np.zeros(len(keys), bool)
-  counts = np.where(there, corpus.counts[n][at] if len(known) else 0, 1)
-  return (np.log(corpus.pictures) - np.log(np.maximum(1, counts)),
-          np.where(there, at, -1))
+  keys, known = level.keys, corpus.keys[n]
+  asked = np.arange(len(keys))
+  if n:
+    head, word = np.divmod(keys, ngrams.WORDS)
+    # Without its beginning the corpus has none; what is left is sorted, and so
+    # quick to look up.
+    asked = np.flatnonzero(places[head] >= 0)
+    keys = places[head[asked]] * ngrams.WORDS + word[asked]
+  at = np.searchsorted(known, keys)
+  there = at < len(known)
+  there[there] = known[at[there]] == keys[there]
+  found = np.full(len(level.keys), -1)
+  found[asked[there]] = at[there]
+  counts = np.ones(len(level.keys))
+  counts[asked[there]] = corpus.counts[n][at[there]]
+  return np.log(corpus.pictures) - np.log(counts), found
 
 
 def _scores(candidates, references, corpus, sigma):
