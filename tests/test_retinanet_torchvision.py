@@ -7,8 +7,9 @@ from bst_jax.interop import core
 from bst_jax.interop import torchvision_retinanet as table
 from bst_jax.layers import retinanet as layers
 from bst_jax.layers.detection import assignment, boxes
-from bst_jax.layers.resnet import BLOCKS
 from bst_jax.models.retinanet_resnet import Model
+from bst_jax.run import experiment
+from configs import retinanet_coco
 import golden_retinanet as given
 import jax
 import jax.numpy as jnp
@@ -134,17 +135,41 @@ def test_the_table_knows_every_name_and_old_spellings(said):
     np.testing.assert_array_equal(elastic.flatten(back)[path], value)
 
 
-@pytest.mark.parametrize('changes, count', [
-    (dict(), 34_014_999), (dict(top='c5', groups=32), 38_198_935)])
-def test_published_sizes(changes, count):
-  """Of 91 classes; the first version counts no gains of its normalisations."""
-  model = Model(91, 128, BLOCKS['resnet50'], **changes)
-  flat = elastic.flatten(shapes_of(model))
-  left = '/stats/' if changes else 'norm'
-  in_trunk = lambda path: path.startswith('trunk/') and (
-      left in path)
-  assert sum(leaf.size for path, leaf in flat.items()
-             if not in_trunk(path)) == count
+def test_the_numbers_of_coco_become_the_classes_that_there_are():
+  """80 of 91, in their order, at every anchor."""
+  model = model_of('v1').clone(num_answers=80)
+  shapes = shapes_of(model)
+  numbers = np.arange(9 * 91).reshape(9, 91)
+  foreign = {f'head.classification_head.cls_logits.{name}': (
+      numbers.reshape(-1, *rest) * np.ones((1, *many), int))
+             for name, rest, many in (
+                 ('weight', (1, 1, 1), (16, 3, 3)), ('bias', (), ()))}
+  adapted = table.ADAPT(foreign, shapes)
+  got = adapted['head.classification_head.cls_logits.bias'].reshape(9, 80)
+  np.testing.assert_array_equal(got, got[0] + 91 * np.arange(9)[:, None])
+  # Person is number 1, bicycle 2, the stop sign 13, the toothbrush 90.
+  assert [*got[0][[0, 1, 10, 11, 12, 79]]] == [1, 2, 11, 13, 14, 90]
+  weight = adapted['head.classification_head.cls_logits.weight']
+  assert weight.shape == (720, 16, 3, 3)
+  np.testing.assert_array_equal(weight[:, 3, 2, 1], got.reshape(-1))
+  # Of other numbers of classes nothing is known.
+  other = table.ADAPT(foreign, shapes_of(model_of('v1')))
+  assert other.keys() == foreign.keys()
+  assert all(other[name] is foreign[name] for name in foreign)
+
+
+@pytest.mark.parametrize('variant, count', [
+    ('resnet50', 34_014_999), ('resnet50_v2', 38_198_935)])
+def test_variants_of_the_config_are_torchvisions(variant, count):
+  """But for the 11 numbers that name nothing, 2,305 parameters an anchor."""
+  config = retinanet_coco.get_config(variant)
+  exp = experiment.build(config, dict(config.data.sizes))
+  flat = elastic.flatten(exp.shapes)
+  left = 'norm' if variant == 'resnet50' else '/stats/'
+  size = sum(leaf.size for path, leaf in flat.items()
+             if not (path.startswith('trunk/') and left in path))
+  assert size == count - 9 * 11 * 2305
+  assert exp.model.norm_eps == (0 if variant == 'resnet50' else 1e-5)
 
 
 @pytest.mark.parametrize('changes, said', [
