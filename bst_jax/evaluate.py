@@ -1,11 +1,13 @@
 """Scores every submodel of a workdir: one table, one JSON, one picture."""
+import dataclasses
 import pathlib
 
 from absl import flags, logging
-from bst_jax import scores
+from bst_jax import scores, tasks
 from bst_jax.host import cli
 from bst_jax.learn import sharding
 from bst_jax.report import (
+  boxes,
     budget,
     latency,
     predictions,
@@ -31,20 +33,24 @@ _SUBMODEL = flags.DEFINE_string(
     allow_override=True)
 _STEP = flags.DEFINE_string('step', None, best.STEP_HELP, allow_override=True)
 _DATA = other_data.define()
+_MEASURE = flags.DEFINE_string(
+    'measure', None, 'Measure in place of the task\'s own, as boxes, the average '
+    'precision of a detector.', allow_override=True)
 _BUDGET = flags.DEFINE_multi_string(
     'budget', [], 'KEY<=NUMBER with KEY one of params, macs, latency_ms: names '
     'the most accurate submodel that fits; several budgets all hold.',
     allow_override=True)
 _RESULTS = flags.DEFINE_boolean(
-    'results', False, "Also writes each submodel's answers to a file, as "
-    'evaluation servers take them; for VQA-v2, GQA and folders.',
+    'results', False, "Also writes each submodel's answers, or boxes, to a file, "
+    'as evaluation servers take them; for VQA-v2, GQA, COCO and folders.',
     allow_override=True)
 _OVERLAP = flags.DEFINE_boolean(
     'allow_overlap', False, 'Evaluates on pictures that the run trained on.',
     allow_override=True)
 _SHOW = flags.DEFINE_integer(
-    'show', 0, 'Also draws so many images with the tokens that live behind each '
-    'sampling layer, and histograms of their numbers; of the first submodel.',
+    'show', 0, 'Also draws so many images: of a detector with the boxes that it '
+    'finds, else with the tokens that live behind each sampling layer, and '
+    'histograms of their numbers; of the first submodel.',
     lower_bound=0, allow_override=True)
 _WAYS = flags.DEFINE_integer(
     'ways', 0, 'Also runs so many images in each way that sampled tokens can be '
@@ -74,7 +80,8 @@ python -m bst_jax.evaluate --workdir runs/quickstart --submodel 1/2x1/2,1x1
 python -m bst_jax.evaluate --workdir runs/quickstart --budget 'macs<=1M' --budget 'params<=100K'
 python -m bst_jax.evaluate --workdir runs/converted --data=class_folders --data.manual_dir=pictures --split val
 python -m bst_jax.evaluate --workdir runs/vit_ats --show 16 --ways 1000
-python -m bst_jax.evaluate --workdir runs/mcan_vqa --split test --results"""
+python -m bst_jax.evaluate --workdir runs/mcan_vqa --split test --results
+python -m bst_jax.evaluate --workdir runs/tee --measure boxes --show 16"""
 
 
 def main() -> None:
@@ -82,6 +89,10 @@ def main() -> None:
   cli.start()
   workdir = pathlib.Path(cli.required(_WORKDIR))
   exp = experiment.load(workdir)
+  if _MEASURE.value:
+    exp = dataclasses.replace(exp, task=tasks.create(
+        dict(exp.config.task) | {'measure': _MEASURE.value}))
+  exp.task.measure.check()
   subs = exp.parse(_SUBMODEL.value)
   budgets = [budget.Budget.parse(text) for text in _BUDGET.value]
   outside = [str(s) for s in subs if s not in exp.space.submodels]
@@ -107,7 +118,6 @@ def main() -> None:
                            '--show and --ways, or extract the submodel first.')
   ids, picks = None, None
   if _RESULTS.value:
-    predictions.check(exp)
     ids, picks = predictions.ids(data, split), []
   if _RECALIBRATE.value:  # Sets the mesh where it scores, and no sooner.
     result = recalibrated.evaluate(exp, data, params, subs, split, mesh,
@@ -131,7 +141,11 @@ def main() -> None:
   if _RESULTS.value:
     for path in predictions.write(exp, data, ids, picks, subs, split, workdir):
       print(f'Saved {path}', flush=True)
-  if result and _SHOW.value:
+  if result and _SHOW.value and exp.task.form == 'objects':
+    sheet = workdir / f'boxes_{split}_{subs[0].path}.png'
+    boxes.show(exp, params, subs[0], data, split, _SHOW.value, sheet)
+    print(f'Saved {sheet}', flush=True)
+  elif result and _SHOW.value:
     _show(exp, data, params, subs[0], split, _SHOW.value, workdir,
           result['rows'][0])
   if result and _WAYS.value:
@@ -142,7 +156,9 @@ def main() -> None:
 
 
 def _check_shown(exp, sub):
-  """Raises where there are no sampled patches to draw."""
+  """Raises where there are neither boxes nor sampled patches to draw."""
+  if exp.task.form == 'objects':
+    return
   token_counts.check(exp, sub, '--show draws the tokens that sampling keeps')
   if not hasattr(exp.model, 'token_grid'):
     raise ValueError(f'--show draws patches of a grid, but the tokens of model '

@@ -6,6 +6,7 @@ import time
 from absl import flags
 from bst_jax.host import cli
 from bst_jax.report import attention, latency, scoring
+from bst_jax.run import extractor as extractors
 from bst_jax.run import loaded
 from bst_jax.store import best
 import jax
@@ -30,6 +31,12 @@ _ATTENTION = flags.DEFINE_string(
     'attention', None, 'PNG file to write: where in the picture the answer '
     'looked, cells or regions; of MCAN, UNITER, CLIP-ViL, ViT and CvT.',
     allow_override=True)
+_EXTRACTOR = flags.DEFINE_string(
+    'extractor', None, 'Folder of the detector that finds the regions which the '
+    'model reads.', allow_override=True)
+_EXTRACTOR_STEP = flags.DEFINE_string(
+    'extractor_step', None, 'Checkpoint of the detector, as --step.',
+    allow_override=True)
 
 FIRST = ('workdir', 'image', 'question', 'submodel')
 DESCRIPTION = """Answers a question about a picture, or tells what it shows.
@@ -37,15 +44,19 @@ DESCRIPTION = """Answers a question about a picture, or tells what it shows.
 Prints the most probable answers of one submodel and the time it takes, warm.
 The probability is the model's own: of VQA models each answer's, which need not
 sum to one. Works for models that take pictures, and for models that take
-regions of a data set which can find them in a picture (digit scenes)."""
+regions: of digit scenes these are found in the picture, of other data by the
+detector that made them, as --extractor."""
 EXAMPLES = """python -m bst_jax.predict --workdir runs/quickstart --image docs/scene.png --question "How many squares are there?"
 python -m bst_jax.predict --workdir runs/quickstart --image docs/scene.png --question "What digit is on the large square?" --submodel 1/4x1/4 --top 3
-python -m bst_jax.predict --workdir runs/quickstart --image docs/scene.png --question "What digit is on the large square?" --attention look.png"""
+python -m bst_jax.predict --workdir runs/quickstart --image docs/scene.png --question "What digit is on the large square?" --attention look.png
+python -m bst_jax.predict --workdir runs/on_regions --extractor runs/tee --image docs/scene.png --question "How many squares are there?\""""
 
 
 def predict(workdir: pathlib.Path, image: str | Sequence[str],
             question: str | None, submodel: str, top: int,
-            step: int | None = None, picture: str | None = None):
+            step: int | None = None, picture: str | None = None,
+            extractor: pathlib.Path | None = None,
+            extractor_step: int | None = None):
   """The most probable answers.
 
   Args:
@@ -56,12 +67,19 @@ def predict(workdir: pathlib.Path, image: str | Sequence[str],
     top: how many answers.
     step: checkpoint; the newest if None.
     picture: PNG file to write, of where the network looked; none if None.
+    extractor: workdir of the detector that finds the regions which the model
+      reads; None where it reads none, or its data find them.
+    extractor_step: checkpoint of it; the newest if None.
 
   Returns:
     [(answer, probability), …], the most probable first, and the seconds that
     one warm forward pass takes.
   """
   net = loaded.load(workdir, submodel, step)
+  if extractor:
+    net = net.with_extractor(extractors.Extractor(
+        extractor, extractor_step,
+        regions=net.experiment.sizes.get('num_regions', 0)))
   batch = jax.tree.map(jnp.asarray, net.batch(image, question))
   answers = net.tell(batch, top)
   seconds = latency.median_seconds(lambda: net.outputs(batch), runs=10)
@@ -75,9 +93,11 @@ def main() -> None:
   cli.start()
   workdir = pathlib.Path(cli.required(_WORKDIR))
   began = time.monotonic()
+  finder = _EXTRACTOR.value and pathlib.Path(_EXTRACTOR.value)
   found, seconds = predict(
       workdir, cli.required(_IMAGE), _QUESTION.value, _SUBMODEL.value, _TOP.value,
-      best.step_of(workdir, _STEP.value), _ATTENTION.value)
+      best.step_of(workdir, _STEP.value), _ATTENTION.value, finder,
+      finder and best.step_of(finder, _EXTRACTOR_STEP.value))
   print(scoring.aligned([(a, f'{100 * p:.1f} %') for a, p in found]))
   print(f'\nsubmodel {_SUBMODEL.value}: {1e3 * seconds:.2f} ms, '
         f'warm; {time.monotonic() - began:.1f} s in all, with loading and '

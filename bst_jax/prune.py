@@ -165,7 +165,7 @@ def _loaded(path, exp, params, layers):
         f'layers were to be left as {layers}, but {path} has scores of a model '
         f'with {found}. Score again, without --scores.')
   scores.check(small.shapes, small.axes)
-  here = channels.checksum(params)
+  here = elastic.checksum(params)
   there = scores.about.get('parameters')
   if there not in (None, here):
     raise ValueError(

@@ -3,9 +3,7 @@ from bst_jax import elastic, tasks
 from bst_jax.elastic import FULL
 from bst_jax.layers.detection import boxes
 from bst_jax.models import tee
-from bst_jax.report import costs, predictions
-from bst_jax.run import experiment
-from configs import tee_scenes
+from bst_jax.report import costs
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
@@ -266,14 +264,6 @@ def test_some_steps_make_its_loss_less(tiny):
 def test_what_cannot_be(changes, said):
   with pytest.raises(ValueError, match=said):
     tee.Model(**TINY | changes)
-
-
-def test_several_boxes_are_no_answer_of_a_row():
-  config = tee_scenes.get_config('tiny')
-  exp = experiment.build(config, dict(
-      num_answers=9, num_attributes=5, num_objects=3, image_size=64))
-  with pytest.raises(ValueError, match="task 'regions' finds several boxes"):
-    predictions.check(exp)
 
 
 def test_it_is_whole_at_any_time():

@@ -15,6 +15,7 @@ class Facts:
     listing: pattern of the captions that name all there is in a picture; ''
       where the data set cannot tell.
     numbers: of the classes of objects in the files that they are of.
+    extractor: fingerprint of what made its regions; '' where nobody knows.
   """
 
   rule: str = 'exact'
@@ -25,6 +26,7 @@ class Facts:
       default_factory=dict)
   listing: str = ''
   numbers: Sequence[int] = ()
+  extractor: str = ''
 
 
 def of(builder: Any) -> Facts:
@@ -35,4 +37,4 @@ def of(builder: Any) -> Facts:
       said.get('num_regions') or getattr(config, 'num_regions', 0),
       getattr(config, 'image_size', 0), tuple(said.get('types', ())),
       said.get('pictures', {}), getattr(builder, 'LISTING', ''),
-      tuple(said.get('numbers', ())))
+      tuple(said.get('numbers', ())), said.get('extractor') or '')

@@ -165,9 +165,10 @@ def _found(path, name):
   read = data_sets.region_reader(name)
   if read is None:
     raise ValueError(
-        f'the model takes region features of {name}, which an outside detector '
-        "makes; a picture alone is not enough. A model with 'image' among "
-        'config.data.inputs takes pictures.')
+        f'the model takes region features of {name}, which a detector makes; a '
+        'picture alone is not enough. Give the workdir of that detector, as '
+        "predict --extractor, or a model with 'image' among config.data.inputs, "
+        'which takes pictures.')
   regions, boxes = read(image_lib.decode(_picture(path, name)['image'],
                                          name=str(path)))
   return {'regions': regions, 'boxes': boxes}

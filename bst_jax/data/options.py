@@ -93,6 +93,7 @@ class Pictured(Options):
   inputs: tuple[str, ...] = ('regions',)  # Of 'regions', with boxes, 'image'.
   blank_regions: bool = False  # Fill up with regions that models attend to.
   num_regions: int = 0  # Of a picture in a batch; 0: the data set's own.
+  features: str = ''  # Folder of bst_jax.features; '': regions of the data set.
   augment: Any = None  # Of training pictures, see `augment.Recipe`.
 
   def __post_init__(self):
@@ -102,6 +103,10 @@ class Pictured(Options):
     if 'extent' in self.inputs and 'image' not in self.inputs:
       raise ValueError("config.data.inputs has 'extent', the part of an image "
                        "that is picture, but no image; put 'image' there, too.")
+    if self.features and 'regions' not in self.inputs:
+      raise ValueError(
+          'config.data.features are of regions, but config.data.inputs is '
+          f"{self.inputs}; put 'regions' there, or leave features out.")
     if self.recipe.labels:
       raise ValueError(
           'config.data.augment may change pictures here, by crop, flip, '

@@ -1,5 +1,5 @@
 """A user's pictures and text as the batch that a model takes."""
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import os
 from typing import Any
@@ -16,7 +16,9 @@ File = str | os.PathLike
 
 def batch(config: Mapping[str, Any], sizes: Mapping[str, Any],
           words: words_lib.Words | None, picture: File | Sequence[File],
-          question: str | None = None) -> dict[str, np.ndarray]:
+          question: str | None = None,
+          regions: Callable[[File], Mapping[str, Any]] | None = None
+          ) -> dict[str, np.ndarray]:
   """A batch of one row: a picture, or two, and at most one text.
 
   Unknown words and words beyond the model's length are named in a warning.
@@ -28,6 +30,8 @@ def batch(config: Mapping[str, Any], sizes: Mapping[str, Any],
     picture: PNG or JPEG file; a video file for models of videos; two files for
       models that compare, left and right.
     question: in the words of the training texts.
+    regions: picture file -> a record of its regions and boxes, by the extractor
+      of the training; None: by what the data set has itself, if anything.
 
   Returns:
     tokens int32[1, T] if there is a question and, by the model's inputs, image
@@ -49,7 +53,7 @@ def batch(config: Mapping[str, Any], sizes: Mapping[str, Any],
   if words is None and question:
     raise ValueError('the model tells what a picture shows and is asked '
                      'nothing; leave the question out.')
-  each = [_read(config, sizes, form, file) for file in files]
+  each = [_read(config, sizes, form, file, regions) for file in files]
   return arrays | {key: np.concatenate([one[key] for one in each])
                    for key in each[0]}
 
@@ -71,7 +75,7 @@ def _tokens(sizes, words, question):
   return {'tokens': ids[None]}
 
 
-def _read(config, sizes, form, path):
+def _read(config, sizes, form, path, regions):
   """Arrays of one picture or video."""
   own = {key: value for key, value in config.items() if key != 'sizes'}
   options = form.options.of(own, form.what)
@@ -88,7 +92,14 @@ def _read(config, sizes, form, path):
       image_shorter=config.get('image_shorter', 0))
   record, kinds = {}, {name: kinds_lib.KINDS[name]
                        for name in form.kinds(options, ())}
-  for kind in kinds.values():
+  if config.get('features') and 'regions' in kinds and regions is None:
+    raise ValueError(
+        f'the model takes regions that {config["features"]} has of the pictures of '
+        'its training, and finds none in others itself. Give the workdir of the '
+        'detector that made them, as predict --extractor or '
+        'bst_jax.load(…).with_extractor.')
+  for name, kind in kinds.items():
     if not set(kind.parts) & record.keys():
-      record |= kind.file(path, options.name)
+      record |= regions(path) if regions and name in kinds_lib.INPUTS[
+          'regions'] else kind.file(path, options.name)
   return pictures_lib.Pictures([record], kinds, reading, False)(np.array([0]))

@@ -6,7 +6,7 @@ from bst_jax.data import answers as answers_lib
 from bst_jax.data import augment as augment_lib
 from bst_jax.data import clips as clips_lib
 from bst_jax.data import facts as facts_lib
-from bst_jax.data import forms
+from bst_jax.data import forms, region_store
 from bst_jax.data import image as image_lib
 from bst_jax.data import kinds as kinds_lib
 from bst_jax.data import pictures as pictures_lib
@@ -45,7 +45,8 @@ def opened(builder: Any, config: Mapping) -> Opened:
   kinds = form.kinds(options, features)
   for kind in kinds:
     parts = kinds_lib.KINDS[kind].parts
-    if not set(parts) & set(features):
+    if not set(parts) & set(features) and not (
+        getattr(options, 'features', '') and kind in kinds_lib.INPUTS['regions']):
       check_name(parts[0], features, f'part of the records of {data}')
   return Opened(builder, name, form, options, kinds)
 
@@ -68,6 +69,8 @@ class Splits:
     self._builder, self._name, self._form, self._options, self._kinds = opened
     self._recipe = getattr(self._options, 'recipe', augment_lib.Recipe())
     self._facts, self._read = facts_lib.of(self._builder), {}
+    folder = getattr(self._options, 'features', '')
+    self._store = region_store.Store(folder) if folder else None
     fixed = f'{self._facts.rule}_fixed'
     self.context = forms.Context(
         self._options, self._builder.info.features, self._facts, self.rows,
@@ -81,10 +84,12 @@ class Splits:
       features = self._builder.info.features
       labels = form.labels(self.context) if form.labels else {}
       kinds = {kind: kinds_lib.KINDS[kind] for kind in self._kinds} | labels
+      others = kinds_lib.INPUTS['regions'] if self._store else ()
       parts = dict.fromkeys(part for kind in kinds.values()
-                            for part in kind.parts if part in features)
-      read = lambda parts: records_lib.read(
-          self._builder, name, [*parts], options.limit)
+                            for part in kind.parts
+                            if part in features and part not in others)
+      read = lambda parts: self._with_regions(name, records_lib.read(
+          self._builder, name, [*parts], options.limit))
       records = read(parts)
       self._check_any(len(records), name)
       rows = form.beside(records) if form.beside else None
@@ -97,6 +102,19 @@ class Splits:
       self._check_any(rows.start[-1], name)
       self._read[name] = Split(rows, pictures)
     return self._read[name]
+
+  @property
+  def extractor(self) -> str:
+    """Fingerprint of what made the regions; '' where nobody knows."""
+    return self._store.about.extractor if self._store else self._facts.extractor
+
+  def _with_regions(self, split, records):
+    """The records, with the regions of `config.data.features` if that is set."""
+    if self._store is None:
+      return records
+    return region_store.WithRegions(records, self._store, {
+        part: self._builder.info.splits[part].num_examples
+        for part in records_lib.parts_of(self._builder, split)})
 
   def _texts(self, split, names):
     """The texts of a split's rows in these forms, one form after the other."""
@@ -122,7 +140,9 @@ class Splits:
     if 'clip' in kinds:
       return clips_lib.Clips(records, options, size, strip, self._recipe)
     reading = kinds_lib.Reading(
-        num_regions=(getattr(options, 'num_regions', 0) or facts.num_regions),
+        num_regions=getattr(options, 'num_regions', 0) or (
+            self._store.about.num_regions if self._store
+            else facts.num_regions),
         blank_regions=getattr(options, 'blank_regions', False),
         image_size=size, image_fit=options.image_fit,
         image_shorter=options.image_shorter, name=records.name)

@@ -25,6 +25,7 @@ from bst_jax.elastic.choice import (
   candidates,
   check,
   check_model,
+  checksum,
   Choice,
   fingerprint,
 )
@@ -41,6 +42,7 @@ from bst_jax.elastic.submodels import (
 
 __all__ = [
     'AXES', 'Axis', 'base', 'by_name', 'candidates', 'check', 'check_model',
-    'check_name', 'Choice', 'cut', 'ELASTIC', 'fingerprint', 'flatten', 'FULL',
-    'groups', 'in_order', 'names', 'Order', 'own_names', 'Size', 'size',
-    'size_at', 'Sizes', 'Slices', 'Space', 'STRATEGIES', 'Submodel', 'unbox']
+    'check_name', 'checksum', 'Choice', 'cut', 'ELASTIC', 'fingerprint',
+    'flatten', 'FULL', 'groups', 'in_order', 'names', 'Order', 'own_names',
+    'Size', 'size', 'size_at', 'Sizes', 'Slices', 'Space', 'STRATEGIES',
+    'Submodel', 'unbox']

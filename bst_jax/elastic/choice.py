@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 from typing import Any
+import zlib
 
 from bst_jax.elastic.axes import base, flatten
 from bst_jax.elastic.groups import groups
@@ -161,6 +162,14 @@ def fingerprint(shapes: Any) -> str:
   lines = sorted(f'{path} {tuple(leaf.shape)}'
                  for path, leaf in flatten(shapes).items())
   return hashlib.sha256('\n'.join(lines).encode()).hexdigest()[:16]
+
+
+def checksum(params: Any) -> str:
+  """Eight letters that stand for the numbers of all parameters."""
+  found = 0
+  for _, leaf in sorted(flatten(params).items()):
+    found = zlib.crc32(np.ascontiguousarray(leaf).tobytes(), found)
+  return f'{found:08x}'
 
 
 def check_model(choice: Choice, shapes: Any) -> None:

@@ -4,7 +4,6 @@ import dataclasses
 import math
 import pathlib
 from typing import Any
-import zlib
 
 from bst_jax import elastic
 from bst_jax.elastic import base, check_name
@@ -42,7 +41,7 @@ def score(exp: Experiment, params: Any, batches: Sequence[Mapping[str, Any]],
   """
   check_name(kind, KINDS, 'kind of scores')
   rows = _halves_of(batches)
-  about = {**(about or {}), 'seed': seed, 'parameters': checksum(params),
+  about = {**(about or {}), 'seed': seed, 'parameters': elastic.checksum(params),
            'pictures': int(rows.sum())}
   model = elastic.fingerprint(exp.shapes)
   if kind in BLIND:
@@ -148,14 +147,6 @@ def _means_of_slopes(exp, params, batches, kind, rows):
   rows = np.maximum(rows, 1)[:, None]  # One picture has no second half.
   return {name: sum(np.asarray(one[name]) for one in everyone) / rows
           for name in total}
-
-
-def checksum(params: Any) -> str:
-  """A number of all parameters, by which scores know the model they are of."""
-  found = 0
-  for _, leaf in sorted(elastic.flatten(params).items()):
-    found = zlib.crc32(np.ascontiguousarray(leaf).tobytes(), found)
-  return f'{found:08x}'
 
 
 def _magnitudes(params, axes):

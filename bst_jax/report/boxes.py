@@ -6,7 +6,10 @@ import math
 import os
 from typing import Any
 
+from bst_jax.elastic import Submodel
 from bst_jax.host import files
+from bst_jax.run.experiment import Experiment
+import jax
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -14,6 +17,33 @@ _LEAST = 320  # pixels of a drawn picture's longer side,
 _GAP, _GROUND = 6, (255, 255, 255)  # and between two of them.
 _TEXT, _LINE = 13, 2  # pixels
 _TURN = 0.618034  # Of the circle of colours, so that neighbours differ.
+
+
+def show(exp: Experiment, params: Any, sub: Submodel, data: Any, split: str,
+         count: int, path: str | os.PathLike) -> None:
+  """Draws the first pictures of a split with the boxes that a detector finds.
+
+  Args:
+    exp: of the detector.
+    params: its parameters.
+    sub: the part of it that looks.
+    data: with the split.
+    split: of the data.
+    count: of pictures.
+    path: PNG file to write.
+  """
+  small, images, found = exp.model.at(sub), [], []
+  params = exp.extract(params, sub)
+  run = jax.jit(lambda params, batch: small.apply({'params': params}, batch))
+  for batch in data.evaluation(split):
+    said = jax.device_get(run(params, batch))
+    for i in np.flatnonzero(batch['mask']):
+      images.append(batch['image'][i])
+      found.append({key: said[key][i]
+                    for key in ('boxes', 'found', 'scores', 'valid')})
+    if len(images) >= count:
+      break
+  sheet(images[:count], found[:count], data.answers, path)
 
 
 def sheet(pictures: Sequence[np.ndarray],

@@ -1,25 +1,17 @@
-"""Answers of submodels, in files that evaluation servers take."""
-from collections.abc import Iterator, Sequence
+"""Answers and boxes of submodels, in files that evaluation servers take."""
+from collections.abc import Iterator, Mapping, Sequence
 import functools
 import pathlib
 from typing import Any
 
 from bst_jax.elastic import Submodel
 from bst_jax.host import alive
+from bst_jax.report import boxes
 from bst_jax.run import forward
 from bst_jax.run.experiment import Experiment
+from bst_jax.scores import boxes as box_scores
 import jax
 import numpy as np
-
-
-def check(exp: Experiment) -> None:
-  """Raises where a row has not one answer, but several boxes."""
-  if exp.task.form == 'objects':
-    raise ValueError(
-        '--results writes one answer for each row, but task '
-        f'{exp.config.task.name!r} finds several boxes in a picture. Evaluate '
-        'without it; scores.boxes.results and report.boxes.write make a file '
-        "for COCO's server from Python.")
 
 
 def ids(data: Any, split: str) -> list[str]:
@@ -36,22 +28,32 @@ def ids(data: Any, split: str) -> list[str]:
 
 
 def pick(exp: Experiment, data: Any, params: Any, subs: Sequence[Submodel],
-         split: str, mesh: Any) -> list[np.ndarray]:
-  """Answers int[len(subs), B] to each batch of a split that nobody scores."""
+         split: str, mesh: Any) -> list[list[Any]]:
+  """What submodels say of each batch of a split that nobody scores.
+
+  Returns:
+    For each batch a list of what `picked` gives of each submodel.
+  """
   run = forward.make_runner(exp, mesh, functools.partial(
       picked, exp))
   with alive.told(f'answers of {len(subs)} submodels on {split}') as stretch:
-    return [np.stack(picks) for picks in run(
-        params, subs, stretch.over(data.evaluation(split)))]
+    return [*run(params, subs, stretch.over(data.evaluation(split)))]
 
 
-def picked(exp: Experiment, outputs: Any, *_: Any) -> jax.Array:
-  """int[B], the most probable entry of the main output of a task."""
-  return outputs[exp.task.outputs[0]].argmax(-1)
+def picked(exp: Experiment, outputs: Any, batch: Any, *_: Any
+           ) -> dict[str, jax.Array]:
+  """{'answer': int[B]}, the most probable entry of a task's main output.
+
+  Of detectors the boxes of each picture, see `scores.boxes.read`.
+  """
+  if exp.task.form == 'objects':
+    return box_scores.read(outputs, batch)
+  return {'answer': outputs[exp.task.outputs[0]].argmax(-1)}
 
 
 def write(exp: Experiment, data: Any, ids: Sequence[str],
-          picks: Sequence[np.ndarray], subs: Sequence[Submodel], split: str,
+          picks: Sequence[Sequence[Mapping[str, np.ndarray]]],
+          subs: Sequence[Submodel], split: str,
           workdir: str | pathlib.Path) -> Iterator[pathlib.Path]:
   """Writes a file for each submodel, see `results.name`; yields the paths.
 
@@ -59,7 +61,8 @@ def write(exp: Experiment, data: Any, ids: Sequence[str],
     exp: the experiment.
     data: of it.
     ids: of the split's questions.
-    picks: answers int[len(subs), B] to each batch of the split, in their order.
+    picks: of each batch of the split, in their order, what `picked` gave of
+      every submodel.
     subs: submodels.
     split: of the data.
     workdir: folder of the files.
@@ -67,14 +70,21 @@ def write(exp: Experiment, data: Any, ids: Sequence[str],
   from bst_jax.data import results  # Not everything that has a model has data.
 
   form = 'gqa' if data.rule.startswith('gqa') else 'vqa'
-  written = data.written()
-  rows = np.concatenate(list(data.evaluation(split).rows()))
-  for sub, answers in zip(subs, np.concatenate(picks, 1), strict=True):
-    answers = [data.answers[answer] for answer in answers.tolist()]
-    said = {ids[row]: written.get(answer, answer)
-            for row, answer in zip(rows.tolist(), answers) if row >= 0}
+  numbers = np.concatenate(list(data.evaluation(split).rows()))
+  for sub, said in zip(subs, zip(*picks), strict=True):
+    rows = {key: np.concatenate([one[key] for one in said])[numbers >= 0]
+            for key in said[0]}
     small = exp.model.at(sub)
-    path = pathlib.Path(workdir) / results.name(
-        split, sub.path, small.width, small.num_layers)
-    results.write(path, form, said)
+    hidden, layers = (getattr(small, name, 0)
+                      for name in ('width', 'num_layers'))
+    path = pathlib.Path(workdir) / results.name(split, sub.path, hidden, layers)
+    mine = [ids[i] for i in numbers[numbers >= 0].tolist()]
+    written = data.written()
+    if exp.task.form == 'objects':
+      boxes.write(path, box_scores.results(
+          rows, mine, [written[name] for name in data.answers]))
+    else:
+      answers = [data.answers[answer] for answer in rows['answer'].tolist()]
+      results.write(path, form, {
+          i: written.get(answer, answer) for i, answer in zip(mine, answers)})
     yield path

@@ -15,13 +15,14 @@ import numpy as np
 
 
 def make_scorer(exp: Experiment, data: Any, mesh: Any,
-                picks: list[np.ndarray] | None = None) -> Callable:
+                picks: list[list[Any]] | None = None) -> Callable:
   """A function (params, subs, batches) -> rows of results, one a submodel.
 
   A row has the numbers of the task's measure by its name, and `loss` and `rows`
   that were scored. The submodels run as `forward.make_runner` says; where
-  tokens are sampled, `token_counts.Tally` says how many. If `picks` is given,
-  the answers of each batch are put there, int[len(subs), B].
+  tokens are sampled, `token_counts.Tally` says how many. If `picks` is given, a
+  list for each batch is put there, of what `predictions.picked` gives of every
+  submodel.
   """
   measure = exp.task.measure
   read = reader(exp)
@@ -37,7 +38,7 @@ def make_scorer(exp: Experiment, data: Any, mesh: Any,
     totals = np.zeros((len(subs), 3))  # Losses, their weights, rows.
     for found in run(params, subs, batches):
       if picks is not None:
-        picks.append(np.stack([one['picked'] for one in found]))
+        picks.append([one['picked'] for one in found])
       for total, gather, tally, one in zip(totals, gathers, tallies, found):
         gather.add(one['measured'], one['mask'])
         total += *one['loss'], one['mask'].sum()
@@ -77,7 +78,7 @@ def row(exp: Experiment, sub: Submodel) -> dict[str, Any]:
 
 def evaluate(exp: Experiment, data: Any, params: Any,
              subs: Sequence[Submodel], split: str, mesh: Any,
-             picks: list[np.ndarray] | None = None) -> dict[str, Any]:
+             picks: list[list[Any]] | None = None) -> dict[str, Any]:
   """Scores the submodels on a split; the dict that evaluation_*.json holds.
 
   If `picks` is given, the answers are put there as of `make_scorer`.

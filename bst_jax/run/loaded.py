@@ -1,7 +1,7 @@
 """A trained network as an object: what `bst_jax.load` returns."""
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import functools
 import importlib
@@ -38,6 +38,7 @@ class Loaded:
     model: the Flax module of this submodel, an ordinary smaller model.
     params: its parameters, a nested dict of arrays.
     submodel: which part of the full network it is.
+    regions: picture file -> a record of its regions, see `with_extractor`.
   """
 
   workdir: pathlib.Path
@@ -45,6 +46,7 @@ class Loaded:
   model: nn.Module
   params: Any
   submodel: Submodel = FULL
+  regions: Callable[[File], Mapping[str, Any]] | None = None
 
   def at(self, submodel: str | Submodel) -> Loaded:
     """A smaller part of it, as '1/2x1/3': width x depth of the full network.
@@ -59,6 +61,43 @@ class Loaded:
     return dataclasses.replace(
         self, model=self.experiment.model.at(sub), submodel=sub,
         params=self.experiment.extract(self.params, sub))
+
+  def with_extractor(self, extractor: Any) -> Loaded:
+    """The same, with a detector that finds the regions that it reads.
+
+      net = bst_jax.load('runs/mcan').with_extractor(Extractor('runs/tee'))
+      net.predict('photo.jpg', 'What is on the table?')
+
+    Args:
+      extractor: of `bst_jax.run.extractor`.
+
+    Raises:
+      ValueError: the network was trained on regions of another one.
+    """
+    from bst_jax.data import source
+
+    config = self.experiment.config.data
+    known = source.extractor_of(self.workdir / experiment.VOCAB)
+    wanted = self.experiment.sizes.get('feature_size')
+    if wanted is None:
+      raise ValueError(
+          f'{self.workdir} reads {", ".join(config.get("inputs", ("pictures",)))}'
+          ' and no regions; leave the extractor out.')
+    if known and known != extractor.fingerprint:
+      raise ValueError(
+          f'{self.workdir} was trained on regions of extractor {known}, but '
+          f'{extractor.workdir} is {extractor.fingerprint}; its numbers mean '
+          'other things. Give the workdir, step and number of regions that the '
+          'features were made with.')
+    if wanted != extractor.feature_size:
+      raise ValueError(
+          f'{self.workdir} reads regions of {wanted} features, but those of '
+          f'{extractor.workdir} have {extractor.feature_size}. Give the detector '
+          'that made the features of its training.')
+    if not known:
+      logging.warning('Nothing tells which extractor %s was trained with; with '
+                      'another one its answers mean nothing.', self.workdir)
+    return dataclasses.replace(self, regions=extractor.record)
 
   @functools.cached_property
   def vocabularies(self) -> Mapping[str, Any]:
@@ -88,7 +127,8 @@ class Loaded:
     from bst_jax.data import single
 
     return single.batch(self.experiment.config.data, self.experiment.sizes,
-                        self.vocabularies.get('words'), picture, question)
+                        self.vocabularies.get('words'), picture, question,
+                        self.regions)
 
   def outputs(self, batch: Mapping[str, Any]) -> dict[str, jax.Array]:
     """All outputs by name; compiled once for each shape of a batch."""

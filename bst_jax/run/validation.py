@@ -8,7 +8,7 @@ import contextlib
 from typing import Any
 
 from bst_jax import elastic
-from bst_jax.data import forms
+from bst_jax.data import forms, region_store
 from bst_jax.learn import sharding
 from bst_jax.learn.state import Method
 from bst_jax.run import experiment, program, room, settings, teachers
@@ -43,6 +43,7 @@ def check(config: ml_collections.ConfigDict, name: str = 'config') -> None:
     start, teacher = starts.of(config, choice), teachers.of(config)
     exp = experiment.build(config, _sizes(config, opened))
     _check_rows(exp.task, opened)
+    exp.task.measure.check()
     made = program.make(
         exp, mesh, _EPOCH, _STEPS, teacher,
         teacher_index=teachers.paired(config, teacher, exp, start))
@@ -155,6 +156,10 @@ def _sizes(config, opened) -> dict[str, Any]:
   reader, known = splits.Splits(opened), {}
   if 'regions' in features and features['regions'].shape[-1]:
     known['feature_size'] = features['regions'].shape[-1]
+  if 'regions' in opened.kinds and options.features:
+    about = region_store.about(options.features)
+    known |= dict(feature_size=about.feature_size,
+                  num_regions=about.num_regions)
   if 'label' in features and features['label'].num_classes:
     known['num_answers'] = features['label'].num_classes
   for size in ('num_regions', 'max_tokens', 'max_masked', 'max_tags'):

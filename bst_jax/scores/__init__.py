@@ -33,6 +33,7 @@ class Measure(NamedTuple):
   read: Callable[[Arrays, Arrays], dict[str, jax.Array]]
   join: str
   finish: Callable[[Mapping[str, np.ndarray], Any], dict[str, float]]
+  check: Callable[[], Any] = lambda: None
 
 
 def create(config: str | Mapping[str, Any], output: str) -> Measure:

@@ -34,7 +34,8 @@ def make(output: str = '', threshold: float = 0.0) -> Measure:
   del output
   name, title = 'average_precision', 'average precision in percent'
   if not threshold:
-    return Measure(name, title, read, 'rows', lambda rows, data: of_rows(rows))
+    return Measure(name, title, read, 'rows',
+                   lambda rows, data: of_rows(rows), judge)
 
   def of_sure(outputs, batch):
     valid = outputs['valid'] & (outputs['scores'] >= threshold)
@@ -43,7 +44,7 @@ def make(output: str = '', threshold: float = 0.0) -> Measure:
   return Measure(
       f'{name}_from_{threshold:g}',
       f'{title} of boxes with a score from {threshold:g} on', of_sure, 'rows',
-      lambda rows, data: of_rows(rows))
+      lambda rows, data: of_rows(rows), judge)
 
 
 def read(outputs: Mapping[str, jax.Array], batch: Mapping[str, jax.Array]
@@ -92,12 +93,7 @@ def of_rows(rows: Mapping[str, np.ndarray]) -> dict[str, float]:
   Raises:
     ValueError: pycocotools is not installed.
   """
-  try:
-    from pycocotools import coco, cocoeval
-  except ImportError as error:
-    raise ValueError(
-        'average precision is computed by pycocotools, which is not installed: '
-        "pip install 'bst_jax[eval]'") from error
+  coco, cocoeval = judge()
   truth, said = coco.COCO(), coco.COCO()
   pictures, kinds = len(rows['valid']), 1 + max(
       int(rows[key].max(initial=0)) for key in ('kinds', 'found'))
@@ -123,12 +119,27 @@ def of_rows(rows: Mapping[str, np.ndarray]) -> dict[str, float]:
   with contextlib.redirect_stdout(io.StringIO()):
     truth.createIndex()
     said.createIndex()
-    judge = cocoeval.COCOeval(truth, said, 'bbox')
-    judge.evaluate()
-    judge.accumulate()
-    judge.summarize()
+    told = cocoeval.COCOeval(truth, said, 'bbox')
+    told.evaluate()
+    told.accumulate()
+    told.summarize()
   return {name: 100 * float(value) if value >= 0 else float('nan')
-          for name, value in zip(NUMBERS, judge.stats)}
+          for name, value in zip(NUMBERS, told.stats)}
+
+
+def judge() -> tuple[Any, Any]:
+  """The modules coco and cocoeval of pycocotools.
+
+  Raises:
+    ValueError: it is not installed.
+  """
+  try:
+    from pycocotools import coco, cocoeval
+  except ImportError as error:
+    raise ValueError(
+        'average precision is computed by pycocotools, which is not installed: '
+        "pip install 'bst_jax[eval]'") from error
+  return coco, cocoeval
 
 
 def results(rows: Mapping[str, np.ndarray], ids: Sequence[str],

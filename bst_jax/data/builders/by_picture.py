@@ -12,7 +12,7 @@ import os
 import pathlib
 
 from absl import logging
-from bst_jax.data.builders import pictures, regions
+from bst_jax.data.builders import pictures, region_files, regions
 from bst_jax.data.builders.asked import Question
 from bst_jax.data.builders.found import beside, checksums, Found
 from bst_jax.data.builders.problems import Problems
@@ -132,7 +132,7 @@ class ByPicture(tfds.core.GeneratorBasedBuilder):
                  folder, '\n'.join(f'{d}  {n}' for n, d in files.items()))
     facts.update(
         rule=self.RULE, source=self.source, files=files, pictures={},
-        left_out={}, most_regions=0, **self._kept(),
+        left_out={}, most_regions=0, extractor=None, **self._kept(),
         num_regions=self.builder_config.num_regions,
         types=sorted({*self.TYPES, *(
             q.type for asked in splits.values() for of in asked.values()
@@ -159,6 +159,8 @@ class ByPicture(tfds.core.GeneratorBasedBuilder):
       sizes, read = [os.path.getsize(path) for _, path in there], _with_image
     else:
       there = regions.places(self.features_of(folder, split), asked, problems)
+      self.info.metadata['extractor'] = region_files.extractor(
+          there, self.info.metadata['extractor'])
       size = self.builder_config.feature_size
       size, share = regions.first_usable(there, size) or (size, 0)
       share *= np.dtype(self.stored_as).itemsize / 4

@@ -4,6 +4,7 @@ import hashlib
 import os
 import pathlib
 import re
+from typing import Any
 
 from bst_jax.data.builders.problems import Unusable
 
@@ -21,27 +22,28 @@ class Found:
   is not, as GQA has an n42 and a 42.
   """
 
-  def __init__(self, folders: Iterable[str | os.PathLike],
-               suffixes: tuple[str, ...]):
+  def __init__(self, folders: Iterable[str | os.PathLike] = (),
+               suffixes: tuple[str, ...] = ()):
     self._names, self._numbers = {}, {}
     for folder in folders:
       for path in files(folder):
         if path.lower().endswith(suffixes):
-          self._add(path)
+          self.add(path, path)
 
-  def _add(self, path: str):
-    stem = _stem(path)
-    self._names.setdefault(stem, []).append(path)
+  def add(self, name: str, where: Any) -> None:
+    """Takes one more: its name, or path, and what is found by it."""
+    stem = _stem(name)
+    self._names.setdefault(stem, []).append(where)
     number = re.search(r'(?:^|[_\- ])(\d+)$', stem)
     # Also as it stands: picture 0042 is x_0042.png, and never x_42.png.
-    for name in {number[1], str(int(number[1]))} if number else ():
-      self._numbers.setdefault(name, []).append(path)
+    for found in {number[1], str(int(number[1]))} if number else ():
+      self._numbers.setdefault(found, []).append(where)
 
   def __bool__(self) -> bool:
     return bool(self._names)
 
-  def __call__(self, picture: str) -> str | None:
-    """Path of the file, None if there is none.
+  def __call__(self, picture: str) -> Any:
+    """Path of the file, or what was added; None if there is none.
 
     Raises:
       Unusable: several could be meant.

@@ -1,7 +1,7 @@
-"""Files of region features: .npz folders, bottom-up .tsv, GQA's .h5.
+"""Files of region features: our own, .npz folders, bottom-up .tsv, GQA's .h5.
 
-All that a folder holds of them is read: a picture's .npz file, else its row of
-a .tsv file, else its rows of an .h5 file.
+All that a folder holds of them is read: what bst_jax.features found in a picture,
+else its .npz file, else its row of a .tsv file, else its rows of an .h5 file.
 """
 from collections.abc import Callable, Collection, Iterator, Sequence
 import os
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import zipfile
 
 from absl import logging
+from bst_jax.data import region_store, shards
 from bst_jax.data.builders import found, region_h5, region_tsv
 from bst_jax.data.builders.problems import Problems, Unusable
 import numpy as np
@@ -47,8 +48,9 @@ def places(folder: str | os.PathLike, wanted: Collection[str],
            problems: Problems | None = None) -> Iterator[Place]:
   """Places of the wanted pictures that have features, some of them twice.
 
-  Files may lie anywhere below the folder: a .npz file for each picture, .tsv
-  files of bottom-up-attention (also in parts, .tsv.0), GQA's gqa_objects_N.h5.
+  Files may lie anywhere below the folder: what bst_jax.features wrote, a .npz file
+  for each picture, .tsv files of bottom-up-attention (also in parts, .tsv.0),
+  GQA's gqa_objects_N.h5.
 
   Args:
     folder: with the files.
@@ -66,19 +68,46 @@ def places(folder: str | os.PathLike, wanted: Collection[str],
   if not any(kinds.values()):
     raise ValueError(
         f'Region features were looked for below {folder}, but there are none'
-        f'{_listed(others, ", only")}. Put a .npz file for each picture there, '
-        ".tsv files of bottom-up-attention, or GQA's gqa_objects_N.h5 files.")
+        f'{_listed(others, ", only")}. Put there what bst_jax.features makes of '
+        'pictures, a .npz file for each, .tsv files of bottom-up-attention, or '
+        "GQA's gqa_objects_N.h5 files.")
   if others:
     logging.warning('Below %s these files are not read%s.', folder,
                     _listed(others, ':'))
-    problems.remark(f'Not read{_listed(others, ":")}: features are .npz, .tsv, '
-                    '.tsv.N and gqa_objects_N.h5, unpacked.')
+    problems.remark(f'Not read{_listed(others, ":")}: features are '
+                    '.array_record, .npz, .tsv, .tsv.N and gqa_objects_N.h5, '
+                    'unpacked.')
   wanted, done = dict.fromkeys(wanted), set()
   for kind, there in kinds.items():
     if there and len(done) < len(wanted):
       for place in _KINDS[kind][1](folder, there, wanted):
         done.add(place.picture)
         yield place
+
+
+def extractor(places: Sequence[Place], known: str | None = None) -> str:
+  """Fingerprint of what made the features; '' where their files do not tell.
+
+  Args:
+    places: of the features.
+    known: that of others, which must be the same; None where there are none.
+
+  Raises:
+    ValueError: several made them, whose numbers mean different things.
+  """
+  folders = {os.path.dirname(place.path) if place.path.endswith(
+      region_store.SUFFIX) else '' for place in places}
+  made = {folder: region_store.about(folder).extractor if folder else ''
+          for folder in sorted(folders)}
+  different = {*made.values()} | ({known} if known is not None else set())
+  if len(different) > 1:
+    raise ValueError(
+        'Features of one data set are made by one extractor, but these are by '
+        + ', '.join(sorted(name or 'one that is not known'
+                           for name in different))
+        + f', in {", ".join(folder or "other files" for folder in made)}. Leave '
+        'those of one there.')
+  return different.pop() if different else ''
 
 
 def load(place: Place) -> tuple[np.ndarray, np.ndarray, float, float]:
@@ -104,6 +133,30 @@ def _others(names: Sequence[str]) -> list[str]:
 def _listed(names, before):
   more = f' and {len(names) - _NAMED} more' if len(names) > _NAMED else ''
   return f'{before} {", ".join(names[:_NAMED])}{more}' if names else ''
+
+
+def _own(folder, names, wanted):
+  """Places in the files of `region_store`."""
+  there, sizes = found.Found(), {}
+  for picture, path, i in region_store.places(folder, names):
+    there.add(picture, (path, i))
+    sizes[path] = i + 1
+  each = {path: found.size(path) // count for path, count in sizes.items()}
+  for picture in wanted:
+    try:
+      place = there(picture)
+    except Unusable as error:
+      yield Place(picture, str(folder), '', 0, wrong=str(error))
+      continue
+    if place is not None:
+      path, i = place
+      yield Place(picture, f'record {i} of {path}', path, each[path], (i,))
+
+
+def _rows(place):
+  with shards.POOL.reader(place.path) as reader:
+    rows = region_store.decoded(reader.read([*place.at])[0])
+  return rows['regions'], rows['boxes'], 1.0, 1.0  # Boxes are shares.
 
 
 def _npz(folder, names, wanted):
@@ -174,6 +227,8 @@ def _h5(folder, names, wanted):
 
 # Kind -> which files are such, how pictures are found in them, and one is read.
 _KINDS: dict[str, tuple[Callable[[str], bool], Callable, Callable]] = {
+    'array_record': (lambda path: path.endswith(region_store.SUFFIX), _own,
+                     _rows),
     'npz': (lambda path: path.lower().endswith('.npz'), _npz, _arrays),
     'tsv': (lambda path: bool(_TSV.search(path.lower())), _tsv,
             lambda place: region_tsv.read(place.path, *place.at)),

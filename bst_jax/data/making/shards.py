@@ -107,17 +107,26 @@ def make(job: Job, tell: Callable[[int, int], None]) -> Shard:
 
 
 def write(path: str, shard: Shard, records: Iterable[bytes], compressed: bool,
-          tell: Callable[[int, int], None]) -> Shard:
+          tell: Callable[[int, int], None],
+          place: str = 'config.data.data_dir') -> Shard:
   """Writes records to a file, which then is whole and on disk.
+
+  Args:
+    path: of the file.
+    shard: what is known of it so far; is changed.
+    records: serialized.
+    compressed: see `Encoder`.
+    tell: see `make`.
+    place: what names its folder, for errors.
 
   Raises:
     ValueError: the disk is full.
   """
   options = _OPTIONS if compressed else f'{_OPTIONS},uncompressed'
   told, before = (0, 0), time.monotonic()
-  with named_if_full(path), files.beside(path) as place:
+  with named_if_full(path, place), files.beside(path) as part:
     with contextlib.closing(
-        array_record_module.ArrayRecordWriter(os.fspath(place), options)
+        array_record_module.ArrayRecordWriter(os.fspath(part), options)
     ) as file:
       for record in records:
         file.write(record)
@@ -127,7 +136,7 @@ def write(path: str, shard: Shard, records: Iterable[bytes], compressed: bool,
         if time.monotonic() - before > _TOLD:
           tell(shard.records - told[0], shard.payload - told[1])
           told, before = (shard.records, shard.payload), time.monotonic()
-    shard.size = os.path.getsize(place)
+    shard.size = os.path.getsize(part)
   tell(shard.records - told[0], shard.payload - told[1])
   return shard
 
@@ -150,8 +159,13 @@ def has_more(records: Iterator[bytes]) -> tuple[bool, Iterator[bytes]]:
 
 
 @contextlib.contextmanager
-def named_if_full(path: str | os.PathLike) -> Iterator[None]:
+def named_if_full(path: str | os.PathLike,
+                  place: str = 'config.data.data_dir') -> Iterator[None]:
   """Says it plainly where a disk is full.
+
+  Args:
+    path: of the file that is written.
+    place: what names its folder.
 
   Raises:
     ValueError: it is; what is whole already stays.
@@ -165,5 +179,5 @@ def named_if_full(path: str | os.PathLike) -> Iterator[None]:
       raise
     raise ValueError(
         f'{path} was to be written, but the disk is full. Make room, or give '
-        'another place as config.data.data_dir, and start again: the shards '
-        'that are whole stay.') from error
+        f'another place as {place}, and start again: the shards that are whole '
+        'stay.') from error
