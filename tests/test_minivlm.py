@@ -6,6 +6,7 @@ from bst_jax import decoding, elastic
 from bst_jax import models as backbones
 from bst_jax.decoding import Rules
 from bst_jax.elastic import Submodel
+from bst_jax.layers import cached
 from bst_jax.models import minivlm
 import chex
 import jax
@@ -83,7 +84,7 @@ def test_the_large_one_has_no_normalisation_of_regions():
 def test_the_mask_of_captions_by_hand():
   real = jnp.array([[True, True, False, True, True],
                     [True, True, True, False, True]])
-  first, second = np.asarray(minivlm.captioning(real, 3)).astype(int)
+  first, second = np.asarray(cached.captioning(real, 3)).astype(int)
   np.testing.assert_array_equal(first[[0, 1, 3, 4]], [
       [1, 0, 0, 1, 1], [1, 1, 0, 1, 1], [0, 0, 0, 1, 1], [0, 0, 0, 1, 1]])
   np.testing.assert_array_equal(second[[0, 1, 2, 4]], [

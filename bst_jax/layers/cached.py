@@ -108,3 +108,25 @@ def _written(owner, name, new, place):
       kept, new.swapaxes(1, 2).astype(kept.dtype), (0, 0, place, 0))
   owner.put_variable(TEXTS, name, kept)
   return kept
+
+
+def captioning(real: jax.Array, words: int) -> jax.Array:
+  """Who sees whom where a caption is written.
+
+  A word sees itself, the words before it and what stands behind the text, which
+  does not see the text.
+
+  Args:
+    real: bool[B, T], false for padding, which nobody sees.
+    words: M of the T tokens that are text, the first.
+
+  Returns:
+    bool[B, T, T]: the first sees the second.
+
+  Reference: MiniVLM's pre-training and captioning; Zhou et al., "Unified
+    Vision-Language Pre-Training for Image Captioning and VQA", AAAI 2020,
+    section 3, name it sequence to sequence.
+  """
+  place = jnp.arange(real.shape[1])
+  sees = place <= jnp.where(place < words, place, -1)[:, None]
+  return real[:, None] & (sees | (place >= words))

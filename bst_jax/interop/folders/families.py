@@ -14,7 +14,8 @@ PACKAGE = 'bst_jax.interop'
 # Modules there that are no tables.
 OTHERS = ('core', 'files', 'folders')
 # Tables that fill parts of models, whose names those of whole ones hold too.
-_LAST = {'openvqa_mcan', 'glove'}
+_LAST = {'openvqa_mcan', 'glove', 'minivlm', 'minivlm_bert',
+         'minivlm_pretrained'}
 
 
 def fitting(names: Iterable[str]) -> list[str]:
