@@ -51,6 +51,19 @@ def reseed(seed: jax.Array, place: str) -> jax.Array:
   return _mix(seed ^ jnp.uint32(zlib.crc32(place.encode())))
 
 
+def keys_of_rows(key: jax.Array, rows: int) -> jax.Array:
+  """A jax.random key for each row, by its number in the whole batch.
+
+  So a row draws the same on however many devices the batch lies.
+
+  Args:
+    key: of the batch, the same on all devices.
+    rows: of this device, where it works on its own (sharding.on_own_rows).
+  """
+  numbers = _first_row(rows) + jnp.arange(rows, dtype=jnp.uint32)
+  return jax.vmap(lambda number: jax.random.fold_in(key, number))(numbers)
+
+
 def _kept(key, shape, threshold):
   """bool[*shape], by a hash of each element's number in the whole batch."""
   size = math.prod(shape[1:])

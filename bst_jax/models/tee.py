@@ -24,7 +24,7 @@ from bst_jax.layers.detection import (
   sampling,
   selection,
 )
-from bst_jax.layers.dropout import seed_of
+from bst_jax.layers.dropout import keys_of_rows, seed_of
 from bst_jax.layers.efficientnet import Plan, Trunk
 from bst_jax.layers.linear import Dense, Embed, wide
 from flax import linen as nn
@@ -248,7 +248,7 @@ class Model(Backbone):
     for key in ('object_classes', 'object_mask'):
       check_name(key, batch, 'key of the batch')
     objects, there = in_pixels(batch, self.sides), batch['object_mask']
-    keys = jax.random.split(self.make_rng('dropout'), rois.shape[0])
+    keys = keys_of_rows(self.make_rng('dropout'), rois.shape[0])
     crowds = batch.get('object_crowd', jnp.zeros(there.shape, bool))
 
     def of_picture(rois, mask, objects, there, crowds, key):

@@ -3,6 +3,7 @@ from bst_jax import tasks
 from bst_jax.elastic import check_name
 from bst_jax.layers.detection import assignment, boxes, losses, sampling
 from bst_jax.layers.detection.selection import WEIGHTS
+from bst_jax.layers.dropout import keys_of_rows
 from bst_jax.scores import Measure
 import jax
 import jax.numpy as jnp
@@ -49,7 +50,7 @@ def of_batch(outputs: 'tasks.Arrays', batch: 'tasks.Arrays',
     check_name(name, batch, 'key of the batch')
   rows = outputs['objectness'].shape[0]
   # Where nothing is drawn, as in evaluation, the sample is always the same.
-  keys = jax.random.split(jax.random.key(0) if key is None else key, rows)
+  keys = keys_of_rows(jax.random.key(0) if key is None else key, rows)
   sides = jnp.array(batch['image'].shape[1:3])
   scale = jnp.concatenate([sides[::-1], sides[::-1]]).astype(jnp.float32)
   objects = batch['object_boxes'] * scale
