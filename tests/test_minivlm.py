@@ -1,4 +1,4 @@
-"""MiniVLM: its sizes, who sees whom, its outputs, and what grows word by word."""
+"""MiniVLM: sizes, who sees whom, outputs, and what grows word by word."""
 import functools
 import re
 
@@ -255,6 +255,26 @@ def test_steps_are_the_whole_model(changes, sub, tags):
       assert np.abs(got - want).max() < 1e-5 * np.abs(want).max()
 
 
+def test_every_word_at_once_is_word_by_word():
+  model, params, batch, _ = captioner()
+  texts = batch['tokens'].at[0, 4:].set(0)  # The first caption is shorter.
+  both = jax.jit(lambda tokens: model.apply(
+      {'params': params}, batch | {'tokens': tokens}, MASK, method='each_word'))
+  got = both(texts)
+  assert got.shape == (4, 5, 11)
+  step, kept = decoding.steps(model, params, batch, Rules(
+      start=1, end=2, length=6), MASK, each=2)
+  step = jax.jit(step)
+  for place in range(1, 6):
+    want, kept = step(kept, texts[:, place - 1], jnp.int32(place))
+    real = np.asarray(texts[:, place] != 0)
+    np.testing.assert_allclose(got[real, place - 1], want[real], atol=1e-5)
+  # No word is told by itself, nor by those behind it.
+  other = both(texts.at[:, 3].set(texts[:, 3] % 8 + 1))
+  np.testing.assert_array_equal(other[:, :3], got[:, :3])
+  assert np.abs(other[:, 3:] - got[:, 3:]).max() > 1e-3
+
+
 def test_beams_take_what_is_kept_along():
   """Scores of the search are those of the full model, word for word."""
   model, params, batch, _ = captioner()
@@ -334,7 +354,7 @@ def test_a_model_that_cannot_be_says_so():
 @pytest.mark.parametrize('changes, rules, said', [
     (dict(mask='both', outputs=('words',)), {}, "set mask='caption'"),
     (dict(mask='caption', outputs=('words',), tag_start=None), {},
-     'set tag_start of the model to the place of the first'),
+     'tags follow its last word and move with it; set tag_start of the model'),
     (dict(mask='caption', outputs=('words',)), dict(length=9),
      'captions of 9 words were asked for, but the model has 8 places'),
     (dict(mask='caption'), {}, "the output 'words', but the model returns answ")])

@@ -162,7 +162,8 @@ def test_percent_of_words_that_are_right():
   assert measure.finish(sums, None) == {'overall': 50.0}
 
 
-@pytest.mark.parametrize('name', ['vilt', 'meter', 'uniter', 'clip_vil'])
+@pytest.mark.parametrize(
+    'name', ['vilt', 'meter', 'uniter', 'clip_vil', 'minivlm'])
 def test_words_at_places_do_not_depend_on_the_others(name):
   """Each place has the logits that a model asked for it alone would give."""
   sizes, make_batch = models.TINY[name]

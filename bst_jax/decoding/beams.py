@@ -56,8 +56,9 @@ def beam(step: Step, kept: Any, pictures: int, rules: Rules, beams: int
     and the rule that stops, are those of the transformers library.
   """
   if beams < 1:
-    raise ValueError(f'{beams} beams were asked for, but a search keeps at least '
-                     'one hypothesis; give 1, which is greedy, or more.')
+    raise ValueError(
+        f'{beams} beams were asked for, but a search keeps at least one '
+        'hypothesis; give 1, which is greedy, or more.')
   shape = pictures, beams
   tokens = jnp.zeros((*shape, rules.length), jnp.int32)
   state = _State(
@@ -93,7 +94,8 @@ def _said(step, state, rules):
   total = take(jnp.where(ends, NEVER, total), rest)
   done = state.done | (ended.score[:, -1] >= total[:, 0] / place)
   done &= ended.score[:, -1] > NEVER
-  rows = (jnp.arange(pictures)[:, None] * beams + take(parents, rest)).reshape(-1)
+  rows = jnp.arange(pictures)[:, None] * beams + take(parents, rest)
+  rows = rows.reshape(-1)
   return _State(place + 1, take(tokens, rest), total, ended, done,
                 jax.tree.map(lambda x: x[rows], kept))
 

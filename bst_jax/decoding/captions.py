@@ -97,7 +97,8 @@ def draw(model: Any, params: Any, batch: Mapping[str, jax.Array],
     Captioning", CVPR 2017, section 3, learns from such captions.
   """
   pictures = len(batch['regions'])
-  step, kept = steps(model, params, batch, rules, mask_token, each=each, sub=sub)
+  step, kept = steps(model, params, batch, rules, mask_token, each=each,
+                     sub=sub)
   found = sampled(step, kept, pictures * each, rules, key,
                   temperature=temperature, top=top)
   return Texts(*(x.reshape(pictures, each, *x.shape[1:]) for x in found))

@@ -55,7 +55,7 @@ class Texts(NamedTuple):
   """Texts that were decoded.
 
   Attributes:
-    tokens: int32[..., length], the first word and the end included, 0 behind it.
+    tokens: int32[..., length], the first word and the end included, 0 behind.
     score: float[...], the mean of the logarithms of the probabilities of the
       words that were said, the end included.
   """
@@ -87,7 +87,9 @@ def log_probs(logits: jax.Array, tokens: jax.Array, place: jax.Array,
   if rules.least:
     barred |= (words == rules.end) & (place <= rules.least)
   found = jnp.where(barred, NEVER, found)
-  return _unrepeated(found, tokens, place, rules.block) if rules.block else found
+  if not rules.block:
+    return found
+  return _unrepeated(found, tokens, place, rules.block)
 
 
 def _unrepeated(found, tokens, place, block):

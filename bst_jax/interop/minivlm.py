@@ -1,8 +1,8 @@
 """OSCAR and MiniVLM as released <-> models/minivlm.py.
 
 Names are those of OSCAR's code, on which MiniVLM's was built: pre-trained with
-words and matches, or fine-tuned to answer, to tell whether a text is a picture's
-or to compare two pictures.
+words and matches, or fine-tuned to answer, to tell whether a text belongs to a
+picture or to compare two pictures.
 """
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -18,7 +18,8 @@ from bst_jax.interop.core import (
 )
 import numpy as np
 
-_WORDS, _MATCH, _CLASSES = 'cls.predictions', 'cls.seq_relationship', 'classifier'
+_WORDS, _MATCH = 'cls.predictions', 'cls.seq_relationship'
+_CLASSES = 'classifier'
 _DECODER = f'{_WORDS}.decoder.weight'
 _INPUT = 'embeddings.word_embeddings.weight'
 

@@ -2,8 +2,8 @@
 
 What a word sees is of two sorts. The context, as tags and regions of a picture,
 never sees the text: its keys and values are computed once for all hypotheses
-about the picture. Those of a hypothesis's own words are written at their places,
-into room for the longest text, so that shapes never change.
+about the picture. Those of a hypothesis's own words are written at their
+places, into room for the longest text, so that shapes never change.
 """
 from typing import NamedTuple
 
@@ -130,3 +130,26 @@ def captioning(real: jax.Array, words: int) -> jax.Array:
   place = jnp.arange(real.shape[1])
   sees = place <= jnp.where(place < words, place, -1)[:, None]
   return real[:, None] & (sees | (place >= words))
+
+
+def asking(real: jax.Array, words: int) -> jax.Array:
+  """Who sees whom where every word of a caption is asked for at once.
+
+  Behind M words of a text stand M that mask them, one each. A mask sees the
+  words before its own, itself and what stands behind the masks, as the last
+  word does where a caption grows; nobody else sees it.
+
+  Args:
+    real: bool[B, 2 M + C], false for padding.
+    words: M.
+
+  Returns:
+    bool[B, 2 M + C, 2 M + C]: the first sees the second.
+  """
+  place = jnp.arange(real.shape[1])
+  is_word, is_mask = place < words, (place >= words) & (place < 2 * words)
+  # Of a mask, the last word that it sees.
+  last = jnp.where(is_word, place, jnp.where(is_mask, place - words - 1, -1))
+  sees = (place <= last[:, None]) & is_word
+  sees |= (place >= 2 * words) | (is_mask & (place == place[:, None]))
+  return real[:, None] & sees

@@ -5,8 +5,8 @@ Reference: Wang et al., "MiniVLM: A Smaller and Faster Vision-Language Model",
   Self-Attention Distillation for Task-Agnostic Compression of Pre-Trained
   Transformers", NeurIPS 2020), the stream that of OSCAR (Li et al., "Oscar:
   Object-Semantics Aligned Pre-training for Vision-Language Tasks", ECCV 2020).
-  Widths and depths as BST (arXiv 2203.12814) has them in MCAN, adapters and what
-  may be skipped as DAS (Wu et al., NeurIPS 2023).
+  Widths and depths as BST (arXiv 2203.12814) has them in MCAN, adapters and
+  what may be skipped as DAS (Wu et al., NeurIPS 2023).
 Differs: masks exclude, where the original adds -10000; the score of a match is
   one number, the difference of the two that are computed.
 """
@@ -17,6 +17,7 @@ from typing import Any
 
 from bst_jax.elastic import Axis, check_name, FULL, Size, Submodel
 from bst_jax.layers import bert, cached, linear, looks, tokens
+from bst_jax.layers import tags as tags_lib
 from bst_jax.layers.adapters import SkipAdapter
 from bst_jax.layers.backbone import Backbone
 from bst_jax.layers.dropout import Dropout, seed_of
@@ -27,8 +28,8 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-# Who sees whom: `both`, every token sees all; `caption`, a word of the text sees
-# the words before it, tags and regions, which never see the text.
+# Who sees whom: `both`, every token sees all; `caption`, a word of the text
+# sees the words before it, tags and regions, which never see the text.
 MASKS = ('both', 'caption')
 # Published transformers, by name.
 SIZES = {
@@ -184,11 +185,8 @@ class Model(Backbone):
     text = batch['tokens']
     words, tags = self._words(text, batch.get('tags'), sub, seed)
     image, image_mask = self._image(batch, sub, seed)
-    rows = max(words.shape[0], image.shape[0])
-    join = lambda *parts: jnp.concatenate(
-        [tokens.per_row(part, rows) for part in parts], 1)
-    x = join(words, image)                                  # [B, M + G + N, d]
-    seen = join(text != 0, tags != 0, image_mask)
+    x = _joined(words, image)                               # [B, M + G + N, d]
+    seen = _joined(text != 0, tags != 0, image_mask)
     if self.mask == 'caption':
       seen = cached.captioning(seen, text.shape[1])
     x = self.encoder(x, seen, sub=sub, seed=seed, flags=flags)
@@ -211,16 +209,7 @@ class Model(Backbone):
     """
     for key in ('regions', 'boxes'):
       check_name(key, batch, 'key of the batch')
-    if self.mask != 'caption':
-      raise ValueError(
-          f'a text was to grow word by word, but with mask={self.mask!r} tags '
-          "and regions see it and change with it; set mask='caption' of the "
-          'model, and train it so.')
-    if self.tag_start is None and 'tags' in batch:
-      raise ValueError(
-          'a text was to grow word by word, but with tag_start=None tags follow '
-          'its last word and move with it; set tag_start of the model to the '
-          'place of the first, and train it so.')
+    self._check_grows(batch)
     image, image_mask = self._image(batch, sub, None)
     none, tags = jnp.zeros((image.shape[0], 0), jnp.int32), batch.get('tags')
     if tags is not None:
@@ -254,6 +243,33 @@ class Model(Backbone):
     x = self.encoder(x, cached.Growing(place - 1, context), sub=sub)
     return wide(self._said(x, jnp.ones((len(last), 1), jnp.int32), sub)[:, 0])
 
+  def each_word(self, batch: Mapping[str, jax.Array], mask_token: int, *,
+                sub: Submodel = FULL, train: bool = False) -> jax.Array:
+    """Logits of every word of captions, each given the words before it.
+
+    What `step` says of them one after the other, in one pass with slopes: of
+    captions that were drawn, say.
+
+    Args:
+      batch: as `__call__` takes it, whose tokens are captions.
+      mask_token, sub, train: as of `step` and `__call__`.
+
+    Returns:
+      float[B, M - 1, V], of the second word to the last.
+    """
+    self._check_grows(batch)
+    seed = seed_of(self.make_rng('dropout')) if train else None
+    text, count = batch['tokens'], batch['tokens'].shape[1]
+    words, tags = self._words(text, batch.get('tags'), sub, seed)
+    masks, _ = self._words(jnp.where(text != 0, mask_token, 0), None, sub, seed)
+    image, image_mask = self._image(batch, sub, seed)
+    x = _joined(words[:, :count], masks, words[:, count:], image)
+    seen = _joined(text != 0, text != 0, tags != 0, image_mask)
+    x = self.encoder(x, cached.asking(seen, count), sub=sub, seed=seed)
+    places = jnp.broadcast_to(jnp.arange(count + 1, 2 * count),
+                              (len(x), count - 1))
+    return wide(self._said(x, places, sub))
+
   def looked(self, sown: Mapping[str, Any],
              batch: Mapping[str, jax.Array]) -> jax.Array:
     """float[B, N], what the first word attends to in the last layer."""
@@ -262,6 +278,19 @@ class Model(Backbone):
                 if key in batch)
     return looks.of_first_token(sown, f'encoder/layer_{last}/attention', words)
 
+  def _check_grows(self, batch):
+    """Raises where what stands behind a text changes with it."""
+    if self.mask != 'caption':
+      raise ValueError(
+          f'a text was to grow word by word, but with mask={self.mask!r} tags '
+          "and regions see it and change with it; set mask='caption' of the "
+          'model, and train it so.')
+    if self.tag_start is None and 'tags' in batch:
+      raise ValueError(
+          'a text was to grow word by word, but with tag_start=None tags '
+          'follow its last word and move with it; set tag_start of the model '
+          'to the place of the first, and train it so.')
+
   def _words(self, text, tags, sub, seed):
     """A text and tags, float[B, M + G, d], and the tags int32[B, G]."""
     count = text.shape[1]
@@ -269,24 +298,8 @@ class Model(Backbone):
       tags = jnp.zeros((text.shape[0], 0), text.dtype)
     rows = max(text.shape[0], tags.shape[0])
     text, tags = (tokens.per_row(part, rows) for part in (text, tags))
-    start, extra = self.tag_start, tags.shape[1]
-    if start is not None and count > start:
-      raise ValueError(
-          f'texts of the batch have {count} tokens, but tags stand from place '
-          f'{start} on; shorten max_tokens of the data or raise tag_start of '
-          'the model.')
-    if max(count, extra and (start if start is not None else count) + extra
-           ) > self.max_positions:
-      raise ValueError(
-          f'{count} tokens of a text and {extra} of tags do not fit into '
-          f'{self.max_positions} places; shorten them in the data or raise '
-          'max_positions of the model.')
-    places = jnp.arange(count)
-    if extra:
-      first = (text != 0).sum(1)[:, None] if start is None else start
-      behind = jnp.broadcast_to(first + jnp.arange(extra), (rows, extra))
-      places = jnp.concatenate([
-          jnp.broadcast_to(places, (rows, count)), behind], 1)
+    extra = tags.shape[1]
+    places = tags_lib.places(text, extra, self.tag_start, self.max_positions)
     kinds = self.types(jnp.arange(2), sub=sub)              # [2, d]
     kind = jnp.repeat(kinds, jnp.array([count, extra]), 0,
                       total_repeat_length=count + extra)
@@ -321,3 +334,9 @@ class Model(Backbone):
     pooled = self.pooled_dropout(pooled, seed)
     head = self.pair_head if name == 'pair' else self.head
     return head(pooled, sub=sub)
+
+
+def _joined(*parts):
+  """One behind the other, of every picture for each of its texts."""
+  rows = max(map(len, parts))
+  return jnp.concatenate([tokens.per_row(part, rows) for part in parts], 1)

@@ -4,13 +4,13 @@
 
 Ours: MiniVLM at its published size over 30 tags and 50 regions, 20 words. Each
 word takes two tokens through the layers, the last word and the masked next one.
-Theirs: BertLMHeadModel of the same layers, width and vocabulary in transformers,
+Theirs: BertLMHeadModel of transformers with as many layers, channels and words,
 eager torch, as a causal language model over a prompt of 80 tokens: each word
 takes one token, with its own cache. Both say all 20 words; weights are random.
 They take turns in one process. Prints milliseconds of a batch, by the clock and
 of the processor: the median and, in brackets, the range; and the ratios of the
-medians. Threads of torch wait for each other by spinning: on a machine that others
-use, give it --threads 1, and read the processor's.
+medians. Threads of torch wait for each other by spinning: on a machine that
+others use, give it --threads 1, and read the processor's.
 """
 import argparse
 import statistics
@@ -33,13 +33,15 @@ def ours(pictures, beams, dtype):
       mask='caption', tag_start=40, outputs=('words',), dtype=dtype))
   rng = np.random.default_rng(0)
   batch = dict(
-      tokens=np.ones((pictures, 5), np.int32), places=np.zeros((pictures, 1), int),
+      tokens=np.ones((pictures, 5), np.int32),
+      places=np.zeros((pictures, 1), int),
       tags=rng.integers(1000, 30000, (pictures, TAGS)).astype(np.int32),
       regions=rng.standard_normal((pictures, REGIONS, 1024), np.float32),
       boxes=rng.random((pictures, REGIONS, 4), np.float32))
   params = jax.jit(lambda: elastic.unbox(
       model.init(jax.random.key(0), batch)['params']))()
-  rules = decoding.Rules(start=START, end=END, length=WORDS + 1, least=WORDS - 1)
+  rules = decoding.Rules(start=START, end=END, length=WORDS + 1,
+                         least=WORDS - 1)
   run = jax.jit(lambda params, batch: decoding.decode(
       model, params, batch, rules, MASK, beams=beams))
   batch = jax.tree.map(jnp.asarray, batch)

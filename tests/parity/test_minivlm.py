@@ -1,4 +1,4 @@
-"""MiniVLM against BERT of the installed transformers, and MiniLM's real weights.
+"""MiniVLM against BERT of the installed transformers; MiniLM's real weights.
 
   python tests/parity/fetch.py
   pytest -n 0 tests/parity/test_minivlm.py
