@@ -241,7 +241,7 @@ class Model(Backbone):
     kind = self.types(jnp.zeros((), jnp.int32), sub=sub)
     x = self.text(pair, kind, place - 1 + jnp.arange(2), sub=sub)
     x = self.encoder(x, cached.Growing(place - 1, context), sub=sub)
-    return wide(self._said(x, jnp.ones((len(last), 1), jnp.int32), sub)[:, 0])
+    return wide(self._said(x, jnp.ones((last.shape[0], 1), jnp.int32), sub)[:, 0])
 
   def each_word(self, batch: Mapping[str, jax.Array], mask_token: int, *,
                 sub: Submodel = FULL, train: bool = False) -> jax.Array:
@@ -267,7 +267,7 @@ class Model(Backbone):
     seen = _joined(text != 0, text != 0, tags != 0, image_mask)
     x = self.encoder(x, cached.asking(seen, count), sub=sub, seed=seed)
     places = jnp.broadcast_to(jnp.arange(count + 1, 2 * count),
-                              (len(x), count - 1))
+                              (x.shape[0], count - 1))
     return wide(self._said(x, places, sub))
 
   def looked(self, sown: Mapping[str, Any],
@@ -338,5 +338,5 @@ class Model(Backbone):
 
 def _joined(*parts):
   """One behind the other, of every picture for each of its texts."""
-  rows = max(map(len, parts))
+  rows = max(part.shape[0] for part in parts)
   return jnp.concatenate([tokens.per_row(part, rows) for part in parts], 1)
