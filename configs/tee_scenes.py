@@ -16,16 +16,16 @@ def get_config(arg=''):
       watch='val', batch=16, inputs=('image',), augment=dict(flip=0.0),
       seed=config.get_ref('seed'), limit=0, data_dir='')
   config.model = dict(
-      name='tee', stem=16, stages=(8, 12, 20, 40, 56, 96, 160),
-      layers=(1, 2, 2, 2, 2, 2, 1), pyramid=32, cells=2, hidden=128,
-      anchor_sizes=(12, 20, 28, 40, 64), each=(300, 200), proposals=(120, 60),
-      rois=64, regions=12, least=1, threshold=0.3, depth_dropout=0.0,
+      name='tee', stem=16, stages=(16, 32, 48, 64, 80, 96, 128),
+      layers=(1, 2, 2, 1, 2, 1, 1), pyramid=48, cells=2, hidden=256, pool=5,
+      anchor_sizes=(16, 20, 28, 40, 64), each=(300, 300), proposals=(120, 200),
+      rois=64, regions=12, least=1, threshold=0.05, depth_dropout=0.0,
       batch_stats='batch')
   config.task = dict(name='regions')
   config.method = dict(name='plain')
   config.optimizer = dict(name='adamw', lr=2e-3, weight_decay=1e-4, clip=5.0)
   config.schedule = dict(name='cosine', warmup=0.05)
-  config.steps = 3000
+  config.steps = 6000
   config.log_every, config.save_every, config.eval_every = 50, 500, 1000
   if arg == 'tiny':
     config.data.update(name='digit_scenes/tiny', batch=8)
