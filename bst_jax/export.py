@@ -1,24 +1,20 @@
 """Writes a submodel as files that run without this package."""
 import functools
-import json
 import pathlib
 import shutil
-import textwrap
 from typing import Any
 
 from absl import flags, logging
 from bst_jax import elastic, scores
 from bst_jax.data import kinds
 from bst_jax.host import alive, cli, config_flag, files
-from bst_jax.report import int8, latency, portable, scoring
+from bst_jax.report import cards, int8, latency, portable, scoring
 from bst_jax.run import arguments, experiment, other_data, statistics
 from bst_jax.store import checkpoint
 import jax
 import numpy as np
 
 FORMATS = ('stablehlo', 'onnx', 'int8')
-NAMES = {'stablehlo': 'model.stablehlo', 'onnx': 'model.onnx',
-         'int8': 'model.int8.onnx'}
 TOLERANCE = 1e-4  # of the greatest logit, between a file and the JAX model
 
 _CONFIG = config_flag.define(known=arguments.of)
@@ -41,7 +37,7 @@ _SPLIT = flags.DEFINE_string(
 
 # What a row of each form of data is called, and what is told apart.
 _ROWS = {'labels': ('picture', 'classes'), 'pairs': ('statement', 'classes'),
-         'retrieval': ('text', 'texts')}
+         'retrieval': ('text', 'texts'), 'objects': ('picture', 'classes')}
 
 FIRST = ('workdir', 'submodel', 'format', 'output', 'data')
 DESCRIPTION = """Writes one submodel as StableHLO (jax.export, any batch, CPU,
@@ -86,8 +82,13 @@ def export(exp: experiment.Experiment, params: Any, submodel: str,
   files.check_new(output)
   small = exp.model.at(sub)
   weights = jax.tree.map(np.asarray, exp.extract(params, sub))
-  logits = lambda batch: small.apply(
-      {'params': weights}, batch)[exp.task.outputs[0]]
+
+  def logits(batch):
+    outputs = small.apply({'params': weights}, batch)
+    several = exp.task.exported
+    return ({name: outputs[name] for name in several} if several
+            else outputs[exp.task.outputs[0]])
+
   example = portable.used(logits, exp.example())
   card = _card(exp, sub, logits, example, rows)
   if data is not None:
@@ -95,14 +96,14 @@ def export(exp: experiment.Experiment, params: Any, submodel: str,
     card['accuracy'] = _accuracy(jax.jit(logits), example, exp, data, split)
 
   asked = _questions(exp, example, data, split)
-  want = np.asarray(logits(asked))
+  want = jax.tree.map(np.asarray, logits(asked))
   blobs = {}
   for name, blob, call in _made(formats, logits, example, rows):
     about = _checked(name, blob, call, asked, want, example, rows)
     if data is not None and name != 'stablehlo':
       about['accuracy'] = _accuracy(_in_parts(call, example, rows), example,
                                     exp, data, split)
-    blobs[NAMES[name]], card['files'][NAMES[name]] = blob, about
+    blobs[cards.NAMES[name]], card['files'][cards.NAMES[name]] = blob, about
   for name, blob in blobs.items():  # None is left behind by one that fails.
     with files.beside(output / name) as place:
       place.write_bytes(blob)
@@ -120,7 +121,7 @@ def _checked(name, blob, call, asked, want, example, rows):
   # NaN is not within it either.
   if name != 'int8' and not about['difference'] <= TOLERANCE:
     raise ArithmeticError(
-        f'{NAMES[name]} differs from the JAX model by '
+        f'{cards.NAMES[name]} differs from the JAX model by '
         f'{about["difference"]:.1e} of its greatest logit, more than '
         f'{TOLERANCE:.0e}; nothing was written. Please report this.')
   if name != 'stablehlo':
@@ -146,7 +147,7 @@ def _in_parts(call, example, rows):
       parts.append(call({
           k: x.reshape(count, -1, *x.shape[1:])[index].reshape(
               -1, *x.shape[1:]) for k, x in batch.items()}))
-    return np.concatenate(parts)[:count]
+    return jax.tree.map(lambda *each: np.concatenate(each)[:count], *parts)
 
   return run
 
@@ -156,6 +157,8 @@ def _card(exp, sub, logits, example, rows):
   shape = lambda x: [
       rows * len(x) if rows else 'B' if len(x) == 1 else f'{len(x)} B',
       *x.shape[1:]]
+  given = jax.eval_shape(logits, example)
+  several = given if isinstance(given, dict) else {'logits': given}
   data = exp.config.data
   row, told = _ROWS.get(exp.task.form, ('question', 'answers'))
   return scoring.row(exp, sub) | {
@@ -168,7 +171,8 @@ def _card(exp, sub, logits, example, rows):
       'model': exp.config.model.name, 'sizes': dict(exp.sizes),
       'inputs': {name: {'shape': shape(x), 'dtype': str(x.dtype)}
                  for name, x in sorted(example.items())},
-      'logits': shape(jax.eval_shape(logits, example)),
+      'outputs': {name: {'shape': shape(x), 'dtype': str(x.dtype)}
+                  for name, x in sorted(several.items())},
       'row': 'video' if 'clip' in example else row, 'told': told,
       'batch': rows or 'any', 'jax': jax.__version__, 'files': {}}
 
@@ -179,7 +183,7 @@ def _made(formats, logits, example, rows):
   for name in FORMATS:
     if name not in formats:
       continue
-    logging.info('making %s', NAMES[name])
+    logging.info('making %s', cards.NAMES[name])
     if name == 'stablehlo':
       blob = portable.stablehlo(logits, example, rows)
       yield name, blob, functools.partial(portable.run_stablehlo, blob)
@@ -218,84 +222,19 @@ def _accuracy(call, names, exp, data, split):
   """The measure's main number of batch -> logits on a split."""
   gather = scores.Gather(exp.task.measure)
   for batch in data.evaluation(split):
-    outputs = {exp.task.outputs[0]: call(_flat(batch, names))}
+    outputs = call(_flat(batch, names))
+    if not exp.task.exported:
+      outputs = {exp.task.outputs[0]: outputs}
     gather.add(exp.task.measure.read(outputs, batch), batch['mask'])
   return next(iter(gather.finish(data).values()))
 
 
 def _difference(got, want):
-  return float(np.abs(got - want).max() / np.abs(want).max())
-
-
-def write_card(card: dict[str, Any], output: pathlib.Path,
-               trained: bool) -> None:
-  """Writes card.json and card.md, by which others can run the files."""
-  with files.beside(output / 'card.json') as place:
-    place.write_text(json.dumps(card, indent=2), 'utf-8')
-  lines = [('file', 'bytes', 'difference', 'latency ms', 'score %')]
-  for name, about in card['files'].items():
-    show = lambda key, form, about=about: (
-        form.format(about[key]) if key in about else '-')
-    lines.append((name, f'{about["bytes"]:,}', f'{about["difference"]:.1e}',
-                  show('latency_ms', '{:.2f}'), show('accuracy', '{:.2f}')))
-  accuracy = (f'The JAX model: {card["measure"]} {card["accuracy"]:.2f} on '
-              f'{card["data"]}, split {card["split"]}.\n'
-              if 'accuracy' in card else '')
-  read = '\n'.join(
-      f'- `{name}` {about["dtype"]}[{", ".join(map(str, about["shape"]))}]: '
-      f'{kinds.KINDS[name].about(card)}'
-      for name, about in card['inputs'].items())
-  answers = [card['sizes'].get('num_answers')]
-  row, told, many = card['row'], card['told'], card['batch']
-  order = (f', in the order of the {told} in\nvocab/answers.json'
-           if card['logits'][1:] == answers else '')
-  inputs = ('a batch of B' if many == 'any' else f'{many}') + f' {row}s'
-  if row not in ('picture', 'video'):
-    inputs += ' with two pictures each' if row == 'statement' else (
-        ' with a picture each')
-  timed = f'one {row}' if many in ('any', 1) else f'{many} {row}s'
-  warning = '' if trained else (
-      'RANDOM PARAMETERS: for sizes and latency only.\n\n')
-  text = f"""# {card['model']}, submodel {card['submodel']}
-
-{warning}{card['params']:,} parameters, {card['macs']:,} \
-multiply-accumulates a {row}.
-{accuracy}
-Inputs, for {inputs}:
-
-{read}
-
-Output: `logits` float32[{', '.join(map(str, card['logits']))}]{order}; \
-{card['output']}.
-
-Latency is the median of {timed} on one thread of ONNX Runtime, here;
-difference is the greatest one from the JAX model, as a share of its greatest
-logit.{_notes(card)}
-
-```
-{scoring.aligned(lines)}
-```
-"""
-  with files.beside(output / 'card.md') as place:
-    place.write_text(text, 'utf-8')
-  print(text)
-
-
-def _notes(card):
-  """What is to be known of some formats, a line each."""
-  notes, stable = [], NAMES['stablehlo']
-  if NAMES['int8'] in card['files']:
-    notes.append(f'{NAMES["int8"]}: {int8.ABOUT}.')
-  if stable in card['files']:
-    written = f'{stable} was written by jax {card["jax"]} for'
-    notes.append(
-        f'{written} any number of {card["row"]}s. Older versions may not '
-        'read it: jax 0.10 does not read what jax 0.12 wrote, but reads a file '
-        f'of a fixed number of {card["row"]}s (export --batch N).'
-        if card['batch'] == 'any' else
-        f'{written} {card["batch"]} {card["row"]}s at a time, so that older '
-        'versions read it too: jax 0.10 reads what jax 0.12 wrote.')
-  return ''.join(f'\n\n{textwrap.fill(note, 80)}' for note in notes)
+  """The greatest one of any output, as a share of that output's greatest."""
+  def of_one(got, want):
+    got, want = (np.asarray(x, np.float64) for x in (got, want))
+    return np.abs(got - want).max() / max(np.abs(want).max(), 1e-12)
+  return float(max(jax.tree.leaves(jax.tree.map(of_one, got, want))))
 
 
 def main() -> None:
@@ -323,7 +262,7 @@ def main() -> None:
                   split, _BATCH.value)
   if _WORKDIR.value:
     shutil.copytree(workdir / experiment.VOCAB, output / experiment.VOCAB)
-  write_card(card, output, trained=bool(_WORKDIR.value))
+  cards.write(card, output, trained=bool(_WORKDIR.value))
   print(f'Saved {", ".join(card["files"])}, card.md and card.json in {output}')
 
 

@@ -5,7 +5,7 @@ import pathlib
 from bst_jax import export, predict, profile
 from bst_jax.data import class_names, vocabularies
 from bst_jax.host import cli, config_flag
-from bst_jax.report import latency, portable
+from bst_jax.report import cards, latency, portable
 from bst_jax.run import experiment, other_data
 from bst_jax.store import checkpoint
 import jax
@@ -130,7 +130,7 @@ def test_files_are_written_without_data(workdir, tmp_path, capsys):
   assert other_data.load_if_there(exp, workdir) is None
   params = checkpoint.load_params(workdir, exp.shapes)
   card = export.export(exp, params, '1x1', ['stablehlo'], tmp_path, rows=3)
-  export.write_card(card, tmp_path, trained=True)
+  cards.write(card, tmp_path, trained=True)
   text = ' '.join((tmp_path / 'card.md').read_text().split())
   for part in ('multiply-accumulates a picture', 'Inputs, for 3 pictures:',
                'uint8[3, 16, 16, 3]', 'in the order of the classes in',

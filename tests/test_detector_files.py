@@ -1,11 +1,11 @@
 """What evaluation writes of a detector: a file for COCO's server, a sheet."""
 import json
 
-from bst_jax import tasks
+from bst_jax import export, tasks
 from bst_jax.data import source
 from bst_jax.elastic import FULL
 from bst_jax.learn import sharding
-from bst_jax.report import boxes, predictions, scoring
+from bst_jax.report import boxes, cards, predictions, scoring
 from bst_jax.run import experiment
 from configs import tee_scenes
 import jax
@@ -84,3 +84,18 @@ def test_the_judge_is_asked_for_before_anything_runs(monkeypatch):
   task = tasks.create(dict(name='regions', measure='boxes'))
   with pytest.raises(ValueError, match="bst_jax\\[eval\\]"):
     task.measure.check()
+
+
+def test_exported_files_find_the_same_boxes(detector, tmp_path):
+  exp, params, data = detector
+  card = export.export(exp, params, '1x1', ['stablehlo', 'onnx'], tmp_path,
+                       data, 'val')
+  assert {*card['outputs']} == {'boxes', 'scores', 'found', 'valid', 'features'}
+  assert card['outputs']['boxes'] == {'shape': ['B', 12, 4], 'dtype': 'float32'}
+  assert all(about['difference'] < 1e-4 for about in card['files'].values())
+  assert card['files']['model.onnx']['accuracy'] == pytest.approx(
+      card['accuracy'], abs=1e-6, nan_ok=True)
+  cards.write(card, tmp_path, trained=False)
+  assert '- `found` int32[B, 12]' in (tmp_path / 'card.md').read_text()
+  # Pictures in other sizes than the canvas have their extent told.
+  assert {*card['inputs']} == {'image'}

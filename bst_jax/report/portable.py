@@ -1,7 +1,8 @@
 """Models as files that run without this package: StableHLO and ONNX.
 
 A program is a function of the arrays in `batch`, its weights inside it, with a
-batch of any size or, where one is asked for, of a fixed one.
+batch of any size or, where one is asked for, of a fixed one. It gives one array,
+`logits`, or several by name.
 """
 from collections.abc import Callable, Mapping
 import contextlib
@@ -19,14 +20,16 @@ import numpy as np
 PLATFORMS = ('cpu', 'cuda', 'tpu')
 
 Batch = Mapping[str, Any]
+Given = np.ndarray | dict[str, np.ndarray]
+_LOGITS = 'logits'
 
 
-def stablehlo(run: Callable[[Batch], jax.Array], batch: Batch,
+def stablehlo(run: Callable[[Batch], Any], batch: Batch,
               rows: int | None = None) -> bytes:
   """The program as jax.export serialises it, for CPU, CUDA and TPU.
 
   Args:
-    run: batch -> float[B, A].
+    run: batch -> float[B, A], or {name: array}.
     batch: arrays, or their shapes, of one row; every first axis becomes B times
       what it is.
     rows: B; None for any.
@@ -40,14 +43,14 @@ def stablehlo(run: Callable[[Batch], jax.Array], batch: Batch,
         jax.jit(run), platforms=PLATFORMS)(abstract).serialize())
 
 
-def run_stablehlo(data: bytes, batch: Batch) -> np.ndarray:
-  """float[B, A] of a serialised program on this machine's device."""
+def run_stablehlo(data: bytes, batch: Batch) -> Given:
+  """What a serialised program gives on this machine's device."""
   return read_stablehlo(data)(batch)
 
 
 def read_stablehlo(data: bytes, written_by: str = jax.__version__
-                   ) -> Callable[[Batch], np.ndarray]:
-  """A serialised program, as batch -> float[B, A].
+                   ) -> Callable[[Batch], Given]:
+  """A serialised program, as batch -> float[B, A], or {name: array}.
 
   Args:
     data: what `stablehlo` wrote.
@@ -64,7 +67,7 @@ def read_stablehlo(data: bytes, written_by: str = jax.__version__
 
   def run(batch):
     try:
-      return np.asarray(call(dict(batch)))
+      return jax.tree.map(np.asarray, call(dict(batch)))
     except jax.errors.JaxRuntimeError as error:
       if 'eserialize' in str(error):
         raise _unread(written_by, error) from error
@@ -82,22 +85,27 @@ def _unread(written_by, error):
       'too: python -m bst_jax.export --batch N.')
 
 
-def onnx(run: Callable[[Batch], jax.Array], batch: Batch,
+def onnx(run: Callable[[Batch], Any], batch: Batch,
          rows: int | None = None) -> bytes:
-  """The program as an ONNX file, inputs named as in `batch`, output `logits`.
+  """The program as an ONNX file, inputs and outputs named as in both dicts.
 
   Args:
-    run: batch -> float[B, A].
+    run: batch -> float[B, A], whose name is `logits`, or {name: array}.
     batch, rows: as for `stablehlo`.
   """
   originals = originals_lib.Originals()
-  names = sorted(batch)
+  names, outputs = sorted(batch), [_LOGITS]
+  given = jax.eval_shape(run, batch)
+  if isinstance(given, dict):
+    outputs = sorted(given)
 
   def call(*arrays):
     converted = pools.functions()
     with (originals.used(), pools.replaced(converted), operators.used(),
           platforms.portable()):
-      return run(dict(zip(names, arrays)))
+      found = run(dict(zip(names, arrays)))
+    return tuple(found[name] for name in outputs) if isinstance(
+        found, dict) else found
 
   def spec(x):
     count = (rows * x.shape[0] if rows else
@@ -108,7 +116,7 @@ def onnx(run: Callable[[Batch], jax.Array], batch: Batch,
     import jax2onnx  # Of the extra `export`.
 
     model = jax2onnx.to_onnx(call, inputs=[spec(batch[n]) for n in names],
-                             input_names=names, output_names=['logits'])
+                             input_names=names, output_names=outputs)
   return lean.lean(model).SerializeToString()
 
 
@@ -150,8 +158,10 @@ class Session:
     self._session = onnxruntime.InferenceSession(
         model, options, providers=['CPUExecutionProvider'])
 
-  def __call__(self, batch: Batch) -> np.ndarray:
-    """float[B, A] logits."""
+  def __call__(self, batch: Batch) -> Given:
+    """float[B, A] logits, or what else there is by name."""
     names = {i.name for i in self._session.get_inputs()}
     arrays = {k: np.asarray(x) for k, x in batch.items() if k in names}
-    return self._session.run(['logits'], arrays)[0]
+    outputs = [one.name for one in self._session.get_outputs()]
+    found = dict(zip(outputs, self._session.run(outputs, arrays)))
+    return found.get(_LOGITS, found)

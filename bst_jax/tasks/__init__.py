@@ -48,8 +48,14 @@ class Task(NamedTuple):
       probable first.
     card: what the main output is, for people who run an exported file.
     pictures: of a row of a batch.
+    decode: (model, params, batch, sizes of the data) -> more outputs, which a
+      model gives word by word: texts. Evaluation makes them beside the others;
+      None where there are none.
+    decoded: name of the one that measures read in place of the main output.
     exclusive: one answer alone is right, so that probabilities are a softmax of
       the main output; else each may be, and they are sigmoids.
+    exported: outputs that exported files give by their names; () for the main
+      one alone, as `logits`.
   """
 
   form: str
@@ -63,6 +69,9 @@ class Task(NamedTuple):
   card: str
   pictures: int = 1
   exclusive: bool = True
+  exported: tuple[str, ...] = ()
+  decode: Callable[[Any, Any, Arrays, Mapping[str, Any]], Arrays] | None = None
+  decoded: str = ''
 
   @property
   def mean(self) -> bool:
@@ -102,7 +111,7 @@ def create(config: Mapping[str, Any]) -> Task:
     check_name(options['reduction'], losses.REDUCTIONS, 'reduction')
   task = make(**options)
   return task if measure is None else task._replace(
-      measure=scores.create(measure, task.outputs[0]))
+      measure=scores.create(measure, task.decoded or task.outputs[0]))
 
 
 def arguments(name: str) -> dict[str, inspect.Parameter]:

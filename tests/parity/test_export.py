@@ -4,7 +4,7 @@ import pathlib
 
 from bst_jax import elastic, export, profile
 from bst_jax.models import vit
-from bst_jax.report import latency, portable
+from bst_jax.report import cards, latency, portable
 from bst_jax.run import experiment
 from configs import bst_mcan_gqa, bst_mcan_vqa
 import jax
@@ -30,7 +30,7 @@ def test_files_are_checked_and_described(exp, tmp_path, capsys):
   params = elastic.unbox(params['params'])
   out = tmp_path / 'out'
   card = export.export(exp, params, '1/2x1/2', ['onnx', 'int8'], out)
-  export.write_card(card, out, trained=False)
+  cards.write(card, out, trained=False)
   assert set(card['files']) == {'model.onnx', 'model.int8.onnx'}
   assert card['files']['model.onnx']['difference'] < 1e-5
   assert 1e-5 < card['files']['model.int8.onnx']['difference'] < 0.1
