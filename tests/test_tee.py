@@ -2,8 +2,11 @@
 from bst_jax import elastic, tasks
 from bst_jax.elastic import FULL
 from bst_jax.layers.detection import boxes
+from bst_jax.learn import optimizers
 from bst_jax.models import tee
 from bst_jax.report import costs
+from bst_jax.run import experiment
+from configs import tee_vg
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
@@ -270,3 +273,24 @@ def test_it_is_whole_at_any_time():
   model = tee.Model(**TINY)
   assert model.at(FULL) == model
   assert isinstance(model, nn.Module) and model.stacks == {}
+
+
+def test_biases_move_twice_as_fast_and_do_not_decay():
+  """The released detector's groups, as configs/tee_vg.py has them."""
+  config = tee_vg.get_config()
+  params = {'head': {'kernel': jnp.full((2, 3), 2.0), 'bias': jnp.full(3, 2.0)}}
+  tx = optimizers.create(config.optimizer, config.schedule, params, 400, 80_000)
+  updates, _ = tx.update(jax.tree.map(jnp.ones_like, params), tx.init(params),
+                         params)
+  rate = 0.1 / 2000  # The first step of the rise.
+  np.testing.assert_allclose(updates['head']['kernel'], -rate * (1 + 2e-5),
+                             rtol=1e-6)
+  np.testing.assert_allclose(updates['head']['bias'], -2 * rate, rtol=1e-6)
+
+
+def test_the_published_recipe_is_of_the_published_sizes():
+  config = tee_vg.get_config('tee3')
+  sizes = dict(config.data.sizes) | dict(object_attributes=16, extents=2)
+  exp = experiment.build(config, sizes)
+  assert config.data.canvases == ((768, 768), (832, 832), (896, 896))
+  assert size(exp.shapes) - 1_008_140 - (1594 - 326) * 256 == 16_870_284
