@@ -1,12 +1,14 @@
 """TEE: sizes, what it says of pictures, and what it learns from."""
+import logging
+
 from bst_jax import elastic, tasks
 from bst_jax.elastic import FULL
 from bst_jax.layers.detection import boxes
 from bst_jax.learn import optimizers
 from bst_jax.models import tee
 from bst_jax.report import costs
-from bst_jax.run import experiment
-from configs import tee_vg
+from bst_jax.run import experiment, statistics
+from configs import tee_scenes, tee_vg
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
@@ -294,3 +296,41 @@ def test_the_published_recipe_is_of_the_published_sizes():
   exp = experiment.build(config, sizes)
   assert config.data.canvases == ((768, 768), (832, 832), (896, 896))
   assert size(exp.shapes) - 1_008_140 - (1594 - 326) * 256 == 16_870_284
+
+
+@pytest.mark.parametrize('source, train, moves', [
+    ('stored', True, False), ('batch', True, True), ('batch', False, False)])
+def test_which_statistics_a_step_writes(source, train, moves):
+  """Stored ones stay, and evaluation never writes, whatever the batch."""
+  model = tee.Model(**TINY | dict(batch_stats=source))
+  batch = {'image': jnp.zeros((2, 64, 64, 3), jnp.uint8)}
+  params = elastic.unbox(jax.eval_shape(
+      model.init, jax.random.key(0), batch)['params'])
+  _, sown = jax.eval_shape(
+      lambda params, batch: model.apply(
+          {'params': params}, batch, train=train, mutable=['written'],
+          rngs={'dropout': jax.random.key(1)}), params, batch)
+  stats = {path for path in elastic.flatten(params)
+           if STATS in path.split('/')}
+  written = {path for path in elastic.flatten(sown.get('written', {}))}
+  assert written == (stats if moves else set()) and len(stats) > 40
+
+
+def test_a_detector_is_warned_of_few_pictures_and_of_statistics_of_none(caplog):
+  config = tee_scenes.get_config('tiny')
+  sizes = dict(num_answers=9, num_attributes=5, num_objects=3, image_size=64)
+  logger = logging.getLogger('absl')
+  logger.addHandler(caplog.handler)
+  try:
+    with caplog.at_level('WARNING', 'absl'):
+      statistics.warn(experiment.build(config, sizes), 2, True)
+      assert 'statistics of 2 examples at a time' in caplog.text
+      caplog.clear()
+      config.model.batch_stats = 'stored'
+      statistics.warn(experiment.build(config, sizes), 2, True)
+      assert 'which nobody measured' in caplog.text
+      caplog.clear()
+      statistics.warn(experiment.build(config, sizes), 2, False)
+      assert not caplog.text
+  finally:
+    logger.removeHandler(caplog.handler)

@@ -82,6 +82,11 @@ def scored(workdir: pathlib.Path, subs: Sequence[Submodel] = (FULL,),
   return workdirs.read_json(workdir, name, {'rows': list})['rows']
 
 
+def space_of(workdir: pathlib.Path) -> Sequence[Submodel]:
+  """The submodels that a workdir was trained with."""
+  return experiment.load(workdir).space.submodels
+
+
 def spread(values: Sequence[float]) -> str:
   """Mean and range."""
   return (f'{sum(values) / len(values):.1f} '
