@@ -43,9 +43,11 @@ def write(extractor: Extractor, source: picture_source.Source,
       {name: len(split.items) for name, split in source.splits.items()}, each)
   processes.check_same({'extractor': about.extractor, 'source': about.source})
   with lock.held(output), processes.together():
-    _check(output, about)
-    if jax.process_index() == 0:
-      about.save(output)
+    processes.check_shared(output)
+    with processes.together():
+      if jax.process_index() == 0:
+        _check(output, about)
+        about.save(output)
     parts = [*about.shards()]
     mine = parts[jax.process_index()::jax.process_count()]
     with alive.counted(
