@@ -150,7 +150,8 @@ class Data:
     self._batches(options.train, self._eval_shape).check_room()
     self.example = batches.empty()
     self.num_shapes = max(1, len(options.canvases))
-    self.sizes = self._names.sizes()
+    self.sizes = self._names.sizes() | (
+        form.sizes(self._names) if form.sizes else {})
     labels = form.labels(self._context) if form.labels else {}
     for name, kind in (kinds_lib.KINDS | labels).items():
       if name in self.example:
@@ -181,6 +182,16 @@ class Data:
   def split(self, name: str) -> splits.Split:
     """Rows and pictures of a split, read when it is first asked for."""
     return self._splits.of(name)
+
+  def numbers(self, split: str = '') -> Any:
+    """Rows of a split as numbers, as the form's `encode` gives them.
+
+    Args:
+      split: its name; '' is training's.
+    """
+    split = split or self._options.train
+    self._batches(split, self._shape)
+    return self._numbers[split]
 
   def train(self, split: str = '') -> grain.DatasetIterator:
     """Endless training batches; has `get_state` and `set_state`.

@@ -86,6 +86,8 @@ def make_program(exp: Experiment, sub: Submodel) -> Callable:
     params = exp.extract(params, sub)
     outputs, sown = small.apply({'params': params}, batch,
                                 mutable=['intermediates'])
+    if exp.task.decode is not None:
+      outputs |= exp.task.decode(small, params, batch, exp.sizes)
     return outputs, token_counts.read(sown)
 
   return jax.jit(call)

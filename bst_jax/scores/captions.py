@@ -23,7 +23,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-_OPEN = frozenset(
+# Words that end no sentence.
+OPEN = frozenset(
     'a an the and or of in on at with to for by from as into onto is are his '
     'her its their while that'.split())
 # Words that a vocabulary lacks: what a model says and what people said differ.
@@ -65,11 +66,12 @@ def read(said: jax.Array, batch: Mapping[str, jax.Array]
 
   Args:
     said: int[P, T] or int[P Q, T], tokens of captions.
-    batch: with `tokens` int[P Q, M] and `picture` int[P Q].
+    batch: with `picture` int[P Q] and `tokens` int[P Q, M], or `whole`, the
+      same before words were masked.
   """
-  rows = len(batch['tokens'])
-  return {'said': jnp.repeat(said, rows // len(said), axis=0),
-          'tokens': batch['tokens'], 'picture': batch['picture']}
+  tokens = batch.get('whole', batch['tokens'])
+  return {'said': jnp.repeat(said, len(tokens) // len(said), axis=0),
+          'tokens': tokens, 'picture': batch['picture']}
 
 
 def texts(rows: Mapping[str, np.ndarray], words: Any
@@ -165,7 +167,7 @@ def open_ends(captions: Sequence[Sequence[str]]) -> float:
   Args:
     captions: their words, in lower case.
   """
-  return float(np.mean([bool(words) and words[-1] in _OPEN
+  return float(np.mean([bool(words) and words[-1] in OPEN
                         for words in captions]))
 
 

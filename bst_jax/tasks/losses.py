@@ -25,6 +25,32 @@ def cross_entropy(logits: jax.Array, target: jax.Array) -> jax.Array:
   return optax.softmax_cross_entropy(logits, target)
 
 
+def smoothed(logits: jax.Array, target: jax.Array,
+             smoothing: float) -> jax.Array:
+  """Cross-entropy against a class and, a little, against all others.
+
+  The class has 1 - smoothing of the target, and each of the V - 1 others an
+  equal part of the rest.
+
+  Args:
+    logits: float[..., V].
+    target: int[...].
+    smoothing: 0 to less than 1.
+
+  Returns:
+    float[...].
+
+  Reference: Szegedy et al., "Rethinking the Inception Architecture", CVPR 2016,
+    section 7; MiniVLM spreads the rest over V - 1 classes and not over V.
+  """
+  loss = optax.softmax_cross_entropy_with_integer_labels(logits, target)
+  if not smoothing:
+    return loss
+  found = jax.nn.log_softmax(logits)
+  others = -found.sum(-1) - loss
+  return (1 - smoothing) * loss + smoothing / (logits.shape[-1] - 1) * others
+
+
 # How per-example sums become the loss. The published setups differ, so that a
 # task names its own (BST, released code: sum over classes and batch).
 REDUCTIONS = {

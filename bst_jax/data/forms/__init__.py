@@ -107,6 +107,7 @@ class Form(NamedTuple):
     written: context -> {answer: how a server writes it}.
     ceiling: rows -> {name: the most that can be reached}.
     known_by: 'split' or 'picture': what tells that training shows something.
+    sizes: vocabularies -> what models need to know beside how large they are.
   """
 
   what: str
@@ -132,6 +133,7 @@ class Form(NamedTuple):
   written: Callable[[Context], dict[str, str]] | None = None
   ceiling: Callable[[Any], dict[str, float]] | None = None
   known_by: str = 'split'
+  sizes: Callable[[Vocabularies], dict[str, Any]] | None = None
 
 
 def known(name: str = 'auto') -> list[str]:
