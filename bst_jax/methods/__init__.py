@@ -9,6 +9,9 @@ from typing import Any
 from bst_jax.elastic import by_name, check_name
 from bst_jax.learn.state import Method
 
+# What a method may ask of the data.
+_OF_DATA = 'data', 'sizes'
+
 
 def create(config: Mapping[str, Any], teacher_model: Any = None,
            teacher_index: Any = None, **parts: Any) -> Method:
@@ -19,7 +22,8 @@ def create(config: Mapping[str, Any], teacher_model: Any = None,
     teacher_model: of `config.teacher_from`; None where there is none.
     teacher_index: which of its features are the model's, for methods that learn
       from features.
-    **parts: model, task, tx, axes, space and micro_batches.
+    **parts: model, task, tx, axes, space and micro_batches; data, which may be
+      None, and their sizes, for methods that take them.
 
   Raises:
     ValueError: no such method or option, or one that no other model can teach.
@@ -29,6 +33,9 @@ def create(config: Mapping[str, Any], teacher_model: Any = None,
   make = by_name(name, __name__, 'method', 'make').make
   for option in options:
     check_name(option, arguments(name), f'option of method {name}')
+  for part in _OF_DATA:
+    if part not in (make.__kwdefaults__ or {}):
+      parts.pop(part, None)
   if teacher_model is not None:
     if 'teacher_model' not in (make.__kwdefaults__ or {}):
       raise ValueError(f'config.teacher_from names a teacher, but nobody '
@@ -49,4 +56,4 @@ def arguments(name: str) -> dict[str, inspect.Parameter]:
   make = by_name(name, __name__, 'method', 'make').make
   return {key: one for key, one in inspect.signature(make).parameters.items()
           if key in (make.__kwdefaults__ or {})  # Keyword-only, with a default.
-          and key not in ('teacher_model', 'teacher_index')}
+          and key not in ('teacher_model', 'teacher_index', *_OF_DATA)}

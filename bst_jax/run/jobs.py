@@ -120,7 +120,7 @@ def _job(config, workdir, student=None, profile_steps=None) -> Job:
     start = starts.Start(workdir / 'teacher')
   total = experiment.total_steps(config, data)
   made = program.make(exp, mesh, data.epoch, total, teacher, data.num_shapes,
-                      teachers.paired(config, teacher, exp, start))
+                      teachers.paired(config, teacher, exp, start), data)
   room.check(made)
   validation.check_pretrained(made.method, config, start)
   if teacher is not None:

@@ -38,7 +38,7 @@ class Program:
 
 def make(exp: Experiment, mesh: jax.sharding.Mesh, epoch: float, total: int,
          teacher: Experiment | None = None, num_shapes: int = 1,
-         teacher_index: Any = None) -> Program:
+         teacher_index: Any = None, data: Any = None) -> Program:
   """The program of an experiment on a mesh, whose devices need not be here.
 
   Args:
@@ -49,6 +49,7 @@ def make(exp: Experiment, mesh: jax.sharding.Mesh, epoch: float, total: int,
     teacher: another model, frozen, that `config.teacher_from` names.
     num_shapes: how many shapes batches have; each is a program of its own.
     teacher_index: see `teachers.paired`.
+    data: what is trained on, for methods that ask; None where nothing is run.
   """
   config = exp.config
   narrow.tell(config.get('compute'), mesh.devices.flat)
@@ -58,7 +59,7 @@ def make(exp: Experiment, mesh: jax.sharding.Mesh, epoch: float, total: int,
   method = methods.create(
       config.method, teacher and teacher.model, teacher_index,
       model=exp.model, task=exp.task, tx=tx, axes=exp.axes, space=exp.space,
-      micro_batches=config.micro_batches)
+      micro_batches=config.micro_batches, data=data, sizes=exp.sizes)
   taught_by = () if teacher is None else (teacher.boxed,)
   abstract = jax.eval_shape(
       method.init, jax.random.key(config.seed), exp.boxed, *taught_by)
