@@ -46,7 +46,7 @@ stopped goes on by the same command; several processes share the work. A picture
 that cannot be read is named, and has no regions."""
 EXAMPLES = """python -m bst_jax.features --workdir runs/tee --images pictures --output my_questions/features
 python -m bst_jax.features --workdir runs/tee --images digit_scenes/easy --output features/easy
-python -m bst_jax.train --config configs/quickstart.py --config.data.features=features/easy --workdir runs/on_regions"""
+python -m bst_jax.train --config configs/quickstart.py --config.data.features=features/easy --config.teacher.data.features=features/easy --workdir runs/on_regions"""
 
 
 def main() -> None:

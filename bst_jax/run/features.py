@@ -80,7 +80,10 @@ def _check(output, about):
   there = region_store.about(output)
   if there != about:
     named = {'extractor': 'another extractor, or another step of it',
-             'source': 'other pictures', 'splits': 'other splits'}
+             'source': 'other pictures', 'splits': 'other splits',
+             'num_regions': f'{there.num_regions} regions, not '
+                            f'{about.num_regions}',
+             'dtype': f'{there.dtype}, not {about.dtype}'}
     what = next((words for key, words in named.items()
                  if getattr(there, key) != getattr(about, key)),
                 'another form')
