@@ -334,3 +334,22 @@ def test_a_detector_is_warned_of_few_pictures_and_of_statistics_of_none(caplog):
       assert not caplog.text
   finally:
     logger.removeHandler(caplog.handler)
+
+
+def test_training_takes_other_canvases_of_whole_cells():
+  """As `config.data.canvases` draws them; evaluation has one size."""
+  model, batch = tee.Model(**TINY), drawn(2)
+  params = elastic.unbox(jax.eval_shape(
+      model.init, jax.random.key(0), batch)['params'])
+  run = lambda height, width, train: jax.eval_shape(
+      lambda params, batch: model.apply(
+          {'params': params}, batch, train=train, mutable=['written'],
+          rngs={'dropout': jax.random.key(1)})[0],
+      params, batch | {'image': jnp.zeros((2, height, width, 3), jnp.uint8)})
+  cells = sum((96 // s) * -(-128 // s) for s in model.strides[:4]) + 2 * 2
+  said = run(96, 128, True)
+  assert said['anchors'].shape == (2, 3 * cells, 4)
+  assert said['rois'].shape == (2, TINY['rois'], 4)
+  for height, width, train in ((96, 100, True), (96, 128, False)):
+    with pytest.raises(ValueError, match='do not fit'):
+      run(height, width, train)

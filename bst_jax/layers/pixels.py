@@ -1,9 +1,12 @@
-"""Pictures on their way into a vision transformer: sizes, patches, colours."""
+"""Pictures on their way into a vision model: sizes, patches, colours."""
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 
 # Of ImageNet, red, green and blue in 0..1.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+CELL = 32  # Pixels of a cell of the last grid of a detector's trunk.
 
 
 def sides(size: int | tuple[int, int]) -> tuple[int, int]:
@@ -64,3 +67,27 @@ def normalised(image: jax.Array, shape: tuple[int, ...],
   if image.dtype != jnp.uint8:
     return image.astype(jnp.float32)
   return (image.astype(jnp.float32) / 255 - jnp.array(mean)) / jnp.array(std)
+
+
+def on_canvas(batch: Mapping[str, jax.Array], sides: tuple[int, int],
+              mean: tuple[float, ...], std: tuple[float, ...],
+              multiple: int = 0) -> tuple[jax.Array, jax.Array]:
+  """Pictures float32[B, H, W, 3] with zeros around them, and extents int[B, 2].
+
+  Args:
+    batch: image uint8[B, H, W, 3], or float, which is taken to have the mean
+      and deviation already; extent int[B, 2], height and width of what of a
+      canvas is picture, all of it if left out.
+    sides: height and width of a canvas.
+    mean, std: of the colours, in 0..1.
+    multiple: where it is positive canvases of other sides do as well that are
+      multiples of it, as training draws them from `config.data.canvases`.
+  """
+  shape = batch['image'].shape[1:3]
+  if multiple and not any(side % multiple for side in shape):
+    sides = shape
+  image = normalised(batch['image'], sides, mean, std)
+  extent = batch.get('extent', jnp.full((image.shape[0], 2), jnp.array(sides)))
+  rows, columns = (jnp.arange(side) < extent[:, i, None]
+                   for i, side in enumerate(sides))
+  return image * (rows[:, :, None] & columns[:, None])[..., None], extent

@@ -3,13 +3,12 @@
 Reference: Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017,
   section 4.
 """
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 import functools
 import math
 from typing import Any
 
 from bst_jax.elastic import Axis
-from bst_jax.layers import pixels
 from bst_jax.layers.convolution import Conv
 from bst_jax.layers.detection import anchors, selection
 from bst_jax.layers.group_norm import GroupNorm
@@ -118,25 +117,6 @@ def anchors_of(shapes: Sequence[tuple[int, int]], strides: Sequence[int],
   return anchors.levels(shapes, strides, octaves)
 
 
-def canvas(batch: Mapping[str, jax.Array], sides: tuple[int, int],
-           mean: tuple[float, ...], std: tuple[float, ...]
-           ) -> tuple[jax.Array, jax.Array]:
-  """Pictures float[B, H, W, 3] with zeros around them, and extents int[B, 2].
-
-  Args:
-    batch: image uint8[B, H, W, 3], or float, which is taken to have the mean
-      and deviation already; extent int[B, 2], height and width of what of a
-      canvas is picture, all of it if left out.
-    sides: height and width of a canvas.
-    mean, std: of the colours, in 0..1.
-  """
-  image = pixels.normalised(batch['image'], sides, mean, std)
-  extent = batch.get('extent', jnp.full((image.shape[0], 2), jnp.array(sides)))
-  rows, columns = (jnp.arange(side) < extent[:, i, None]
-                   for i, side in enumerate(sides))
-  return image * (rows[:, :, None] & columns[:, None])[..., None], extent
-
-
 def outputs(logits: Sequence[jax.Array], deltas: Sequence[jax.Array],
             first: Sequence[jax.Array], extent: jax.Array, train: bool,
             count: int = 100, each: int = 1000) -> dict[str, jax.Array]:
@@ -145,7 +125,7 @@ def outputs(logits: Sequence[jax.Array], deltas: Sequence[jax.Array],
   Args:
     logits, deltas: float[B, A, C] and float[B, A, 4] of every level.
     first: anchors float[A, 4] of every level.
-    extent: [B, 2], see `canvas`.
+    extent: [B, 2], see `pixels.on_canvas`.
     train: no boxes are chosen.
     count: N, boxes of a picture at most.
     each: pairs of an anchor and a class of a level that are looked at.

@@ -7,7 +7,7 @@ Reference: Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017; Wang
 import math
 
 from bst_jax.elastic import Axis, check_name, FULL, Submodel
-from bst_jax.layers import fpn, retinanet
+from bst_jax.layers import fpn, pixels, retinanet
 from bst_jax.models import pvt
 from flax import linen as nn
 import jax
@@ -78,7 +78,8 @@ class Model(pvt.Model):
       See `layers.retinanet.outputs`.
     """
     check_name('image', batch, 'key of the batch')
-    image, extent = retinanet.canvas(batch, self.sides, self.mean, self.std)
+    image, extent = pixels.on_canvas(batch, self.sides, self.mean, self.std,
+                                     pixels.CELL if train else 0)
     grids = self.pyramid(image, sub, train)[-self.stages:]
     channels = tuple(Axis('embed', width, f'stage_{i}')
                      for i, width in enumerate(self.width))[-self.stages:]

@@ -91,7 +91,8 @@ class Model(Backbone):
       See `layers.retinanet.outputs`.
     """
     check_name('image', batch, 'key of the batch')
-    image, extent = retinanet.canvas(batch, self.sides, self.mean, self.std)
+    image, extent = pixels.on_canvas(batch, self.sides, self.mean, self.std,
+                                     pixels.CELL if train else 0)
     norm = functools.partial(batch_norm.of(self.batch_stats), eps=self.norm_eps)
     trunk = resnet.ResNet(self.blocks, self.stem, self.dtype, norm,
                           name='trunk')

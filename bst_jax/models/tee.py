@@ -34,7 +34,6 @@ import jax.numpy as jnp
 _STAGES = {2: (1, 2, 4, 6), 3: (2, 4, 6)}  # Taps of a pyramid by its start.
 _BOX = 8  # Numbers that a proposal's box is told by; the last four count.
 _POOLED = 4  # Levels that proposals are looked up on.
-_MULTIPLE = 32  # Pixels of a cell of the trunk's last grid.
 _NORMAL = nn.initializers.normal
 # Trunk, channels of the pyramid, cells, and longest side of a picture.
 SIZES = {'tee0': ('b0', 64, 3, 512), 'tee1': ('b1', 88, 4, 640),
@@ -128,10 +127,10 @@ class Model(Backbone):
           f'groups are of {len(self.groups)} classes, but there are '
           f'{self.num_answers}; give a group for each, or ().')
     height, width = pixels.sides(self.image_size)
-    if height % _MULTIPLE or width % _MULTIPLE:
+    if height % pixels.CELL or width % pixels.CELL:
       raise ValueError(
           f'pictures of {height} x {width} pixels do not split into the cells of '
-          f'the trunk; sides that fit are multiples of {_MULTIPLE}.')
+          f'the trunk; sides that fit are multiples of {pixels.CELL}.')
     super().__post_init__()
 
   @property
@@ -156,10 +155,12 @@ class Model(Backbone):
     Args:
       batch: image uint8[B, H, W, 3], or float, which is taken to have the
         model's mean and deviation already; extent int32[B, 2], height and width
-        of what of a canvas is picture, all of it if left out. In training a sample
-        of the proposals is taken by object_boxes float[B, M, 4], shares of the canvas, object_classes
-        int32[B, M], object_mask bool[B, M] and, if there are any, object_crowd
-        bool[B, M], regions of many objects, in which nothing is background.
+        of what of a canvas is picture, all of it if left out. In training the
+        canvas may have other sides, multiples of 32, and a sample of the proposals
+        is taken by object_boxes float[B, M, 4], shares of the canvas,
+        object_classes int32[B, M], object_mask bool[B, M] and, if there are any,
+        object_crowd bool[B, M], regions of many objects, in which nothing is
+        background.
       sub: the whole.
       train: samples proposals and drops layers, which needs an rng named
         'dropout'.
@@ -176,12 +177,8 @@ class Model(Backbone):
     """
     check_name('image', batch, 'key of the batch')
     seed = seed_of(self.make_rng('dropout')) if train else None
-    image = pixels.normalised(batch['image'], self.sides, self.mean, self.std)
-    extent = batch.get('extent', jnp.full((image.shape[0], 2),
-                                          jnp.array(self.sides)))
-    inside = [jnp.arange(side) < extent[:, i, None]
-              for i, side in enumerate(self.sides)]
-    image *= (inside[0][:, :, None] & inside[1][:, None])[..., None]
+    image, extent = pixels.on_canvas(batch, self.sides, self.mean, self.std,
+                                     pixels.CELL if train else 0)
     levels = self._pyramid(image.astype(self.dtype), seed, train)
     first = self._anchors(levels)
     objectness, deltas = self._said_of_anchors(levels)
@@ -192,7 +189,7 @@ class Model(Backbone):
         logits, said, first, extent))(objectness, deltas, extent)
     matched = None
     if train and 'object_boxes' in batch:
-      rois, mask, matched = self._sampled(rois, mask, batch)
+      rois, mask, matched = self._sampled(rois, mask, batch, image.shape[1:3])
     features = self._features(levels, rois)
     axis = Axis('region', self.hidden)
     part = lambda name, out, std: Dense(
@@ -243,11 +240,11 @@ class Model(Backbone):
     return ([objectness(level).reshape(rows, -1) for level in levels],
             [deltas(level).reshape(rows, -1, 4) for level in levels])
 
-  def _sampled(self, rois, mask, batch):
+  def _sampled(self, rois, mask, batch, sides):
     """Proposals to learn from, with the objects' own boxes among them."""
     for key in ('object_classes', 'object_mask'):
       check_name(key, batch, 'key of the batch')
-    objects, there = in_pixels(batch, self.sides), batch['object_mask']
+    objects, there = in_pixels(batch, sides), batch['object_mask']
     keys = keys_of_rows(self.make_rng('dropout'), rois.shape[0])
     crowds = batch.get('object_crowd', jnp.zeros(there.shape, bool))
 
