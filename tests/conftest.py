@@ -1,6 +1,9 @@
 """Settings of the test run, made before jax starts."""
 from importlib import metadata
+import logging
 import os
+
+import pytest
 
 # Small programs that run once: compiling is what costs.
 FLAGS = ['--xla_backend_optimization_level=0',
@@ -48,6 +51,16 @@ SLOW = (
     'test_best.py::test_one_submodel_joins_the_table_that_stands_there',
     'test_models.py::test_products_of_tpus_are_the_same_numbers[vit]',
     'test_prefetch.py::test_bytes_made_ahead_are_bounded[10000-5]')
+
+
+@pytest.fixture
+def log(caplog):
+  """What is logged; absl hands nothing on by itself."""
+  logger = logging.getLogger('absl')
+  logger.addHandler(caplog.handler)
+  with caplog.at_level('INFO', 'absl'):
+    yield caplog
+  logger.removeHandler(caplog.handler)
 
 
 def pytest_addoption(parser):

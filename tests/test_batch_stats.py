@@ -1,6 +1,5 @@
 """Runs with batch statistics: trained, warned of, stopped, extracted."""
 import json
-import logging
 import re
 
 from bst_jax import elastic, extract, train
@@ -42,16 +41,6 @@ def trained(home):
   config.method = dict(name='bst', teacher='labels', sampled=0)
   train.run(config, home / 'trained')
   return home / 'trained'
-
-
-@pytest.fixture
-def log(caplog):
-  """What is logged; absl hands nothing on."""
-  logger = logging.getLogger('absl')
-  logger.addHandler(caplog.handler)
-  with caplog.at_level('INFO', 'absl'):
-    yield caplog
-  logger.removeHandler(caplog.handler)
 
 
 def split(params):

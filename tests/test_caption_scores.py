@@ -4,7 +4,6 @@ import math
 import pathlib
 import time
 
-from absl import logging
 from bst_jax import scores
 from bst_jax.data import text, word_pieces
 from bst_jax.scores import bleu, captions, cider, ptb, rouge
@@ -19,14 +18,6 @@ APART = {
     'hello,world one.two a;b c:d', '$10 $10.99 10$ 10€ 5¢ US$5',
     '(555) 555-5555 555-1234', ':-) :( :D ;) =) :P', 'lol!! :)', 'a!b', 'a?b',
     '&quot;a&quot; &#39;s &nbsp; &amp;'}
-
-
-@pytest.fixture
-def log(caplog):
-  logging.get_absl_logger().addHandler(caplog.handler)
-  caplog.set_level('INFO', 'absl')
-  yield caplog
-  logging.get_absl_logger().removeHandler(caplog.handler)
 
 
 @pytest.fixture(scope='module')

@@ -3,7 +3,6 @@ import hashlib
 import json
 import types
 
-from absl import logging
 from bst_jax.ahead import abstract
 from bst_jax.data import source
 from bst_jax.data.builders import captioned
@@ -14,14 +13,6 @@ import pytest
 
 SIZE = dict(batch=2, image_size=8, inputs=('image',), train='train', eval='val',
             form='captions', max_tokens=8)
-
-
-@pytest.fixture
-def log(caplog):
-  logging.get_absl_logger().addHandler(caplog.handler)
-  caplog.set_level('INFO', 'absl')
-  yield caplog
-  logging.get_absl_logger().removeHandler(caplog.handler)
 
 
 def load(name, folder, **options):

@@ -1,7 +1,6 @@
 """Folders of classes as users have them: strays, other layouts, links."""
 import shutil
 
-from absl import logging
 from bst_jax.data import records, source
 import numpy as np
 from PIL import Image
@@ -38,14 +37,6 @@ def check_pixels(data):
         batch['image'], batch['label'], batch['mask']):
       if real:
         assert tuple(picture[8, 8]) == COLORS[data.answers[label]]
-
-
-@pytest.fixture
-def log(caplog):
-  logging.get_absl_logger().addHandler(caplog.handler)
-  caplog.set_level('INFO', 'absl')
-  yield caplog
-  logging.get_absl_logger().removeHandler(caplog.handler)
 
 
 def copied(folder, to):

@@ -11,7 +11,6 @@ import sys
 import threading
 import types
 
-from absl import logging
 from bst_jax.data import buckets, records, source
 from bst_jax.data.builders import found, region_files
 from bst_jax.data.builders.class_folders.builder import ClassFolders
@@ -118,14 +117,6 @@ def mine(tmp_path_factory):
   folder = tmp_path_factory.mktemp('mine')
   made_up.folder(folder, 60, 20)
   return folder
-
-
-@pytest.fixture
-def log(caplog):
-  logging.get_absl_logger().addHandler(caplog.handler)
-  with caplog.at_level('INFO', 'absl'):
-    yield caplog
-  logging.get_absl_logger().removeHandler(caplog.handler)
 
 
 def make(home, manual_dir, name='folder/regions', **options):

@@ -3,7 +3,6 @@ import contextlib
 import io
 import json
 
-from absl import logging
 from bst_jax import scores
 from bst_jax.data import records, source
 from bst_jax.report import boxes as report
@@ -14,14 +13,6 @@ import pytest
 
 CATEGORIES = [dict(id=90, name='owl'), dict(id=1, name='cat'),
               dict(id=3, name='dog')]
-
-
-@pytest.fixture
-def log(caplog):
-  logging.get_absl_logger().addHandler(caplog.handler)
-  caplog.set_level('INFO', 'absl')
-  yield caplog
-  logging.get_absl_logger().removeHandler(caplog.handler)
 
 
 def paint(path, width=100, height=80, mode='RGB', kind='PNG', **options):

@@ -1,7 +1,6 @@
 """NLVR2, Flickr30K and SNLI-VE from files in their published forms."""
 import json
 
-from absl import logging
 from bst_jax.data import source
 import made_up
 import numpy as np
@@ -10,14 +9,6 @@ import pytest
 
 SIZE = dict(batch=2, image_size=8, inputs=('image',), train='train', eval='dev',
             allow_overlap=True)
-
-
-@pytest.fixture
-def log(caplog):
-  logging.get_absl_logger().addHandler(caplog.handler)
-  caplog.set_level('INFO', 'absl')
-  yield caplog
-  logging.get_absl_logger().removeHandler(caplog.handler)
 
 
 def write(folder, name, lines):

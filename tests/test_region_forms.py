@@ -2,7 +2,6 @@
 import io
 import json
 
-from absl import logging
 from bst_jax.data import records, source
 from bst_jax.data.builders import region_tsv, regions
 from bst_jax.data.builders.problems import Problems
@@ -26,14 +25,6 @@ def check(got, **seeds):
 def read(folder, *wanted, most=0):
   problems = Problems(most)
   return dict(regions.read(folder, wanted, problems)), problems
-
-
-@pytest.fixture
-def log(caplog):
-  logging.get_absl_logger().addHandler(caplog.handler)
-  caplog.set_level('INFO', 'absl')
-  yield caplog
-  logging.get_absl_logger().removeHandler(caplog.handler)
 
 
 # Which files are read.

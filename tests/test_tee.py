@@ -1,6 +1,4 @@
 """TEE: sizes, what it says of pictures, and what it learns from."""
-import logging
-
 from bst_jax import elastic, tasks
 from bst_jax.elastic import FULL
 from bst_jax.layers.detection import boxes
@@ -316,24 +314,18 @@ def test_which_statistics_a_step_writes(source, train, moves):
   assert written == (stats if moves else set()) and len(stats) > 40
 
 
-def test_a_detector_is_warned_of_few_pictures_and_of_statistics_of_none(caplog):
+def test_a_detector_is_warned_of_few_pictures_and_of_statistics_of_none(log):
   config = tee_scenes.get_config('tiny')
   sizes = dict(num_answers=9, num_attributes=5, num_objects=3, image_size=64)
-  logger = logging.getLogger('absl')
-  logger.addHandler(caplog.handler)
-  try:
-    with caplog.at_level('WARNING', 'absl'):
-      statistics.warn(experiment.build(config, sizes), 2, True)
-      assert 'statistics of 2 examples at a time' in caplog.text
-      caplog.clear()
-      config.model.batch_stats = 'stored'
-      statistics.warn(experiment.build(config, sizes), 2, True)
-      assert 'which nobody measured' in caplog.text
-      caplog.clear()
-      statistics.warn(experiment.build(config, sizes), 2, False)
-      assert not caplog.text
-  finally:
-    logger.removeHandler(caplog.handler)
+  statistics.warn(experiment.build(config, sizes), 2, True)
+  assert 'statistics of 2 examples at a time' in log.text
+  log.clear()
+  config.model.batch_stats = 'stored'
+  statistics.warn(experiment.build(config, sizes), 2, True)
+  assert 'which nobody measured' in log.text
+  log.clear()
+  statistics.warn(experiment.build(config, sizes), 2, False)
+  assert not log.text
 
 
 def test_training_takes_other_canvases_of_whole_cells():

@@ -10,9 +10,9 @@ ResNet of 50 or 101 layers and its pyramid. Prints the seconds of each round of
 --runs pictures, and of one picture.
 """
 import argparse
-import time
 
 import numpy as np
+import rounds
 
 CLASSES, PROPOSALS, REGIONS = 1594, 300, 50
 
@@ -77,17 +77,9 @@ def main():
 
   image = np.random.default_rng(0).integers(
       0, 256, (args.side, args.side, 3), np.uint8)
-  began = time.perf_counter()
-  run = peer(image, args.peer) if args.peer else ours(image)
-  run()
-  print(f'{time.perf_counter() - began:.3f} s to the first regions', flush=True)
-  while True:
-    began = time.perf_counter()
-    for _ in range(args.runs):
-      run()
-    seconds = time.perf_counter() - began
-    print(f'{seconds:.3f} s, {1000 * seconds / args.runs:.1f} ms a picture',
-          flush=True)
+  rounds.run(
+      lambda: peer(image, args.peer) if args.peer else ours(image),
+      'the first regions', args.runs, 'a picture')
 
 
 if __name__ == '__main__':

@@ -9,9 +9,9 @@ channels first, ONNX Runtime what torch exports. Prints the seconds of each roun
 of one picture.
 """
 import argparse
-import time
 
 import numpy as np
+import rounds
 
 # Taps, stride, width and layers of every stage.
 STAGES = ((3, 1, 16, 1), (3, 2, 24, 2), (5, 2, 40, 2), (3, 2, 80, 3),
@@ -139,17 +139,9 @@ def main():
 
   image = np.random.default_rng(0).standard_normal(
       (1, args.side, args.side, 3)).astype(np.float32)
-  began = time.perf_counter()
-  run = peer(image, args.peer) if args.peer else ours(image)
-  run()
-  print(f'{time.perf_counter() - began:.3f} s to the first grid', flush=True)
-  while True:
-    began = time.perf_counter()
-    for _ in range(args.runs):
-      run()
-    seconds = time.perf_counter() - began
-    print(f'{seconds:.3f} s, {1000 * seconds / args.runs:.1f} ms a picture',
-          flush=True)
+  rounds.run(
+      lambda: peer(image, args.peer) if args.peer else ours(image),
+      'the first grid', args.runs, 'a picture')
 
 
 if __name__ == '__main__':
