@@ -41,8 +41,8 @@ _BUDGET = flags.DEFINE_multi_string(
     'the most accurate submodel that fits; several budgets all hold.',
     allow_override=True)
 _RESULTS = flags.DEFINE_boolean(
-    'results', False, "Also writes each submodel's answers, or boxes, to a file, "
-    'as evaluation servers take them; for VQA-v2, GQA, COCO and folders.',
+    'results', False, "Also writes each submodel's answers, boxes or captions to "
+    'a file, as evaluation servers take them; for VQA-v2, GQA, COCO and folders.',
     allow_override=True)
 _OVERLAP = flags.DEFINE_boolean(
     'allow_overlap', False, 'Evaluates on pictures that the run trained on.',

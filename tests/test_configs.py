@@ -19,7 +19,8 @@ PAIRS = [name for name in NAMES if f'bst_{name}' in NAMES]
 RUN = ('quickstart', 'bst_mcan_vqa', 'bst_mcan_gqa', 'bst_mcan_pictures',
        'bst_uniter_vqa', 'bst_clip_vil_vqa', 'motion', 'vit_fashion',
        'cvt_fashion', 'up_fashion',
-       'pairs_scenes', 'retrieval_scenes', 'minivlm_caption_scenes', 'das_nlvr2', 'das_flickr30k')
+       'pairs_scenes', 'retrieval_scenes', 'das_nlvr2', 'das_flickr30k',
+       'minivlm_caption_scenes')
 EPOCH = 10.5  # Steps: ten whole batches.
 
 

@@ -3,6 +3,7 @@ from bst_jax.decoding.beams import beam
 from bst_jax.decoding.captions import decode, draw, steps
 from bst_jax.decoding.rules import Rules, Texts
 from bst_jax.decoding.single import greedy, sampled, Step
+from bst_jax.decoding.streamed import streamed
 
 __all__ = ['beam', 'decode', 'draw', 'greedy', 'Rules', 'sampled', 'Step',
-           'steps', 'Texts']
+           'steps', 'streamed', 'Texts']

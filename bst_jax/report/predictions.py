@@ -1,15 +1,17 @@
-"""Answers and boxes of submodels, in files that evaluation servers take."""
+"""Answers, boxes and captions of submodels, in files of evaluation servers."""
 from collections.abc import Iterator, Mapping, Sequence
 import functools
+import json
 import pathlib
 from typing import Any
 
 from bst_jax.elastic import Submodel
-from bst_jax.host import alive
+from bst_jax.host import alive, files
 from bst_jax.report import boxes
 from bst_jax.run import forward
 from bst_jax.run.experiment import Experiment
 from bst_jax.scores import boxes as box_scores
+from bst_jax.scores import captions as caption_scores
 import jax
 import numpy as np
 
@@ -44,8 +46,11 @@ def picked(exp: Experiment, outputs: Any, batch: Any, *_: Any
            ) -> dict[str, jax.Array]:
   """{'answer': int[B]}, the most probable entry of a task's main output.
 
-  Of detectors the boxes of each picture, see `scores.boxes.read`.
+  Of detectors the boxes of each picture, see `scores.boxes.read`; of those
+  that write, the captions, see `scores.captions.read`.
   """
+  if exp.task.decode is not None:
+    return caption_scores.read(outputs[exp.task.decoded], batch)
   if exp.task.form == 'objects':
     return box_scores.read(outputs, batch)
   return {'answer': outputs[exp.task.outputs[0]].argmax(-1)}
@@ -83,8 +88,19 @@ def write(exp: Experiment, data: Any, ids: Sequence[str],
     if exp.task.form == 'objects':
       boxes.write(path, box_scores.results(
           rows, mine, [written[name] for name in data.answers]))
+    elif exp.task.decode is not None:
+      _write_captions(path, rows, mine, data.vocabularies['words'])
     else:
       answers = [data.answers[answer] for answer in rows['answer'].tolist()]
       results.write(path, form, {
           i: written.get(answer, answer) for i, answer in zip(mine, answers)})
     yield path
+
+
+def _write_captions(path, rows, ids, words):
+  """Writes a caption of each picture, as COCO's server takes them."""
+  said, _ = caption_scores.texts(rows, words)
+  _, first = np.unique(rows['picture'], return_index=True)
+  found = caption_scores.results(said, [ids[i] for i in first.tolist()])
+  with files.beside(path) as place:
+    place.write_text(json.dumps(found, ensure_ascii=False), 'utf-8')

@@ -153,13 +153,18 @@ class Extractor:
     return jax.device_put(self._params, whole), jax.jit(call), split
 
   def record(self, path: str | os.PathLike) -> dict[str, Any]:
-    """Regions and boxes of a picture file, as the record of a data set."""
+    """Regions, boxes and tags of a picture file, as the record of a data set.
+
+    Tags are the classes that were found, the surest first.
+    """
     pixels = kinds.pixels(kinds.KINDS['image'].file(path, ''), str(path))
     found, = self([pixels])
     if not len(found.boxes):
       raise ValueError(f'no region was found in {path} by {self.workdir}; lower '
                        'config.model.threshold of the extractor.')
-    return {'regions': found.regions, 'boxes': found.boxes}
+    return {'regions': found.regions, 'boxes': found.boxes, 'tags': {
+        'name': [self.classes[kind].lower().encode() for kind in found.found],
+        'confidence': found.scores}}
 
   def encoded(self, found: Found | None, dtype: str) -> bytes:
     """A record of `region_store`; None is of a picture without regions."""
