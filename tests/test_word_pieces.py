@@ -60,3 +60,16 @@ def test_a_vocabulary_file_and_what_is_none(tmp_path):
   path.write_bytes(b'\xff\xfe\x00')
   with pytest.raises(ValueError, match='no text file'):
     WordPieces.read(path)
+
+
+def test_a_file_whose_lines_do_not_count(tmp_path):
+  """Every number behind a line too few or too many would be another's."""
+  path = tmp_path / 'vocab.txt'
+  path.write_bytes('\r\n'.join([*PIECES, '', '']).encode())
+  assert WordPieces.read(path) == WORDS
+  path.write_text('\n'.join([*PIECES[:6], '', *PIECES[6:]]))
+  with pytest.raises(ValueError, match='has nothing in line 7'):
+    WordPieces.read(path)
+  path.write_text('\n'.join([*PIECES, '[SEP]']))
+  with pytest.raises(ValueError, match=r'has \[SEP\] more than once'):
+    WordPieces.read(path)

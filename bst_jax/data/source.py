@@ -328,6 +328,8 @@ class Data:
     found = vocabularies_lib.read(folder, self._form.names)
     if found is None:
       return self._form.vocabularies(self._context)
+    vocabularies_lib.check_pieces(
+        found.words, getattr(self._options, 'word_pieces', ''), folder)
     if self._form.names == ('answers',):
       classes = self._form.vocabularies(self._context).answers
       class_names.places(classes, found.answers, self._options.name,

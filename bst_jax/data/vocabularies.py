@@ -105,3 +105,27 @@ def names(folder: Folder) -> dict[str, object]:
     found = read(folder, there or _QUESTIONS) or of_questions(folder)
   return {name: value for name, value in found._asdict().items()
           if name in ('words', 'answers') and value is not None}
+
+
+def check_pieces(words: words_lib.Words | None, given: Folder,
+                 folder: Folder) -> None:
+  """Raises where a file of word pieces is not that of the training.
+
+  Where it is not there any more nothing can be said.
+
+  Args:
+    words: those of the training; None where there are none.
+    given: `config.data.word_pieces`; '' for none.
+    folder: of the words of the training.
+  """
+  if words is None or not given or not pathlib.Path(given).expanduser().exists():
+    return
+  now = words_lib.read(given)
+  if now != words:
+    first = next((i for i, (a, b) in enumerate(zip(now.words, words.words))
+                  if a != b), min(len(now), len(words)))
+    raise ValueError(
+        f'config.data.word_pieces is {given} of {len(now):,} pieces, but the '
+        f'model was trained with the {len(words):,} of {path(folder, "words")}; '
+        f'they differ from number {first} on, and each would mean another. Give '
+        'the file of the training, or take it away: the model has its own.')

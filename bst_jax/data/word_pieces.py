@@ -24,6 +24,14 @@ class WordPieces(Pieces):
   def __init__(self, pieces: Sequence[str]):
     """Takes the lines of a `vocab.txt`; [PAD] must be the first."""
     pieces = tuple(pieces)
+    twice = [s for s in (*self.SPECIAL, self.MASK) if pieces.count(s) > 1]
+    if twice or '' in pieces:
+      what = f'has {", ".join(twice)} more than once' if twice else (
+          f'has nothing in line {pieces.index("") + 1}')
+      raise ValueError(
+          f'a vocabulary of word pieces {what}, so that pieces behind it would '
+          'get the numbers of others. Give the vocab.txt of the BERT checkpoint '
+          'as it was published.')
     lacking = [s for s in self.SPECIAL if s not in pieces]
     if lacking or pieces[0] != PAD:
       raise ValueError(
@@ -37,7 +45,9 @@ class WordPieces(Pieces):
 
   @classmethod
   def read(cls, path: str | os.PathLike) -> 'WordPieces':
-    """Reads a `vocab.txt`, one piece a line."""
+    """Reads a `vocab.txt`, one piece a line; empty lines at its end are left
+    out, and line ends may be those of Windows.
+    """
     path = pathlib.Path(path).expanduser()
     if not path.is_file():
       raise ValueError(
@@ -45,7 +55,7 @@ class WordPieces(Pieces):
           'the vocab.txt of the BERT checkpoint.')
     try:
       # Not by splitlines: Unicode's own line ends are pieces like others.
-      return cls(path.read_text('utf-8').removesuffix('\n').split('\n'))
+      return cls(path.read_text('utf-8').rstrip('\n').split('\n'))
     except UnicodeDecodeError as error:
       raise ValueError(f'{path} is no text file ({error}); give the vocab.txt '
                        'of the BERT checkpoint.') from error

@@ -113,6 +113,7 @@ def _job(config, workdir, student=None, profile_steps=None) -> Job:
     same = student and _plain(student.config.data) == _plain(config.data)
     data = student.data if same else experiment.load_data(config, workdir)
     exp = experiment.build(config, data.sizes)
+    _check_words(exp)
     sharding.check_batch(data.example, mesh)
 
   start, teacher = starts.of(config, choice), teachers.of(config)
@@ -128,6 +129,17 @@ def _job(config, workdir, student=None, profile_steps=None) -> Job:
   _tell_of_more_steps(workdir, config, data, total, made)
   return Job(config, workdir, exp, data, mesh, made, total, start, choice,
              teacher, profiling.Trace(profile_steps, workdir, total))
+
+
+def _check_words(exp):
+  """Raises where a vocabulary has more words than the model has rows for."""
+  rows, words = (getattr(exp.model, 'vocab_size', 0),
+                 exp.sizes.get('vocab_size', 0))
+  if rows and words > rows:
+    raise ValueError(
+        f'config.model.vocab_size is {rows}, but the vocabulary of the data has '
+        f'{words} words, the last of which would have no row. Leave it out, or '
+        'give at least as many; a table may have rows that no word uses.')
 
 
 def _tell_of_more_steps(workdir, config, data, total, made):
