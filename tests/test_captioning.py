@@ -78,6 +78,8 @@ def test_what_opens_and_closes(words, special, never):
   assert captioning.special(words) == special
   rules = task_lib.rules({'special': [*special]}, 9)
   assert (rules.start, rules.end, rules.never) == (*special[:2], never)
+  padded = task_lib.rules({'special': special, 'vocab_size': 8}, 9, rows=10)
+  assert padded.never == (*never, 8, 9)  # Rows that no word uses.
   with pytest.raises(ValueError, match='nothing tells which words begin'):
     task_lib.rules({'vocab_size': 9}, 9)
 

@@ -103,6 +103,7 @@ class Table(nn.Module):
 
   outputs = ('words',)
   max_positions = 7
+  vocab_size = 12
   dropout: float = 0.0
 
   def setup(self):

@@ -103,7 +103,8 @@ def critic_grads(critic: Critic, state: states.TrainState,
   written, from one part of a batch.
   """
   drawing, dropping = jax.random.split(key)
-  rules = captioning.rules(critic.sizes, batch['whole'].shape[1])
+  rules = captioning.rules(critic.sizes, batch['whole'].shape[1],
+                           rows=critic.model.vocab_size)
   mask = captioning.special(critic.sizes)[2]
   pictures = _of_pictures(batch)
   write = dict(model=critic.model, params=state.params, batch=pictures,

@@ -72,7 +72,8 @@ class Captioner:
     sizes = net.experiment.sizes
     self._length, self._tags = sizes['max_tokens'], sizes.get('max_tags', 0)
     self._rules = captioning.rules(
-        sizes, self._length, least, net.experiment.config.task.get('block', 0))
+        sizes, self._length, least, net.experiment.config.task.get('block', 0),
+        net.model.vocab_size)
     self._mask = captioning.special(sizes)[2]
     if self._tags and extractor is None:
       logging.warning('%s reads tags of pictures, and there is no extractor that '

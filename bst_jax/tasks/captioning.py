@@ -46,9 +46,10 @@ def make(smoothing: float = 0.1, beams: int = 1, least: int = 0, block: int = 0,
         real.reshape(-1).astype(logits.dtype), logits.shape[-1])}
 
   def decode(model, params, batch, sizes):
-    found = decoding.decode(
-        model, params, batch, rules(sizes, batch['tokens'].shape[1], least,
-                                    block), special(sizes)[2], beams=beams)
+    allowed = rules(sizes, batch['tokens'].shape[1], least, block,
+                    rows=model.vocab_size)
+    found = decoding.decode(model, params, batch, allowed, special(sizes)[2],
+                            beams=beams)
     return {'captions': found.tokens}
 
   return tasks.Task(
@@ -81,15 +82,17 @@ def special(sizes: Mapping[str, Any]) -> tuple[int, int, int]:
 
 
 def rules(sizes: Mapping[str, Any], length: int, least: int = 0,
-          block: int = 0) -> Rules:
-  """What captions may say: no padding, no mask, and no beginning within.
+          block: int = 0, rows: int = 0) -> Rules:
+  """What captions may say: words, but no padding, mask or beginning within.
 
   Args:
     sizes: of data of the form `captioning`.
     length: words of the longest caption, its opening and closing ones among
       them.
     least, block: as of `Rules`.
+    rows: of the model's table of words, which may have some that no word uses.
   """
   start, end, mask = special(sizes)
   return Rules(start=start, end=end, length=length, least=least, block=block,
-               never=tuple(sorted({0, start, mask} - {end})))
+               never=(*sorted({0, start, mask} - {end}),
+                      *range(sizes.get('vocab_size', rows), rows)))
