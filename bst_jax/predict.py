@@ -6,7 +6,7 @@ import time
 from absl import flags
 from bst_jax import tasks
 from bst_jax.host import cli
-from bst_jax.report import attention, latency, scoring
+from bst_jax.report import attention, boxes, latency, scoring
 from bst_jax.run import captioner as captioners
 from bst_jax.run import extractor as extractors
 from bst_jax.run import loaded, pseudo_captions
@@ -32,7 +32,8 @@ _TOP = flags.DEFINE_integer(
 _STEP = flags.DEFINE_string('step', None, best.STEP_HELP, allow_override=True)
 _ATTENTION = flags.DEFINE_string(
     'attention', None, 'PNG file to write: where in the picture the answer '
-    'looked, cells or regions; of MCAN, UNITER, CLIP-ViL, ViT and CvT.',
+    'looked, cells or regions; of MCAN, UNITER, CLIP-ViL, ViT and CvT. Of a '
+    'detector: its boxes.',
     allow_override=True)
 _EXTRACTOR = flags.DEFINE_string(
     'extractor', None, 'Folder of the detector that finds the regions which the '
@@ -87,7 +88,8 @@ def predict(workdir: pathlib.Path, image: str | Sequence[str],
     submodel: as 1/2x1/3.
     top: how many answers.
     step: checkpoint; the newest if None.
-    picture: PNG file to write, of where the network looked; none if None.
+    picture: PNG file to write, of where the network looked, or of the boxes of a
+      detector; none if None.
     extractor: workdir of the detector that finds the regions which the model
       reads; None where it reads none, or its data find them.
     extractor_step: checkpoint of it; the newest if None.
@@ -104,7 +106,9 @@ def predict(workdir: pathlib.Path, image: str | Sequence[str],
   batch = jax.tree.map(jnp.asarray, net.batch(image, question))
   answers = net.tell(batch, top)
   seconds = latency.median_seconds(lambda: net.outputs(batch), runs=10)
-  if picture is not None:
+  if picture is not None and net.experiment.task.form == 'objects':
+    boxes.draw(net, batch, picture)
+  elif picture is not None:
     attention.draw(net, image, question, picture)
   return answers, seconds
 

@@ -18,7 +18,7 @@ def get_config(arg=''):
   config.model = dict(
       name='tee', stem=16, stages=(16, 32, 48, 64, 80, 96, 128),
       layers=(1, 2, 2, 1, 2, 1, 1), pyramid=48, cells=2, hidden=256, pool=5,
-      anchor_sizes=(16, 20, 28, 40, 64), each=(300, 300), proposals=(120, 200),
+      anchor_sizes=(16, 20, 28, 40, 64), each=(300, 300), proposals=(120, 400),
       rois=64, regions=12, least=1, threshold=0.05, depth_dropout=0.0,
       batch_stats='batch')
   config.task = dict(name='regions')

@@ -258,6 +258,17 @@ def test_damaged_features_are_named(of_scenes, tmp_path, change, match):
     next(iter(data.evaluation('test')))
 
 
+def test_predict_names_and_draws_what_a_detector_finds(detector, tmp_path):
+  found, _ = predict.predict(detector, str(SCENE), None, '1x1', 3,
+                             picture=str(tmp_path / 'boxes.png'))
+  assert found == sorted(found, key=lambda pair: -pair[1])
+  assert {name for name, _ in found} <= {*map(str, range(10))}
+  drawn = np.asarray(Image.open(tmp_path / 'boxes.png').convert('RGB'))
+  plain = np.asarray(Image.open(SCENE).convert('RGB').resize(
+      drawn.shape[1::-1])).astype(int)
+  assert (np.abs(drawn - plain).max(-1) > 90).mean() > 0.01  # Lines and names.
+
+
 def test_what_cannot_be_is_said(detector, tmp_path, on_regions):
   with pytest.raises(ValueError, match='no such folder'):
     picture_source.of(str(tmp_path / 'none'))

@@ -9,6 +9,7 @@ from typing import Any
 from bst_jax.elastic import Submodel
 from bst_jax.host import files
 from bst_jax.run.experiment import Experiment
+from bst_jax.run.loaded import Loaded
 import jax
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -44,6 +45,21 @@ def show(exp: Experiment, params: Any, sub: Submodel, data: Any, split: str,
     if len(images) >= count:
       break
   sheet(images[:count], found[:count], data.answers, path)
+
+
+def draw(net: Loaded, batch: Mapping[str, Any],
+         path: str | os.PathLike) -> None:
+  """Draws the first picture of a batch with what a detector finds there.
+
+  Args:
+    net: the detector.
+    batch: that it takes.
+    path: PNG file to write.
+  """
+  said = jax.device_get(net.outputs(batch))
+  sheet([np.asarray(batch['image'][0])], [{
+      key: said[key][0] for key in ('boxes', 'found', 'scores', 'valid')}],
+        net.answers, path)
 
 
 def sheet(pictures: Sequence[np.ndarray],
