@@ -9,8 +9,11 @@
 
 Words of captions are masked, as MiniVLM learns them; `:scst` goes on from there
 with CIDEr-D as a reward. Synthetic scenes of real digits, whose captions are of
-five sorts; nothing in a picture tells which one is wanted. CIDEr-D: not yet
-measured. `:tiny` and `:scst,tiny` take a minute.
+five sorts; nothing in a picture tells which one is wanted. Measured on two
+loaded cores, one seed, shortened: 1,500 steps of masked words, eight minutes,
+reach CIDEr-D 14.8 and BLEU-4 57.5 on test; 300 steps of rewards, four minutes,
+CIDEr-D 18.8 and BLEU-4 55.0, no caption open-ended. The steps given here: not
+yet measured. `:tiny` and `:scst,tiny` take a minute.
 """
 from configs import common
 
@@ -41,7 +44,7 @@ def get_config(arg=''):
     config.model.dropout = 0.0
     config.method = dict(name='scst', samples=5)
     config.data.update(batch=80, texts_per_picture=5)
-    config.optimizer.lr = 5e-5
+    config.optimizer.lr = 2e-4
     config.steps, config.eval_every = 1000, 500
   if 'tiny' in arg:
     config.data.update(name='digit_scenes/tiny', batch=16)
