@@ -3,6 +3,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bst_jax.decoding.rules import log_probs, Rules, Texts
+from bst_jax.layers.dropout import keys_of_rows
 import jax
 import jax.numpy as jnp
 
@@ -56,8 +57,7 @@ def sampled(step: Step, kept: Any, rows: int, rules: Rules, key: jax.Array, *,
     if 0 < top < found.shape[-1]:
       least = jax.lax.top_k(found, top)[0][:, -1:]
       found = jnp.where(found >= least, found, -jnp.inf)
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(
-        jax.random.fold_in(key, place), jnp.arange(rows))
+    keys = keys_of_rows(jax.random.fold_in(key, place), rows)
     return jax.vmap(jax.random.categorical)(keys, found / temperature)
 
   return _grown(step, kept, rows, rules, pick)
