@@ -2,8 +2,8 @@
 
   python -m bst_jax.train --config configs/tee_scenes.py --workdir runs/tee
 
-Synthetic scenes of real digits, 96 x 96 pixels. Objects found and named: not
-measured. `:tiny` takes a minute.
+Synthetic scenes of real digits, 96 x 96 pixels. What it finds and names:
+docs/results.md. `:tiny` takes a minute.
 """
 from configs import common
 
