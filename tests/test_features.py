@@ -4,7 +4,7 @@ import json
 import pathlib
 
 from bst_jax import predict, train
-from bst_jax.data import picture_source, region_store, source
+from bst_jax.data import picture_source, region_store, source, vocabularies
 from bst_jax.data.builders import regions
 from bst_jax.data.builders.problems import Problems
 from bst_jax.run import experiment, loaded
@@ -178,7 +178,7 @@ def test_a_folder_of_questions_reads_them(extractor, tmp_path):
   data = source.load(config)
   assert data.sizes['feature_size'] == 16
   data.save_vocab(tmp_path / 'vocab')
-  assert source.extractor_of(tmp_path / 'vocab') == extractor.fingerprint
+  assert vocabularies.extractor(tmp_path / 'vocab') == extractor.fingerprint
   made_up.npz(tmp_path / 'mine' / 'features' / 'p1.npz', 1, 3)
   mixed = regions.places(tmp_path / 'mine' / 'features', ['p1', 'p0'], Problems())
   assert {place.path.rpartition('.')[2] for place in mixed} == {'array_record'}
@@ -198,7 +198,7 @@ def test_a_model_trains_on_features_and_answers_from_a_raw_picture(
     on_regions, detector, extractor, of_scenes):
   sizes = experiment.load(on_regions).sizes
   assert (sizes['num_regions'], sizes['feature_size']) == (12, 16)
-  assert source.extractor_of(on_regions / 'vocab') == extractor.fingerprint
+  assert vocabularies.extractor(on_regions / 'vocab') == extractor.fingerprint
   ask = lambda **more: predict.predict(
       on_regions, str(SCENE), 'How many squares are there?', '1x1', 3, **more)
   with pytest.raises(ValueError, match='predict --extractor'):

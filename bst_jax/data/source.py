@@ -5,7 +5,7 @@ from typing import Any
 
 from bst_jax.data import augment as augment_lib
 from bst_jax.data import batches as batches_lib
-from bst_jax.data import class_names, forms, pipeline, prefetch, splits, text
+from bst_jax.data import class_names, forms, pipeline, prefetch, splits
 from bst_jax.data import kinds as kinds_lib
 from bst_jax.data import options as options_lib
 from bst_jax.data import vocabularies as vocabularies_lib
@@ -13,8 +13,6 @@ from bst_jax.data.making import data_sets, preparing
 from bst_jax.elastic import check_name
 import grain
 import numpy as np
-
-EXTRACTOR = 'extractor'  # The file in which a workdir keeps its fingerprint.
 
 
 def load(config: Mapping, vocab_dir: str | os.PathLike | None = None,
@@ -65,17 +63,6 @@ def check(config: Mapping) -> splits.Opened:
   if data_sets.is_whole(builder):
     splits.Splits(opened).check()
   return opened
-
-
-def extractor_of(folder: str | os.PathLike | None) -> str:
-  """Fingerprint of what made the regions of a training; '' where nobody knows.
-
-  Args:
-    folder: where `Data.save_vocab` wrote, if anywhere.
-  """
-  if folder is None or not vocabularies_lib.path(folder, EXTRACTOR).exists():
-    return ''
-  return text.load_list(vocabularies_lib.path(folder, EXTRACTOR))[0]
 
 
 def _check_options(config):
@@ -175,9 +162,7 @@ class Data:
   def save_vocab(self, folder: str | os.PathLike) -> None:
     """Writes the vocabularies, for `load` to read as `vocab_dir`."""
     self._names.save(folder)
-    if self._splits.extractor:
-      text.save_list(vocabularies_lib.path(folder, EXTRACTOR),
-                     [self._splits.extractor])
+    vocabularies_lib.save_extractor(folder, self._splits.extractor)
 
   def split(self, name: str) -> splits.Split:
     """Rows and pictures of a split, read when it is first asked for."""
@@ -317,7 +302,7 @@ class Data:
 
   def _named(self, folder):
     """The vocabularies: those in the folder, else made of the data."""
-    known, here = extractor_of(folder), self._splits.extractor
+    known, here = (vocabularies_lib.extractor(folder), self._splits.extractor)
     if known and known != here:
       raise ValueError(
           f'The model was trained on regions of extractor {known}, but those of '

@@ -129,3 +129,20 @@ def check_pieces(words: words_lib.Words | None, given: Folder,
         f'model was trained with the {len(words):,} of {path(folder, "words")}; '
         f'they differ from number {first} on, and each would mean another. Give '
         'the file of the training, or take it away: the model has its own.')
+
+
+def extractor(folder: Folder | None) -> str:
+  """Fingerprint of what made the regions of a training; '' where nobody knows.
+
+  Args:
+    folder: where `save_extractor` wrote, if anywhere.
+  """
+  if folder is None or not path(folder, 'extractor').exists():
+    return ''
+  return text.load_list(path(folder, 'extractor'))[0]
+
+
+def save_extractor(folder: Folder, fingerprint: str) -> None:
+  """Writes what `extractor` reads; nothing where nobody knows."""
+  if fingerprint:
+    text.save_list(path(folder, 'extractor'), [fingerprint])

@@ -74,10 +74,10 @@ class Loaded:
     Raises:
       ValueError: the network was trained on regions of another one.
     """
-    from bst_jax.data import source
+    from bst_jax.data import vocabularies
 
     config = self.experiment.config.data
-    known = source.extractor_of(self.workdir / experiment.VOCAB)
+    known = vocabularies.extractor(self.workdir / experiment.VOCAB)
     wanted = self.experiment.sizes.get('feature_size')
     if wanted is None:
       raise ValueError(
