@@ -70,7 +70,8 @@ def test_auto_is_questions_or_labels():
 @pytest.mark.parametrize('options, message', [
     (dict(form='pair'), "no form 'pair'. Did you mean 'pairs'"),
     (dict(form='labels'), r"'labels' reads \['label'\] of each record.*Forms "
-     'that they have: captions, objects, pairs, pretraining, questions, '
+     'that they have: captioning, captions, objects, pairs, pretraining, '
+     'questions, '
      'retrieval'),
     (dict(form='pairs', questions_per_picture=2), 'of config.data of '
      'statements .questions_per_picture'),
