@@ -1,4 +1,9 @@
 """Products of bfloat16 with float32 sums: what is rounded, and what is not."""
+import os
+import subprocess
+import sys
+
+from bst_jax.host import processor
 from bst_jax.layers import platforms, products
 from bst_jax.run import narrow
 import jax
@@ -85,10 +90,51 @@ def test_a_device_without_them_is_told(platform, more, there, caplog):
 
 def test_processors_are_known_by_their_instructions(tmp_path, monkeypatch):
   path = tmp_path / 'cpuinfo'
-  monkeypatch.setattr(narrow, '_PROCESSORS', path)
+  monkeypatch.setattr(processor, '_ABOUT', path)
   cpu = jax.devices('cpu')[0]
-  assert narrow.has_products(cpu)  # No Linux: not known.
-  for flags, there in (('flags : avx2 fma', False), ('flags : amx_bf16', True),
+  for flags, there in ((None, True),  # No Linux: not known.
+                       ('flags : avx2 fma', False), ('flags : amx_bf16', True),
                        ('Features : asimd bf16', True)):
-    path.write_text(flags)
+    if flags:
+      path.write_text(flags + '\n\nflags : avx512_bf16')  # Another's.
+    processor.about.cache_clear()
     assert narrow.has_products(cpu) == there
+
+
+@pytest.fixture(autouse=True)
+def forgotten():
+  """Nobody reads what a test says of the processor."""
+  yield
+  processor.about.cache_clear()
+
+
+_WIDE = 'vendor_id : AuthenticAMD\nflags : avx2 avx512f\n'
+
+
+@pytest.mark.parametrize('about, xla, version, wide', [
+    (_WIDE, None, '0.10.2', True),
+    (_WIDE, None, '0.12.0.dev1', True),
+    (_WIDE, None, '0.13.0', False),  # Nobody knows its options.
+    (_WIDE, '', '0.10.2', False),  # Somebody chose.
+    (_WIDE.replace(' avx512f', ''), None, '0.10.2', False),
+    (_WIDE.replace('AuthenticAMD', 'GenuineIntel'), None, '0.10.2', False)])
+def test_wide_vectors_are_used_where_they_help(
+    about, xla, version, wide, tmp_path, monkeypatch):
+  (tmp_path / 'cpuinfo').write_text(about)
+  monkeypatch.setattr(processor, '_ABOUT', tmp_path / 'cpuinfo')
+  monkeypatch.setattr(processor.metadata, 'version', lambda name: version)
+  processor.about.cache_clear()
+  monkeypatch.setenv('XLA_FLAGS', xla or '')
+  if xla is None:
+    monkeypatch.delenv('XLA_FLAGS')
+  assert processor.use_wide_vectors() == wide
+  assert ('512' in os.environ.get('XLA_FLAGS', '')) == wide
+
+
+def test_the_compiler_knows_the_option_for_wide_vectors():
+  """Else it would end every command."""
+  run = 'import jax; print(jax.jit(lambda x: x + 1)(1))'
+  done = subprocess.run(
+      [sys.executable, '-c', run], capture_output=True, text=True, check=False,
+      env=os.environ | {'XLA_FLAGS': processor._WIDE, 'JAX_PLATFORMS': 'cpu'})
+  assert done.stdout == '2\n', done.stderr

@@ -19,7 +19,13 @@ import traceback
 from typing import Any
 
 from absl import flags, logging
-from bst_jax.host import command_help, config_flag, heap, program_cache
+from bst_jax.host import (
+  command_help,
+  config_flag,
+  heap,
+  processor,
+  program_cache,
+)
 from bst_jax.host.config_flag import UsageError
 from ml_collections import config_flags
 
@@ -102,6 +108,7 @@ def start(multihost: bool | None = None) -> None:
   Raises:
     ValueError: --multihost was given, but there is no run to join.
   """
+  processor.use_wide_vectors()
   import jax
 
   if _value(_MULTIHOST) if multihost is None else multihost:

@@ -12,7 +12,7 @@ import warnings
 import zlib
 
 from absl import logging
-from bst_jax.host import files
+from bst_jax.host import files, processor
 
 # Set to a folder, to a bucket, or to NONE.
 VARIABLE = 'BST_JAX_CACHE'
@@ -150,13 +150,8 @@ def _whole(path):
 
 def _processor():
   """A few letters for what the machine's processor can do."""
-  try:
-    with open('/proc/cpuinfo', encoding='utf-8') as file:
-      text = next(line for line in file if line.startswith(
-          ('flags', 'Features')))
-  except (OSError, StopIteration):
-    text = platform.processor()
-  digest = hashlib.sha256(' '.join(sorted(text.split())).encode())
+  known = sorted(processor.instructions()) or [platform.processor()]
+  digest = hashlib.sha256(' '.join(known).encode())
   return f'{platform.machine()}-{digest.hexdigest()[:8]}'
 
 

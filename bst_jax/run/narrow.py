@@ -1,15 +1,13 @@
 """Whether devices gain by products of bfloat16; told where they do not."""
 from collections.abc import Iterable, Mapping
-import pathlib
-import re
 from typing import Any
 
 from absl import logging
+from bst_jax.host import processor
 import jax
 
 # Instructions for them, as Linux names those of x86 and of Arm processors.
-_INSTRUCTIONS = re.compile(r'\b(amx_bf16|avx512_bf16|bf16)\b')
-_PROCESSORS = pathlib.Path('/proc/cpuinfo')
+_INSTRUCTIONS = {'amx_bf16', 'avx512_bf16', 'bf16'}
 # The oldest NVIDIA GPUs with them, Ampere.
 _CAPABILITY = 8.0
 
@@ -31,10 +29,8 @@ def tell(compute: Mapping[str, Any] | None,
 def has_products(device: jax.Device) -> bool:
   """Whether a device multiplies bfloat16 by itself; true where not known."""
   if device.platform == 'cpu':
-    try:
-      return bool(_INSTRUCTIONS.search(_PROCESSORS.read_text()))
-    except OSError:  # Not Linux.
-      return True
+    known = processor.instructions()
+    return not known or not known.isdisjoint(_INSTRUCTIONS)
   capability = getattr(device, 'compute_capability', None)
   try:
     return capability is None or float(capability) >= _CAPABILITY

@@ -16,6 +16,7 @@ import statistics
 import time
 
 from bst_jax import elastic, load_config
+from bst_jax.host import processor
 from bst_jax.run import experiment
 import jax
 import jax.numpy as jnp
@@ -51,7 +52,11 @@ def main():
   parser.add_argument('--products', default='float32',
                       choices=['float32', 'bfloat16'],
                       help="of our side, see config.compute.products")
+  parser.add_argument('--narrow', action='store_true',
+                      help='without what commands set, see host.processor')
   args = parser.parse_args()
+  if not args.narrow:
+    processor.use_wide_vectors()
   torch.set_num_threads(args.threads)
   torch.manual_seed(0)
   print(f'jax {jax.__version__}, torch {torch.__version__}, '

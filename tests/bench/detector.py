@@ -11,6 +11,7 @@ ResNet of 50 or 101 layers and its pyramid. Prints the seconds of each round of
 """
 import argparse
 
+from bst_jax.host import processor
 import numpy as np
 import rounds
 
@@ -73,7 +74,11 @@ def main():
                       help='run the peer with this trunk in place of ours')
   parser.add_argument('--side', type=int, default=512)
   parser.add_argument('--runs', type=int, default=12)
+  parser.add_argument('--narrow', action='store_true',
+                      help='without what commands set, see host.processor')
   args = parser.parse_args()
+  if not args.narrow:
+    processor.use_wide_vectors()
 
   image = np.random.default_rng(0).integers(
       0, 256, (args.side, args.side, 3), np.uint8)

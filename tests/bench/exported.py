@@ -25,6 +25,7 @@ import sys
 import tempfile
 import time
 
+from bst_jax.host import processor
 import numpy as np
 import onnx
 import onnxruntime
@@ -184,14 +185,9 @@ def _milliseconds(call, runs):
 
 def _processor():
   """The processor's name, and what it has for products of int8."""
-  try:
-    lines = pathlib.Path('/proc/cpuinfo').read_text().splitlines()
-  except OSError:
-    return platform.processor()
-  read = lambda key: next((line.partition(':')[2].strip() for line in lines
-                           if line.startswith(key)), '')
-  vnni = 'with' if 'vnni' in read('flags') else 'without'
-  return f'{read("model name")}, {vnni} VNNI'
+  name = processor.about().get('model name') or platform.processor()
+  vnni = any('vnni' in name for name in processor.instructions())
+  return f'{name}, {"with" if vnni else "without"} VNNI'
 
 
 if __name__ == '__main__':

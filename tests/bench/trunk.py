@@ -10,6 +10,7 @@ of one picture.
 """
 import argparse
 
+from bst_jax.host import processor
 import numpy as np
 import rounds
 
@@ -135,7 +136,11 @@ def main():
                       help='run the peer in place of ours')
   parser.add_argument('--side', type=int, default=512)
   parser.add_argument('--runs', type=int, default=10)
+  parser.add_argument('--narrow', action='store_true',
+                      help='without what commands set, see host.processor')
   args = parser.parse_args()
+  if not args.narrow:
+    processor.use_wide_vectors()
 
   image = np.random.default_rng(0).standard_normal(
       (1, args.side, args.side, 3)).astype(np.float32)
