@@ -130,15 +130,19 @@ class Batches:
       draws: for each group (seed, stream, step, place in the global batch);
         None where nothing is drawn, as in evaluation.
     """
+    place = forms.Place(groups, rows, mask, self._training, draws)
     numbers, seeds = groups, draws
     if self._numbers.pictures is not None:  # Both of a row stand together.
       numbers = np.where((groups < 0)[:, None], -1,
                          self._numbers.pictures[groups]).reshape(-1)
-      seeds = draws and [(*draw, side) for draw in draws for side in range(2)]
+    elif self._form.shown is not None:
+      numbers = self._form.shown(self._numbers, place)
+    if draws and len(numbers) > len(groups):
+      seeds = [(*draw, side) for draw in draws
+               for side in range(len(numbers) // len(groups))]
     size = self._canvas(draws)
     return self._form.make(
-        self._numbers, forms.Place(groups, rows, mask, self._training, draws),
-        self._pictures(numbers, seeds, size))
+        self._numbers, place, self._pictures(numbers, seeds, size))
 
   def _canvas(self, draws):
     """The size of a step's pictures; None for the usual one."""

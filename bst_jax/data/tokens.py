@@ -28,6 +28,37 @@ def encode(texts: Sequence[str], words: words_lib.Words, length: int,
   return ids[numbers]
 
 
+def numbered(texts: Sequence[str], words: words_lib.Words, length: int) -> np.ndarray:
+  """int32[m, length], an opening word, the text, a closing word, and zeros.
+
+  What does not fit is cut off, the closing word first; the log says how often.
+
+  Args:
+    texts: m of them.
+    words: the vocabulary.
+    length: words that a model reads, both of these among them.
+  """
+  different, numbers = coded.different(texts)
+  first, last = words.special[1], words.special[-1]
+  if isinstance(words, pieces.Pieces):
+    found = encode(different, words, length + 1, 'captions')[:, :length]
+  else:
+    found = np.zeros((len(different), length + 1), np.int32)
+    found[:, 0] = first
+    found[:, 1:] = encode(different, words, length, 'captions')
+    ends = (found != 0).sum(1)
+    there = np.flatnonzero(ends <= length)
+    found[there, ends[there]] = last
+    found = found[:, :length]
+  open_ = int(((found[:, -1] != 0) & (found[:, -1] != last)).sum())
+  if open_:
+    logging.info(
+        '%d of %d different captions are longer than %d tokens, so that they '
+        'teach no end; raise config.data.max_tokens for more.', open_,
+        len(different), length)
+  return found[numbers]
+
+
 def behind(texts: Sequence[str], words: words_lib.Words, length: int,
            what: str) -> np.ndarray:
   """int32[m, G] of texts that stand behind others: they have no opening token.

@@ -20,6 +20,8 @@ import ml_collections
 _UNKNOWN = dict(vocab_size=100, num_answers=100, num_attributes=100,
                 num_regions=10, feature_size=64)
 _EPOCH, _STEPS = 100.0, 1000
+# Options of tasks that name the loss of a match, by their form.
+_LOSS_OF = {'retrieval': 'loss', 'pretraining': 'match_loss'}
 
 
 def check(config: ml_collections.ConfigDict, name: str = 'config') -> None:
@@ -43,6 +45,7 @@ def check(config: ml_collections.ConfigDict, name: str = 'config') -> None:
     start, teacher = starts.of(config, choice), teachers.of(config)
     exp = experiment.build(config, _sizes(config, opened))
     _check_rows(exp.task, opened)
+    _check_negatives(exp, opened.options)
     exp.task.measure.check()
     made = program.make(
         exp, mesh, _EPOCH, _STEPS, teacher,
@@ -99,6 +102,25 @@ def _check_rows(task, opened):
         f'pictures each, but those of config.data are {opened.name!r}, with '
         f'{opened.form.pictures}. Set config.data.form to {task.form!r}, or '
         'config.task to a task of such rows.')
+
+
+def _check_negatives(exp, options):
+  """Raises where nothing can tell the wrong pairs of texts and pictures."""
+  negatives = getattr(options, 'negatives', '')
+  if negatives and negatives != 'tags' and (
+      getattr(exp.model, 'mask', '') == 'caption'):
+    raise ValueError(
+        f'config.data.negatives is {negatives!r}, but with '
+        "config.model.mask='caption' the first word, of which a match is told, "
+        'never sees the text: no training could tell a wrong one. Use '
+        "negatives='tags' of the form pretraining, with max_tags, which it sees, "
+        "or the mask 'both'.")
+  if negatives not in ('', 'texts') and exp.task.rivals:
+    raise ValueError(
+        f'config.data.negatives is {negatives!r}, which gives a picture one '
+        "text, but the loss 'one_of_many' of a match compares several of a "
+        f"picture. Set config.task.{_LOSS_OF[exp.task.form]}='yes_or_no', or "
+        "negatives='texts'.")
 
 
 def _check_best(config):

@@ -56,6 +56,7 @@ class Task(NamedTuple):
       the main output; else each may be, and they are sigmoids.
     exported: outputs that exported files give by their names; () for the main
       one alone, as `logits`.
+    rivals: whether a loss compares texts of one picture with one another.
   """
 
   form: str
@@ -72,6 +73,7 @@ class Task(NamedTuple):
   exported: tuple[str, ...] = ()
   decode: Callable[[Any, Any, Arrays, Mapping[str, Any]], Arrays] | None = None
   decoded: str = ''
+  rivals: bool = False
 
   @property
   def mean(self) -> bool:

@@ -1,33 +1,41 @@
 """Which text belongs to a picture, for retrieval both ways."""
 from bst_jax import tasks
+from bst_jax.elastic import check_name
 from bst_jax.scores import recall
+from bst_jax.tasks import losses
 import jax
 import jax.numpy as jnp
 
 _LEAST = -1e9  # The score of a text that is not there.
 
 
-def make(reduction: str = 'mean_batch') -> 'tasks.Task':
+def make(loss: str = 'one_of_many', reduction: str = 'mean_batch'
+         ) -> 'tasks.Task':
   """The task whose labels are `match` int[B], 1 where a text is the picture's.
 
-  A picture's own text has to outscore the others that the batch has for the
-  same number in `picture`: the cross-entropy of a softmax over them.
-
   Args:
-    reduction: name in `losses.REDUCTIONS`, over the texts that match.
+    loss: 'one_of_many': a picture's own text has to outscore the others that
+      the batch has for the same number in `picture`, the cross-entropy of a
+      softmax over them. 'yes_or_no': each pair is one that matches or one that
+      does not, the cross-entropy of these two.
+    reduction: name in `losses.REDUCTIONS`, over the texts that match, or over
+      all pairs.
 
   Reference: Kim et al., "ViLT: Vision-and-Language Transformer Without
-    Convolution or Region Supervision", ICML 2021, fine-tuning for retrieval.
+    Convolution or Region Supervision", ICML 2021, fine-tuning for retrieval;
+    'yes_or_no' as MiniVLM, arXiv 2012.06946, and OSCAR, ECCV 2020.
   """
+  check_name(loss, LOSSES, 'loss of a match')
   return tasks.Task(
       form='retrieval', outputs=('match',),
-      loss=lambda outputs, batch, key: among_rivals(outputs, batch),
+      loss=lambda outputs, batch, key: LOSSES[loss](outputs, batch),
       terms={'match': (1.0, reduction)},
       soften=lambda outputs: outputs['match'], student=None,
       measure=recall.make(),
       tell=lambda outputs, names: [
           [('match', float(score))] for score in outputs['match']],
-      card='a score of text and picture; the higher, the better they match')
+      card='a score of text and picture; the higher, the better they match',
+      rivals=loss == 'one_of_many')
 
 
 def among_rivals(outputs: 'tasks.Arrays', batch: 'tasks.Arrays'
@@ -43,3 +51,22 @@ def among_rivals(outputs: 'tasks.Arrays', batch: 'tasks.Arrays'
   total = jax.nn.logsumexp(jnp.where(rivals, scores, _LEAST), axis=-1)
   weight = (mask & (batch['match'] > 0)).astype(scores.dtype)
   return {'match': tasks.Rows(total - scores, weight)}
+
+
+def of_each_pair(outputs: 'tasks.Arrays', batch: 'tasks.Arrays'
+                 ) -> dict[str, 'tasks.Rows']:
+  """The term of `make`, of every pair by itself.
+
+  Args:
+    outputs: `match` float[B], the logarithm of the odds that a pair matches:
+      of two classes, the difference of their logits.
+    batch: `match` int[B] and `mask` bool[B].
+  """
+  scores = outputs['match']
+  return {'match': tasks.Rows(
+      losses.binary_cross_entropy(
+          scores[:, None], batch['match'][:, None].astype(scores.dtype)),
+      batch['mask'].astype(scores.dtype))}
+
+
+LOSSES = {'one_of_many': among_rivals, 'yes_or_no': of_each_pair}

@@ -105,6 +105,8 @@ class Form(NamedTuple):
       `batches.chunks`, unless that is each group's own rows.
     ids: rows -> their ids for an evaluation server.
     written: context -> {answer: how a server writes it}.
+    shown: (rows as numbers, the batch's place) -> int[n P], the pictures of a
+      batch, where training draws some; None: those of the groups.
     ceiling: rows -> {name: the most that can be reached}.
     known_by: 'split' or 'picture': what tells that training shows something.
     sizes: vocabularies -> what models need to know beside how large they are.
@@ -131,6 +133,7 @@ class Form(NamedTuple):
   chunks: Callable[[Any, int], tuple[np.ndarray, ...]] | None = None
   ids: Callable[[Any], Sequence[str]] | None = None
   written: Callable[[Context], dict[str, str]] | None = None
+  shown: Callable[[Any, Place], np.ndarray] | None = None
   ceiling: Callable[[Any], dict[str, float]] | None = None
   known_by: str = 'split'
   sizes: Callable[[Vocabularies], dict[str, Any]] | None = None

@@ -17,9 +17,9 @@ nobody is to learn to stop in the middle.
 from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
 
-from absl import logging
-from bst_jax.data import coded, pieces, tokens
+from bst_jax.data import tokens
 from bst_jax.data.forms import captions, Context, Form, Place, pretraining
+from bst_jax.data.tokens import numbered
 from bst_jax.data.vocabularies import Vocabularies
 from bst_jax.data.words import Words
 import numpy as np
@@ -81,37 +81,6 @@ def read(records: Iterable[Mapping], lengths: Sequence[int] = (),
 
   whole = captions.read(seen(), lengths, context)
   return Masked(whole.texts, whole.start, tags=whole.tags, ids=ids)
-
-
-def numbered(texts: Sequence[str], words: Words, length: int) -> np.ndarray:
-  """int32[m, length], an opening word, the text, a closing word, and zeros.
-
-  What does not fit is cut off, the closing word first; the log says how often.
-
-  Args:
-    texts: m of them.
-    words: the vocabulary.
-    length: words that a model reads, both of these among them.
-  """
-  different, numbers = coded.different(texts)
-  first, last, _ = special(words)
-  if isinstance(words, pieces.Pieces):
-    found = tokens.encode(different, words, length + 1, 'captions')[:, :length]
-  else:
-    found = np.zeros((len(different), length + 1), np.int32)
-    found[:, 0] = first
-    found[:, 1:] = tokens.encode(different, words, length, 'captions')
-    ends = (found != 0).sum(1)
-    there = np.flatnonzero(ends <= length)
-    found[there, ends[there]] = last
-    found = found[:, :length]
-  open_ = int(((found[:, -1] != 0) & (found[:, -1] != last)).sum())
-  if open_:
-    logging.info(
-        '%d of %d different captions are longer than %d tokens, so that they '
-        'teach no end; raise config.data.max_tokens for more.', open_,
-        len(different), length)
-  return found[numbers]
 
 
 def encode(rows: Masked, names: Vocabularies, context: Context) -> Masked:

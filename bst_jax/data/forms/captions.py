@@ -6,8 +6,11 @@ A batch has, for P pictures of Q captions each, B = P Q:
   tags: int32[B, G], what is in the picture, as a second text behind the
     caption: pieces of words and a closing token, but no opening one; nothing
     where a picture has no tags. If config.data.max_tags is G.
+
+Digit scenes have no tags, but plates: config.data.plate_tags=('color', 'digit')
+makes 'red 7' a tag of confidence 1.
 """
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 import dataclasses
 from typing import Any
 
@@ -16,6 +19,7 @@ from bst_jax.data import options as options_lib
 from bst_jax.data import tokens
 from bst_jax.data.forms import Context, Form, Place
 from bst_jax.data.vocabularies import Vocabularies
+from bst_jax.elastic import check_name
 import numpy as np
 
 
@@ -29,6 +33,8 @@ class Options(options_lib.Texts):
   max_tags: int = 0  # Tokens of a picture's tags; 0: none are read.
   least_confidence: float = 0.2  # Tags with less are left out.
   unique_tags: bool = False  # Each name once, by the alphabet.
+  # What of a plate of digit scenes is a tag; (): the records' own are read.
+  plate_tags: tuple[str, ...] = ()
 
   def __post_init__(self):
     super().__post_init__()
@@ -70,6 +76,11 @@ class Captions:
     """int64[m], the picture of each."""
     return np.repeat(np.arange(len(self.start) - 1), np.diff(self.start))
 
+  @property
+  def tags_of(self) -> np.ndarray:
+    """int64[m], which of the tags stand behind each."""
+    return self.owner
+
 
 def read(records: Iterable[Mapping], lengths: Sequence[int] = (),
          context: Context | None = None) -> Captions:
@@ -79,19 +90,39 @@ def read(records: Iterable[Mapping], lengths: Sequence[int] = (),
     ValueError: tags are asked for and records have none.
   """
   del lengths
+  captions, tags, tags_of = [], [], tagger(context)
+  for record in records:
+    captions.append([text.decode() for text in record['captions']])
+    if tags_of:
+      tags.append(tags_of(record))
+  return dataclasses.replace(joined(captions), tags=tags if tags_of else None)
+
+
+def tagger(context: Context | None) -> Callable[[Mapping], str] | None:
+  """A record -> its tags, one behind the other; None if none are asked for.
+
+  Raises:
+    ValueError: tags are asked for and records have none.
+  """
   options = context.options if context else Options()
-  if options.max_tags and 'tags' not in context.features:
+  if not options.max_tags:
+    return None
+  if options.plate_tags and 'plates' in context.features:
+    plates = context.features['plates']
+    for part in options.plate_tags:
+      check_name(part, plates.keys(), 'property of a plate')
+    names = [plates[part].names for part in options.plate_tags]
+    return lambda record: ' '.join(_once(
+        [' '.join(name[i] for name, i in zip(names, plate)) for plate in zip(
+            *(record['plates'][part] for part in options.plate_tags))],
+        options))
+  if 'tags' not in context.features:
     raise ValueError(
         f'config.data.max_tags is {options.max_tags}, but records of '
         f'{options.name} have no tags. Leave it 0, or use a data set that has '
-        'them, as caption_list with a tags.jsonl.')
-  captions, tags = [], []
-  for record in records:
-    captions.append([text.decode() for text in record['captions']])
-    if options.max_tags:
-      tags.append(chosen(record['tags'], options))
-  return dataclasses.replace(
-      joined(captions), tags=tags if options.max_tags else None)
+        'them, as caption_list with a tags.jsonl; plates of digit scenes are '
+        "tags by config.data.plate_tags=('color', 'digit').")
+  return lambda record: chosen(record['tags'], options)
 
 
 def chosen(tags: Mapping[str, Any], options: Options) -> str:
@@ -105,7 +136,11 @@ def chosen(tags: Mapping[str, Any], options: Options) -> str:
   least = np.float32(options.least_confidence)
   names = [name.decode() for name, confidence in zip(
       tags['name'], tags['confidence']) if confidence >= least]
-  return ' '.join(sorted({*names}) if options.unique_tags else names)
+  return ' '.join(_once(names, options))
+
+
+def _once(names, options):
+  return sorted({*names}) if options.unique_tags else names
 
 
 def joined(each: Sequence[Sequence[str]]) -> Captions:
@@ -146,7 +181,7 @@ def make(rows: Captions, place: Place, pictures: dict) -> dict:
 
 def form(features) -> Form:
   """Captions of pictures, with tags where records have them."""
-  parts = 'captions', *(('tags',) if 'tags' in features else ())
+  parts = 'captions', *(p for p in ('tags', 'plates') if p in features)
   return Form(
       what='captions', unit='captions', floor='none', parts=parts,
       options=Options,
