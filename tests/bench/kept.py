@@ -13,6 +13,7 @@ from bst_jax.learn import sharding
 from bst_jax.report import scoring
 from bst_jax.run import experiment
 from bst_jax.scores import main as main_score
+from bst_jax.scores import numbers
 from bst_jax.store import checkpoint
 from bst_jax.store import workdir as workdirs
 from configs import up_fashion
@@ -63,6 +64,8 @@ def scored(workdir: pathlib.Path, subs: Sequence[Submodel] = (FULL,),
            step: int | None = None) -> list[dict[str, Any]]:
   """For every submodel on the test split: `accuracy`, `params` and `macs`.
 
+  `accuracy` is the main number, and `numbers` has all of them by name.
+
   Args:
     workdir: of a model that was trained or cut.
     subs: whose accuracies are wanted.
@@ -77,8 +80,9 @@ def scored(workdir: pathlib.Path, subs: Sequence[Submodel] = (FULL,),
       found = scoring.evaluate(exp, experiment.load_data(exp.config, workdir),
                                params, subs, 'test', mesh)
     workdirs.write_json(workdir, name, {'rows': [
-        {'accuracy': main_score(row), 'params': row['params'],
-         'macs': row['macs']} for row in found['rows']]})
+        {'accuracy': main_score(row), 'numbers': numbers(row),
+         'params': row['params'], 'macs': row['macs']}
+        for row in found['rows']]})
   return workdirs.read_json(workdir, name, {'rows': list})['rows']
 
 
