@@ -34,6 +34,9 @@ class Options:
   max_bad: int = 0  # Bad records that may be left out while it is made.
   # Of region features that are made: 'float16', 'float32'; '': the data set's.
   store_dtype: str = ''
+  # Of region features that are made: what a row has behind them, a name in
+  # `regions.POSITIONS`; '': nothing.
+  position: str = ''
   seed: int = 0  # Of the order of training, and of all that it draws.
   limit: int = 0  # If positive, pictures of a split at most.
   cache: Any = 'auto'  # Decoded in memory: True, False or, if small, 'auto'.

@@ -42,6 +42,7 @@ def load(config: Mapping, vocab_dir: str | os.PathLike | None = None,
         for key in ('name', 'data_dir', 'manual_dir', 'max_bad')),
       config.get('max_missing', 1.0),
       store_dtype=config.get('store_dtype', ''),
+      position=config.get('position', ''),
       check_videos=config.get('check_videos', 'all'),
       check=lambda builder: splits.opened(builder, config))
   return Data(splits.opened(builder, config), vocab_dir, shard_index,

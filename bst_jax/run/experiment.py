@@ -119,7 +119,9 @@ def build(config: ml_collections.ConfigDict,
     raise ValueError(
         f'config.model.feature_size is {wanted}, but regions of these data '
         f'have {sizes["feature_size"]} features; leave it out, or use features '
-        'of that size.')
+        'of that size. A model makes the 6 numbers of a position of each box '
+        'itself; where rows have some behind their features, '
+        'config.data.position says which.')
   sizes = dict(sizes) | {
       key: getattr(model, key) for key in ('feature_size',)
       if hasattr(model, key)}

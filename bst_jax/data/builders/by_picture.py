@@ -49,6 +49,8 @@ class ByPicture(tfds.core.GeneratorBasedBuilder):
     most_bad: how many bad records may be left out.
     source: hash of the files that it is made from.
     store_dtype: of region features that are made, of `regions.DTYPES`.
+    position: what their rows have behind them, of `regions.POSITIONS`; '':
+      nothing.
   """
 
   RULE = 'vqa'
@@ -60,13 +62,25 @@ class ByPicture(tfds.core.GeneratorBasedBuilder):
   most_bad = 0
   source = ''
   store_dtype = 'float16'
+  position = ''
 
-  def __init__(self, *, store_dtype: str = '', **kwargs):
-    """`store_dtype` is of regions that are made; '' for the usual one."""
+  def __init__(self, *, store_dtype: str = '', position: str = '', **kwargs):
+    """`store_dtype` and `position` are of regions that are made; '' for the
+    usual one, and for what those on disk were made with.
+    """
+    if position:
+      check_name(position, regions.POSITIONS, 'config.data.position')
     if store_dtype:
       check_name(store_dtype, regions.DTYPES, 'config.data.store_dtype')
       self.store_dtype = store_dtype
     super().__init__(**kwargs)
+    facts = self.info.metadata  # Empty where nothing is on disk.
+    made = facts.get('position', '') if facts else position
+    if position and made != position:
+      raise ValueError(
+          f'config.data.position is {position!r}, but its regions were made '
+          + (f'with {made!r}' if made else 'without'))
+    self.position = made
 
   def _info(self) -> tfds.core.DatasetInfo:
     f = tfds.features
@@ -149,7 +163,8 @@ class ByPicture(tfds.core.GeneratorBasedBuilder):
       return {}
     logging.info('%s: regions are kept as %s; config.data.store_dtype is '
                  'another way.', self.name, self.stored_as)
-    return {'kept': {'regions': self.stored_as, 'boxes': 'float32'}}
+    return {'kept': {'regions': self.stored_as, 'boxes': 'float32'},
+            'position': self.position}
 
   def _plan(self, folder, split, asked, problems):
     finish = functools.partial(self._finish, split, asked, problems)
@@ -162,10 +177,12 @@ class ByPicture(tfds.core.GeneratorBasedBuilder):
       self.info.metadata['extractor'] = region_files.extractor(
           there, self.info.metadata['extractor'])
       size = self.builder_config.feature_size
-      size, share = regions.first_usable(there, size) or (size, 0)
+      size, share = regions.first_usable(there, size, self.position) or (
+          size, 0)
       share *= np.dtype(self.stored_as).itemsize / 4
       sizes = [int(share * place.size) for place in there]
-      read = functools.partial(_with_regions, size, self.stored_as)
+      read = functools.partial(_with_regions, size, self.stored_as,
+                               self.position)
     items = [(place, asked[place[0]]) for place in there]
     sizes = [size + _MORE_BYTES + sum(map(_bytes_of, questions))
              for size, (_, questions) in zip(sizes, items)]
@@ -197,9 +214,9 @@ def _with_image(item):
           'questions': [q.record() for q in questions]}, (picture, 0)
 
 
-def _with_regions(size, dtype, item):
+def _with_regions(size, dtype, position, item):
   place, questions = item
-  arrays = regions.load(place, size, dtype)
+  arrays = regions.load(place, size, dtype, position)
   return {'image_id': place.picture, **arrays,
           'questions': [q.record() for q in questions]}, (
               place.picture, len(arrays['boxes']))

@@ -11,11 +11,18 @@ import numpy as np
 DTYPES = 'float16', 'float32'  # that features are stored as
 _ASKED = 5  # pictures that tell the features of a region
 _SLACK = 1.5  # pixels that a box may reach beyond its picture
+# What rows may have behind their features: so many numbers, x1 y1 x2 y2, then
+# width and height; whether in pixels, else as shares of the picture.
+POSITIONS = {'corners': (4, False), 'corners_in_pixels': (4, True),
+             'corners_and_sides': (6, False),
+             'corners_and_sides_in_pixels': (6, True)}
+_APART = 0.02  # of a picture, that a position may differ from its box
 _TRIED = 500  # pictures of a folder of which too much is missing
 
 
 def checked(features: np.ndarray, boxes: np.ndarray, width: float,
-            height: float, size: int = 0) -> dict[str, np.ndarray]:
+            height: float, size: int = 0, position: str = ''
+            ) -> dict[str, np.ndarray]:
   """Features and boxes of a picture as all data sets have them.
 
   Args:
@@ -24,12 +31,16 @@ def checked(features: np.ndarray, boxes: np.ndarray, width: float,
     width: of the picture, in the pixels of the boxes; 1 for shares.
     height: likewise.
     size: the F that is wanted; 0 for any.
+    position: name in `POSITIONS` of what every row has behind its features; it
+      must be that of the box, and is left out: models make six numbers of every
+      box themselves. '': nothing.
 
   Returns:
     {'regions': float32[n, F], 'boxes': float32[n, 4]}, boxes as shares.
 
   Raises:
-    ValueError: the shapes do not fit, or something is not finite or no box.
+    ValueError: the shapes do not fit, or something is not finite or no box; or
+      a position is not that of its box.
   """
   features, boxes = _floats(features, 'features'), _floats(boxes, 'boxes')
   count = len(boxes) if boxes.ndim else 0
@@ -41,8 +52,11 @@ def checked(features: np.ndarray, boxes: np.ndarray, width: float,
   if features.ndim != 2 or len(features) != count:
     raise ValueError(f'features have the shape {features.shape}, which does '
                      f'not fit {count} boxes')
+  if position:
+    features, places = np.split(features, [-POSITIONS[position][0]], axis=1)
   if size and features.shape[1] != size:
-    raise ValueError(f'regions have {features.shape[1]} features, not {size}')
+    raise ValueError(f'regions have {features.shape[1]} features, not {size}'
+                     + _layouts(features.shape[1], size, position))
   if not (width > 0 and height > 0):
     raise ValueError(f'the picture is {width} x {height}')
   if not (np.isfinite(features).all() and np.isfinite(boxes).all()):
@@ -59,8 +73,40 @@ def checked(features: np.ndarray, boxes: np.ndarray, width: float,
     raise ValueError(f'all boxes lie in one pixel of {width:g} x {height:g}: '
                      'if they are shares of the picture, leave its size out')
   shares = boxes / np.array([width, height] * 2, np.float32)
+  if position:
+    _check_position(places, shares, width, height, position)
   return {'regions': np.ascontiguousarray(features),
           'boxes': shares.clip(0, 1)}
+
+
+def _layouts(there, size, position):
+  """What numbers of another size may be, where that is known."""
+  if 2 * there == size:
+    return ('; half as many: a .tsv file holds float32, and these bytes may be '
+            'float16')
+  names = [name for name, (count, _) in POSITIONS.items()
+           if there - size == count]
+  if not names or position:
+    return ''
+  return (f': each row is {there} numbers, where {size} features and a box '
+          f'beside them are wanted, of which models make 6. If its last '
+          f'{there - size} are the position, set config.data.position to '
+          + ' or '.join(names))
+
+
+def _check_position(places, shares, width, height, position):
+  """Raises where positions are not those of boxes float[n, 4]."""
+  wanted = np.concatenate([shares, shares[:, 2:] - shares[:, :2]], 1)
+  if POSITIONS[position][1]:
+    places = places / np.array([width, height] * 3, np.float32)[
+        :places.shape[1]]
+  apart = np.abs(places - wanted[:, :places.shape[1]]).max(1)
+  if not (apart <= _APART).all():
+    first = int(np.argmax(~(apart <= _APART)))
+    raise ValueError(
+        f'config.data.position is {position!r}, but behind the features of '
+        f'region {first} stands {places[first].tolist()}, where its box is '
+        f'{shares[first].tolist()} as shares of the picture')
 
 
 def _floats(array, what):
@@ -86,8 +132,8 @@ def stored(arrays: dict[str, np.ndarray], dtype: str) -> dict[str, np.ndarray]:
   return arrays | {'regions': regions.astype(dtype)}
 
 
-def load(place: Place, size: int = 0, dtype: str = 'float32'
-         ) -> dict[str, np.ndarray]:
+def load(place: Place, size: int = 0, dtype: str = 'float32',
+         position: str = '') -> dict[str, np.ndarray]:
   """The arrays of a picture, as `checked` and `stored` give them.
 
   Of several places the first is taken that is whole.
@@ -98,7 +144,7 @@ def load(place: Place, size: int = 0, dtype: str = 'float32'
   first = None
   for one in (place, *place.more):
     try:
-      arrays = stored(checked(*region_files.load(one), size), dtype)
+      arrays = stored(checked(*region_files.load(one), size, position), dtype)
     except MemoryError:
       raise
     except Exception as error:  # Readers raise anything on damaged files.
@@ -151,7 +197,8 @@ def _add_missing(left, problems):
 
 
 def read(folder: str | os.PathLike, wanted: Collection[str],
-         problems: Problems, size: int = 0) -> Iterator[tuple[str, dict]]:
+         problems: Problems, size: int = 0, position: str = ''
+         ) -> Iterator[tuple[str, dict]]:
   """Yields (picture, arrays) for the wanted pictures that have features.
 
   Args:
@@ -159,20 +206,21 @@ def read(folder: str | os.PathLike, wanted: Collection[str],
     wanted: ids of pictures.
     problems: takes pictures without features, and with unusable ones.
     size: features of a region; 0: those that the first pictures have.
+    position: as of `checked`.
   """
   with problems.gathered():
     there = places(folder, wanted, problems)
-    size, _ = first_usable(there, size) or (size, 0)
+    size, _ = first_usable(there, size, position) or (size, 0)
     for place in there:
       try:
-        arrays = load(place, size)
+        arrays = load(place, size, position=position)
       except Unusable as error:
         problems.add(error.kind, str(error))
         continue
       yield place.picture, arrays
 
 
-def first_usable(there: Sequence[Place], size: int = 0
+def first_usable(there: Sequence[Place], size: int = 0, position: str = ''
                  ) -> tuple[int, float] | None:
   """What the first usable pictures tell of all; None where none is usable.
 
@@ -186,7 +234,7 @@ def first_usable(there: Sequence[Place], size: int = 0
                 for one in (place._replace(more=()), *place.more))
   for place in each_alone:
     try:
-      arrays = load(place, size)
+      arrays = load(place, size, position=position)
     except Unusable:
       continue
     stored_bytes = sum(array.nbytes for array in arrays.values())

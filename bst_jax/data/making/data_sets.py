@@ -55,7 +55,8 @@ def names() -> list[str]:
 
 
 def builder_of(name: str, home: str = '', manual_dir: str = '',
-               store_dtype: str = '') -> tfds.core.DatasetBuilder:
+               store_dtype: str = '', position: str = ''
+               ) -> tfds.core.DatasetBuilder:
   """TFDS builder of a data set, on disk or not.
 
   Args:
@@ -64,6 +65,9 @@ def builder_of(name: str, home: str = '', manual_dir: str = '',
     manual_dir: of what files it is made, where that tells data sets apart.
     store_dtype: of region features where they are made: 'float16' or
       'float32'; '' is the data set's own. One on disk is read as it is.
+    position: what rows of region features that are made have behind them, a
+      name in `regions.POSITIONS`; '' is nothing. One on disk must have been
+      made so.
   """
   base, config = whole_name(name)
   cls, home = class_of(base), data_dir(home)
@@ -72,8 +76,9 @@ def builder_of(name: str, home: str = '', manual_dir: str = '',
     buckets.check(os.fspath(home))
   if getattr(cls, 'BY_FOLDER', False):  # One data set a folder.
     config = manual.config_of(cls.builder_configs[config], manual_dir)
-  more = dict(store_dtype=store_dtype) if (
-      store_dtype and hasattr(cls, 'store_dtype')) else {}
+  more = {key: value for key, value in (
+      ('store_dtype', store_dtype), ('position', position))
+          if value and hasattr(cls, key)}
   try:
     return cls(config=config or None, data_dir=os.fspath(home),
                file_format='array_record', **more)

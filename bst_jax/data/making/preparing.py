@@ -20,7 +20,8 @@ except ImportError:  # Not a POSIX system: two processes are not kept apart.
 def prepare(name: str, home: str = '', manual_dir: str = '',
             max_bad: int = 0, max_missing: float = 1.0,
             check: Callable[[tfds.core.DatasetBuilder], object] | None = None,
-            *, store_dtype: str = '', check_videos: str = 'all', processes: int = 0, shard_bytes: int = 0,
+            *, store_dtype: str = '', position: str = '', check_videos: str = 'all',
+            processes: int = 0, shard_bytes: int = 0,
             ) -> tfds.core.DatasetBuilder:
   """TFDS builder of a data set that is on disk; makes it if it is not.
 
@@ -36,13 +37,15 @@ def prepare(name: str, home: str = '', manual_dir: str = '',
     max_bad: how many bad records may be left out while it is made.
     max_missing: share of a split's videos whose files may be missing.
     check: raises what is wrong with the data set before it is made.
-    store_dtype: of region features that are made; see `data_sets.builder_of`.
+    store_dtype, position: of region features that are made; see
+      `data_sets.builder_of`.
     check_videos: how videos are tried when they are made, see `video.check`.
     processes: as of `maker.make`.
     shard_bytes: as of `maker.make`.
   """
   base, config = data_sets.whole_name(name)
-  build = lambda: data_sets.builder_of(name, home, manual_dir, store_dtype)
+  build = lambda: data_sets.builder_of(name, home, manual_dir, store_dtype,
+                                       position)
   builder = build()
   if check:
     check(builder)
