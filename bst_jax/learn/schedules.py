@@ -85,10 +85,16 @@ def cosine(lr, epoch, total, *, warmup=0.1, end=0.0):
       0.0, lr, _rise(warmup, total), total, end * lr)
 
 
-def linear(lr, epoch, total, *, warmup=0.1):
-  """Linear warm-up over a share of the steps, then linearly down to zero."""
+def linear(lr, epoch, total, *, warmup=0.1, warmup_steps=0):
+  """Linear warm-up over a share of the steps, then linearly down to zero.
+
+  `warmup_steps`, if given, counts instead of the share. Without either there is
+  no warm-up: the first step has the whole rate.
+  """
   del epoch
-  rise = _rise(warmup, total)
+  if not warmup and not warmup_steps:
+    return optax.linear_schedule(lr, 0.0, total)
+  rise = min(warmup_steps, total - 1) or _rise(warmup, total)
   return optax.join_schedules(
       [optax.linear_schedule(0.0, lr, rise),
        optax.linear_schedule(lr, 0.0, total - rise)], [rise])

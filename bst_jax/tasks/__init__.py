@@ -6,6 +6,7 @@ with a dot in it, as `my_package.my_task`, is a module of a user's own.
 """
 from collections.abc import Callable, Mapping, Sequence
 import inspect
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from bst_jax import scores
@@ -25,11 +26,55 @@ class Rows(NamedTuple):
     loss: float[n], of each row.
     weight: float[n], 0 where a row is padding.
     classes: summed in each row, by which some reductions divide.
+    right: float[n], what the target of each row sums to, by which one reduction
+      divides; None where targets are no scores.
   """
 
   loss: jax.Array
   weight: jax.Array
   classes: int = 1
+  right: jax.Array | None = None
+
+
+class Program(NamedTuple):
+  """A part of a model that is a file of its own where the model is exported.
+
+  Attributes:
+    run: {name: array} -> an array, or {name: array}.
+    inputs: what it reads of one row: {name: array}. First axes count rows; what
+      has no axis is the same for all of them.
+    times: that it runs for a row at most.
+  """
+
+  run: Callable[[Arrays], Any]
+  inputs: Mapping[str, Any]
+  times: int = 1
+
+
+class Files(NamedTuple):
+  """What a model is where it is exported: programs, and how they are used.
+
+  `calls` are the programs as they run from files: {name: {name: array} ->
+  arrays}.
+
+  Attributes:
+    programs: {name: `Program`}; the first reads what a batch of data has.
+    outputs: (calls, batch) -> outputs by name, for the measure.
+    wanted: batch -> what the model itself gives, for `compare`.
+    compare: (calls, batch, wanted) -> {name: number}, none of which may be far
+      from 0; `difference`, a share of the greatest logit, first.
+    of: 'row' or 'picture': what a batch of the programs has one of.
+    beside: {name: text} of files that people run the programs with.
+    note: what people should know of them, for the card.
+  """
+
+  programs: Mapping[str, Program]
+  outputs: Callable[[Mapping[str, Callable], Arrays], Arrays]
+  wanted: Callable[[Arrays], Any]
+  compare: Callable[[Mapping[str, Callable], Arrays, Any], dict[str, float]]
+  of: str = 'row'
+  beside: Mapping[str, str] = MappingProxyType({})
+  note: str = ''
 
 
 class Task(NamedTuple):
@@ -56,6 +101,8 @@ class Task(NamedTuple):
       the main output; else each may be, and they are sigmoids.
     exported: outputs that exported files give by their names; () for the main
       one alone, as `logits`.
+    files: (experiment, model, params, vocabulary of texts or None) -> `Files`
+      that a model is exported as; None for one that gives `exported`.
     rivals: whether a loss compares texts of one picture with one another.
   """
 
@@ -73,6 +120,7 @@ class Task(NamedTuple):
   exported: tuple[str, ...] = ()
   decode: Callable[[Any, Any, Arrays, Mapping[str, Any]], Arrays] | None = None
   decoded: str = ''
+  files: Callable[[Any, Any, Any, Any], Files] | None = None
   rivals: bool = False
 
   @property
@@ -166,7 +214,8 @@ def _total(task, terms):
   total = 0.0
   for name, rows in terms.items():
     scale, how = task.terms[name]
-    total += scale * losses.reduce(*rows, how)
+    total += scale * losses.reduce(rows.loss, rows.weight, rows.classes, how,
+                                   rows.right)
   return total
 
 

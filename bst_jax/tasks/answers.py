@@ -17,20 +17,30 @@ LOSSES = {
 }
 
 
-def make(loss: str = 'yes_or_no', reduction: str = 'sum') -> 'tasks.Task':
+def make(loss: str = 'yes_or_no', reduction: str = 'sum',
+         scored_only: bool = False) -> 'tasks.Task':
   """The task whose labels are `target` float[B, A], soft scores of answers.
 
   Args:
     loss: name in `LOSSES`.
     reduction: name in `losses.REDUCTIONS`.
+    scored_only: questions of which no answer of the list scores anything teach
+      nothing, as if the data had been without them.
+
+  Reference: MiniVLM, arXiv 2012.06946, trains with
+    reduction='sum_over_soft_targets' and scored_only=True, OSCAR (ECCV 2020)
+    with 'mean_batch'.
   """
   check_name(loss, LOSSES, 'loss of task answers')
   pointwise, soften, target, card = LOSSES[loss]
 
   def rows(logits, soft, batch):
+    real = batch['mask']
+    if scored_only:
+      real = real & (batch['target'] > 0).any(-1)
     return {'answers': tasks.Rows(
-        pointwise(logits, soft), batch['mask'].astype(logits.dtype),
-        logits.shape[-1])}
+        pointwise(logits, soft), real.astype(logits.dtype), logits.shape[-1],
+        soft.sum(-1))}
 
   return tasks.Task(
       form='questions', outputs=('answers',),

@@ -52,21 +52,41 @@ def smoothed(logits: jax.Array, target: jax.Array,
 
 
 # How per-example sums become the loss. The published setups differ, so that a
-# task names its own (BST, released code: sum over classes and batch).
+# task names its own (BST, released code: sum over classes and batch; OSCAR:
+# the mean over answers and batch times the number of answers, `mean_batch`;
+# MiniVLM's author: by what the targets of a batch sum to).
 REDUCTIONS = {
-    'sum': lambda loss, mask, classes: (loss * mask).sum(),
-    'mean_batch': lambda loss, mask, classes: _mean(loss, mask),
-    'mean_all': lambda loss, mask, classes: _mean(loss, mask) / classes,
-    'mean_all_x500': lambda loss, mask, classes:
-        500 * _mean(loss, mask) / classes,
+    'sum': lambda loss, mask, classes, right: (loss * mask).sum(),
+    'mean_batch': lambda loss, mask, classes, right: _mean(loss, mask, mask),
+    'mean_all': lambda loss, mask, classes, right:
+        _mean(loss, mask, mask) / classes,
+    'mean_all_x500': lambda loss, mask, classes, right:
+        500 * _mean(loss, mask, mask) / classes,
+    'sum_over_soft_targets': lambda loss, mask, classes, right:
+        _mean(loss, mask, right * mask),
 }
 
 
-def _mean(loss, mask):
-  return (loss * mask).sum() / jnp.maximum(mask.sum(), 1)
+def _mean(loss, mask, share):
+  return (loss * mask).sum() / jnp.maximum(share.sum(), 1)
 
 
-def reduce(loss: jax.Array, mask: jax.Array, classes: int,
-           how: str) -> jax.Array:
-  """One number from float[B] losses of the examples that bool[B] marks."""
-  return REDUCTIONS[how](loss, mask.astype(loss.dtype), classes)
+def reduce(loss: jax.Array, mask: jax.Array, classes: int, how: str,
+           right: jax.Array | None = None) -> jax.Array:
+  """One number from the losses of examples.
+
+  Args:
+    loss: float[B].
+    mask: bool[B] or float[B], the examples that count.
+    classes: summed in each loss.
+    how: name in `REDUCTIONS`.
+    right: float[B], what the target of each sums to; None where nobody knows.
+
+  Raises:
+    ValueError: the reduction divides by what targets sum to, and there is none.
+  """
+  if how == 'sum_over_soft_targets' and right is None:
+    raise ValueError(
+        f'config.task.reduction is {how!r}, but targets of this task are no '
+        'scores of answers; it is of task vqa. Choose another, as mean_batch.')
+  return REDUCTIONS[how](loss, mask.astype(loss.dtype), classes, right)
