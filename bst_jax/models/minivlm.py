@@ -36,7 +36,7 @@ SIZES = {
     'minilm_l12_h384': dict(width=384, heads=12, mlp=1536, num_layers=12,
                             feature_size=1024),
     'oscar_base': dict(width=768, heads=12, mlp=3072, num_layers=12,
-                       feature_size=2048, image_norm=False)}
+                       fused=2304, feature_size=2048, image_norm=False)}
 _CORNERS_AND_SIDES = 6
 _PRIOR = 0.01  # The probability of every answer before training.
 _NORM = functools.partial(linear.LayerNorm, eps=1e-5)
