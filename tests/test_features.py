@@ -158,6 +158,32 @@ def test_an_unreadable_picture_is_named_and_has_no_regions(
   assert about.splits == {'pictures': 3}
 
 
+def test_pictures_of_a_data_set_keep_the_names_that_it_has(
+    extractor, tmp_path):
+  folder, names = tmp_path / 'mine', {'train': ('p0.png', 'p2.png'),
+                                      'val': ('p1.png',)}
+  photographs(folder / 'images')
+  (folder / 'captions.jsonl').write_text('\n'.join(json.dumps(
+      {'image': f'images/{name}', 'caption': 'a thing', 'split': split})
+      for split, each in names.items() for name in each))
+  made = tmp_path / 'features'
+  about, bad = features_lib.write(extractor, picture_source.of(
+      'caption_list', str(tmp_path / 'data'), str(folder)), made)
+  assert about.splits == {'train': 2, 'val': 1} and not bad
+  for split, each in names.items():
+    stem = made / f'{split}-00000-of-00001'
+    assert region_store.ids(stem) == [f'images/{name}' for name in each]
+  store = region_store.Store(made)
+  data = source.load(dict(
+      name='caption_list', form='captions', train='train', eval='val',
+      batch=2, inputs=('regions',), features=str(made), seed=0,
+      data_dir=str(tmp_path / 'data'), manual_dir=str(folder)))
+  batch = next(iter(data.evaluation('val')))
+  rows = store('val', 0)
+  np.testing.assert_array_equal(
+      batch['regions'][0, :len(rows)], rows['regions'].astype(np.float32))
+
+
 def test_a_folder_of_questions_reads_them(extractor, tmp_path):
   """By picture ids, as the other kinds of files; several extractors mix not."""
   made_up.folder(tmp_path / 'mine', content='image')

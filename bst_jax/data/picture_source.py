@@ -34,7 +34,7 @@ class Split(NamedTuple):
     """
     if self.ids is not None:
       return self.ids[i]
-    return item.get('image_id') or f'{self.name}/{i}'
+    return item.get('image_id', b'').decode() or f'{self.name}/{i}'
 
   def pixels(self, item: Any) -> np.ndarray:
     """uint8[h, w, 3] of a picture.
