@@ -336,6 +336,28 @@ def test_it_is_pruned_to_a_budget():
   assert models.run(small, part, batches[0]).shape == (4, 7)
 
 
+def test_a_captioner_is_pruned_by_what_its_words_lose():
+  exp, params, _ = answering()
+  config = minivlm_caption_scenes.get_config('tiny')
+  config.model.update(tag_start=6, max_positions=9, num_layers=1)
+  exp = experiment.build(config, exp.sizes | dict(max_masked=2))
+  params = models.random_params(exp.shapes)
+  batch = models.batch_of('tokens', 'regions', 'boxes', 'mask') | dict(
+      places=jnp.array([[1, 2]] * 4), words=jnp.array([[3, 4]] * 4),
+      told=jnp.array([[True, False]] * 4))
+  found = channels.score(exp, params, [batch], 'taylor').channels
+  # What nobody is to tell does not count.
+  batch['words'] = batch['words'].at[:, 1].set(7)
+  again = channels.score(exp, params, [batch], 'taylor').channels
+  for name, values in found.items():
+    assert values.std() > 0, name
+    np.testing.assert_array_equal(values, again[name])
+  with pytest.raises(ValueError, match=(
+      'kind fisher are of the one answer of a row, but this task has 2 of each; '
+      'take kind taylor')):
+    channels.score(exp, params, [batch], 'fisher')
+
+
 def test_channels_that_are_zero_may_go():
   exp, params, (batch, _) = answering()
   made = exp.model, batch, params, exp.axes

@@ -4,6 +4,8 @@ import base64
 from bst_jax.data import records, source
 from bst_jax.data.builders import regions
 from bst_jax.data.builders.problems import Problems
+from bst_jax.run import experiment
+from configs import minivlm_vqa
 import made_up
 import numpy as np
 import pytest
@@ -93,3 +95,13 @@ def test_a_folder_of_questions_is_made_so_and_stays_so(tmp_path):
     source.load(config | dict(position='corners_in_pixels'))
   with pytest.raises(ValueError, match="no config.data.position 'corner'"):
     source.load(config | dict(position='corner'))
+
+
+def test_a_model_that_wants_other_numbers_says_what_it_makes_itself():
+  config = minivlm_vqa.get_config('tiny')
+  config.model.feature_size = 8
+  with pytest.raises(ValueError, match=(
+      'feature_size is 8, but regions of these data have 12 features; .* makes '
+      'the 6 numbers of a position of each box itself; .* config.data.position')):
+    experiment.build(config, dict(vocab_size=9, num_answers=3, max_tokens=5,
+                                  num_regions=3, feature_size=12))

@@ -62,7 +62,7 @@ def scorer(exp: Experiment, classes: int = CLASSES) -> Callable:
 
 
 def taylor(exp: Experiment) -> Callable:
-  """As `scorer`: squared slopes of the loss of labels."""
+  """As `scorer`: squared slopes of the loss of labels, where they count."""
   calls, model = gates_lib.Calls(exp), watched.plain(exp.model)
 
   def of_one(params, batch):
@@ -70,7 +70,7 @@ def taylor(exp: Experiment) -> Callable:
       outputs = calls.run(
           lambda params: model.apply({'params': params}, batch), params, gates)
       rows = exp.task.loss(outputs, batch, None)
-      return sum(exp.task.terms[name][0] * row.loss.sum()
+      return sum(exp.task.terms[name][0] * (row.loss * row.weight).sum()
                  for name, row in rows.items())
 
     slopes = jax.grad(loss)(gates_lib.ones(params, exp.axes))

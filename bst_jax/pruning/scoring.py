@@ -8,10 +8,11 @@ from typing import Any
 from bst_jax import elastic
 from bst_jax.elastic import base, check_name
 from bst_jax.host import alive, processes
-from bst_jax.pruning import fisher, one_by_one
+from bst_jax.pruning import exact, fisher, one_by_one
 from bst_jax.pruning import gates as gates_lib
 from bst_jax.pruning.scores import BLIND, counts_of, KINDS, Scores
 from bst_jax.run.experiment import Experiment
+import jax
 import numpy as np
 
 
@@ -56,6 +57,8 @@ def score(exp: Experiment, params: Any, batches: Sequence[Mapping[str, Any]],
     raise ValueError(
         f'scores of kind {kind} are divergences of one distribution, but in '
         'this task each answer may be right for itself; take kind fisher.')
+  if kind != 'taylor':
+    _check_one_answer(exp, params, batches[0], kind)
   found = {}
   if kind != 'kl':
     found = _means_of_slopes(exp, params, batches, kind, rows)
@@ -116,6 +119,17 @@ def refined(scores: Scores, exp: Experiment, params: Any,
       channels[name][places[order]] = np.sort(channels[name][places])
   return dataclasses.replace(scores, channels=channels, about={
       **scores.about, 'refined': share})
+
+
+def _check_one_answer(exp, params, batch, kind):
+  """Raises where a row has several answers, as words of a text are."""
+  shape = jax.eval_shape(
+      lambda params: exact.logits(exp, exp.model, params, batch), params).shape
+  if len(shape) > 2:
+    raise ValueError(
+        f'scores of kind {kind} are of the one answer of a row, but this task '
+        f'has {shape[1]} of each; take kind taylor, of the loss of labels, or '
+        f'{" or ".join(sorted(BLIND))}.')
 
 
 def _halves_of(batches):
