@@ -104,10 +104,14 @@ def attend(owner: nn.Module, query: jax.Array, key: jax.Array,
 def _written(owner, name, new, place):
   """float[R, h, L, K], all that is kept, with what is new at its place."""
   kept = owner.get_variable(TEXTS, name)
-  kept = jax.lax.dynamic_update_slice(
-      kept, new.swapaxes(1, 2).astype(kept.dtype), (0, 0, place, 0))
+  kept = put(kept, new.swapaxes(1, 2).astype(kept.dtype), place)
   owner.put_variable(TEXTS, name, kept)
   return kept
+
+
+def put(kept: jax.Array, new: jax.Array, place: jax.Array) -> jax.Array:
+  """float[R, h, L, K] with float[R, h, n, K] in it from a place int32[] on."""
+  return jax.lax.dynamic_update_slice(kept, new, (0, 0, place, 0))
 
 
 def captioning(real: jax.Array, words: int) -> jax.Array:

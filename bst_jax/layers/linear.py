@@ -110,6 +110,12 @@ def rows(table: jax.Array, ids: jax.Array) -> jax.Array:
   return jnp.take(table, ids, axis=0)
 
 
+def by_rows(x: jax.Array, table: jax.Array) -> jax.Array:
+  """float[B, K, d] times every row of float[V, d] -> float[B, K, V]."""
+  # Of one row on a CPU the product with table.T takes twenty times as long.
+  return products.einsum('bkd,vd->bkv', x, table)
+
+
 FORMS = ('standard', 'unbiased_std')
 
 

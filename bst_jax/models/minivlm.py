@@ -210,13 +210,16 @@ class Model(Backbone):
     for key in ('regions', 'boxes'):
       check_name(key, batch, 'key of the batch')
     self._check_grows(batch)
-    image, image_mask = self._image(batch, sub, None)
-    none, tags = jnp.zeros((image.shape[0], 0), jnp.int32), batch.get('tags')
-    if tags is not None:
-      tags = tags[::max(1, len(tags) // len(image))]
-    words, tags = self._words(none, tags, sub, None)
-    seen = jnp.concatenate([tags != 0, image_mask], 1)
-    self.encoder(jnp.concatenate([words, image], 1), seen, sub=sub)
+    x, seen = self._image(batch, sub, None)
+    if 'tags' in batch:
+      tags = batch['tags']
+      if tags.shape[0] != x.shape[0]:
+        tags = tags[::tags.shape[0] // x.shape[0]]
+      # Behind one word, which nobody sees: exported programs have no empty text.
+      words, tags = self._words(jnp.zeros_like(tags[:, :1]), tags, sub, None)
+      x = jnp.concatenate([words[:, 1:], x], 1)
+      seen = jnp.concatenate([tags != 0, seen], 1)
+    self.encoder(x, seen, sub=sub)
     return seen
 
   def step(self, last: jax.Array, place: jax.Array, context: jax.Array,
@@ -300,9 +303,7 @@ class Model(Backbone):
     text, tags = (tokens.per_row(part, rows) for part in (text, tags))
     extra = tags.shape[1]
     places = tags_lib.places(text, extra, self.tag_start, self.max_positions)
-    kinds = self.types(jnp.arange(2), sub=sub)              # [2, d]
-    kind = jnp.repeat(kinds, jnp.array([count, extra]), 0,
-                      total_repeat_length=count + extra)
+    kind = self.types(jnp.array([0] * count + [1] * extra, jnp.int32), sub=sub)
     return self.text(jnp.concatenate([text, tags], 1), kind, places, sub=sub,
                      seed=seed), tags
 

@@ -79,6 +79,7 @@ def _plain_products(graph: Any) -> None:
       _plain_products(inner)
     if node.op_type != 'Gemm':
       continue
+    _turn(graph, node)
     given = {a.name: a.f if a.name in ('alpha', 'beta') else a.i
              for a in node.attribute}
     adds = len(node.input) > 2 and given.get('beta', 1.0) != 0
@@ -86,6 +87,27 @@ def _plain_products(graph: Any) -> None:
         given.get('transA') or given.get('transB')):
       node.op_type = 'MatMul'
       del node.attribute[:], node.input[2:]
+
+
+def _turn(graph: Any, node: Any) -> None:
+  """Stores the weights of a product as it reads them, in place.
+
+  A table whose rows are looked up and which scores words becomes two: that of
+  the rows has a scale a row, that of the product one a word.
+  """
+  from onnx import numpy_helper
+
+  turned = next((a for a in node.attribute if a.name == 'transB' and a.i), None)
+  table = next((one for one in graph.initializer
+                if one.name == node.input[1]), None)
+  if turned is None or table is None:
+    return
+  name = f'{table.name}_turned'
+  if all(one.name != name for one in graph.initializer):
+    graph.initializer.append(numpy_helper.from_array(
+        np.ascontiguousarray(numpy_helper.to_array(table).T), name))
+  node.input[1] = name
+  node.attribute.remove(turned)
 
 
 def _tables_by_row(graph: Any) -> None:

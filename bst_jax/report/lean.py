@@ -10,6 +10,8 @@ _BROADCASTS = frozenset((
     'LessOrEqual', 'Max', 'Min', 'Mul', 'Or', 'Pow', 'Sub', 'Where', 'Xor'))
 # What acts on every number alone, and may as well act before a Reshape.
 _ACTIVATIONS = frozenset(('Gelu', 'Relu', 'Sigmoid', 'Tanh'))
+# Numbers of an array that may be found twice: any, as of words in and out.
+_MOST = 1 << 40
 # What is computed beforehand where its inputs are constants: it grows nothing.
 _FOLDED = frozenset(('Cast', 'Concat', 'Gather', 'Mul', 'Reshape', 'Slice',
                      'Split', 'Squeeze', 'Transpose', 'Unsqueeze'))
@@ -33,7 +35,8 @@ def lean(model: Any) -> Any:
                  _activate_first, _join_reshapes):
       for node in list(graph):
         step(graph, node)
-  for step in (common.IdentityEliminationPass(),
+  for step in (common.DeduplicateHashedInitializersPass(size_limit=_MOST),
+               common.IdentityEliminationPass(),
                common.RemoveUnusedNodesPass(),
                common.CommonSubexpressionEliminationPass()):
     step(program)

@@ -11,7 +11,7 @@ import functools
 import math
 from typing import Any
 
-from bst_jax.layers import linear, recurrent, tokens
+from bst_jax.layers import cached, linear, recurrent, tokens
 import jax
 from jax.extend import core
 import jax.numpy as jnp
@@ -29,6 +29,8 @@ def used() -> Iterator[None]:
   _register()
   replaced = {(linear, 'product'): _product,
               (linear, 'rows'): _rows,
+              (linear, 'by_rows'): _by_rows,
+              (cached, 'put'): _put,
               (linear, 'layer_norm'): _layer_norm,
               (tokens, 'nonzero_rows'): _nonzero_rows,
               (recurrent, 'unroll'): _unroll,
@@ -59,6 +61,7 @@ _NORM = _primitive('layer_norm', _SAME)
 _LSTM = _primitive('lstm', lambda x, kernel, recurrent, bias: (
     *x[:2], recurrent[-1]))
 _ROWS = _primitive('rows', lambda table, ids: (*ids, table[-1]))
+_BY_ROWS = _primitive('by_rows', lambda x, table: (*x[:-1], table[0]))
 _NONZERO = _primitive('nonzero_rows', lambda x: x[:-1], jnp.bool_)
 _SOFTMAX = _primitive('softmax', _SAME)
 _GELU = _primitive('gelu', _SAME)
@@ -80,6 +83,18 @@ def _rows(original, table, ids):
   if not _single(table) or ids.dtype != jnp.int32:
     return original(table, ids)
   return _ROWS.bind(table, ids)
+
+
+def _by_rows(original, x, table):
+  return _BY_ROWS.bind(x, table) if _single(x, table) else original(x, table)
+
+
+def _put(original, kept, new, place):
+  del original
+  at = jnp.arange(kept.shape[2])[:, None]
+  for i in range(new.shape[2]):
+    kept = jnp.where(at == place + i, new[:, :, i:i + 1], kept)
+  return kept
 
 
 def _nonzero_rows(original, features):
@@ -180,6 +195,17 @@ def _write_wide_product(write, lead, out):
   return write.node('Reshape', y, sizes(*out))
 
 
+def _write_by_rows(write):
+  x, table = write.inputs
+  rows, width = table.shape
+  # What is turned here is turned in the product, not in the file.
+  flat = write.node('Reshape', x, write.constant([-1, width], np.int64),
+                    shape=[None, width])
+  y = write.node('Gemm', flat, table, transB=1, shape=[None, rows])
+  sizes = [d if isinstance(d, int) else -1 for d in (*x.shape[:-1], rows)]
+  return write.node('Reshape', y, write.constant(sizes, np.int64))
+
+
 def _write_norm(write, form, eps):
   x, scale, bias = write.inputs
   if form == 'standard':
@@ -225,6 +251,7 @@ _WRITE: dict[Any, Callable[..., Any]] = {
     _PRODUCT: _write_product, _NORM: _write_norm, _LSTM: _write_lstm,
     _NONZERO: _write_nonzero_rows,
     _ROWS: lambda write: write.node('Gather', *write.inputs),
+    _BY_ROWS: _write_by_rows,
     _SOFTMAX: lambda write, axis: write.node(
         'Softmax', write.inputs[0], axis=axis),
     _GELU: lambda write, approximate: write.node(
