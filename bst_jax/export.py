@@ -4,18 +4,18 @@ import pathlib
 import shutil
 from typing import Any
 
-from absl import flags, logging
-from bst_jax import elastic, scores
+from absl import flags
+from bst_jax import scores
 from bst_jax.data import kinds
-from bst_jax.host import alive, cli, config_flag, files
-from bst_jax.report import cards, int8, latency, portable, scoring
+from bst_jax.host import alive, cli, config_flag
+from bst_jax.host import files as file_lib
+from bst_jax.report import cards, int8, latency, programs
 from bst_jax.run import arguments, experiment, other_data, statistics
 from bst_jax.store import checkpoint
 import jax
 import numpy as np
 
-FORMATS = ('stablehlo', 'onnx', 'int8')
-TOLERANCE = 1e-4  # of the greatest logit, between a file and the JAX model
+FORMATS = programs.FORMATS
 
 _CONFIG = config_flag.define(known=arguments.of)
 _WORKDIR = cli.define_workdir()
@@ -37,15 +37,18 @@ _SPLIT = flags.DEFINE_string(
 
 # What a row of each form of data is called, and what is told apart.
 _ROWS = {'labels': ('picture', 'classes'), 'pairs': ('statement', 'classes'),
-         'retrieval': ('text', 'texts'), 'objects': ('picture', 'classes')}
+         'retrieval': ('text', 'texts'), 'objects': ('picture', 'classes'),
+         'captioning': ('picture', 'words')}
 
 FIRST = ('workdir', 'submodel', 'format', 'output', 'data')
 DESCRIPTION = """Writes one submodel as StableHLO (jax.export, any batch, CPU,
 CUDA and TPU), ONNX and int8 ONNX, with a model card, the vocabularies and a
 JSON of all numbers. Every file is run and compared with the JAX model, and
-scored on the evaluation split, before the command says done. Takes a workdir,
-or a config for sizes and latency with random parameters. ONNX needs the extra:
-pip install bst_jax[export]."""
+scored on the evaluation split, before the command says done. A captioner is two
+files, an encoder of pictures and a step that says a word more, beside caption.py,
+which writes captions by them without JAX. Takes a workdir, or a config for sizes
+and latency with random parameters. ONNX needs the extra: pip install
+bst_jax[export]."""
 EXAMPLES = """python -m bst_jax.export --workdir runs/quickstart --submodel 1/4x1/2 --output runs/phone
 python -m bst_jax.export --workdir runs/quickstart --submodel 1/2x1 --format onnx,int8 --output runs/int8
 python -m bst_jax.export --config configs/bst_mcan_vqa.py --submodel 1/4x1/6 --format onnx,int8 --output runs/size"""
@@ -53,7 +56,8 @@ python -m bst_jax.export --config configs/bst_mcan_vqa.py --submodel 1/4x1/6 --f
 
 def export(exp: experiment.Experiment, params: Any, submodel: str,
            formats: list[str], output: pathlib.Path, data: Any = None,
-           split: str = '', rows: int | None = None) -> dict[str, Any]:
+           split: str = '', rows: int | None = None, words: Any = None
+           ) -> dict[str, Any]:
   """Writes the files of one submodel and checks them.
 
   Args:
@@ -65,103 +69,73 @@ def export(exp: experiment.Experiment, params: Any, submodel: str,
     data: scores the files on a split, if given.
     split: of the data.
     rows: that the files take at a time; None for any number.
+    words: vocabulary of the texts that a model writes, if it writes any.
 
   Returns:
     What `card.json` holds: sizes, costs, inputs, and for every file its bytes,
     its greatest difference from the JAX model, milliseconds of one question on
-    one thread, and accuracy.
+    one thread, and accuracy. Where a model is several files, `together` holds
+    the last three for each format.
 
   Raises:
     ValueError: a format is unknown, or the output is not empty.
     ArithmeticError: a file's logits are not the model's.
   """
-  for name in formats:
-    elastic.check_name(name, FORMATS, 'format')
+  programs.check_formats(formats)
   sub = exp.parse_one(submodel, 'is exported')
   statistics.warn_of_parts(exp, [sub])
-  files.check_new(output)
-  small = exp.model.at(sub)
-  weights = jax.tree.map(np.asarray, exp.extract(params, sub))
-
-  def logits(batch):
-    outputs = small.apply({'params': weights}, batch)
-    several = exp.task.exported
-    return ({name: outputs[name] for name in several} if several
-            else outputs[exp.task.outputs[0]])
-
-  example = portable.used(logits, exp.example())
-  card = _card(exp, sub, logits, example, rows)
+  file_lib.check_new(output)
+  files = programs.of(exp, params, sub, words)
+  card = _card(exp, sub, files, rows)
+  inputs = next(iter(files.programs.values())).inputs
   if data is not None:
     card['split'] = split
-    card['accuracy'] = _accuracy(jax.jit(logits), example, exp, data, split)
+    card['accuracy'] = _accuracy(files, programs.in_jax(files), exp, data, split)
 
-  asked = _questions(exp, example, data, split)
-  want = jax.tree.map(np.asarray, logits(asked))
-  blobs = {}
-  for name, blob, call in _made(formats, logits, example, rows):
-    about = _checked(name, blob, call, asked, want, example, rows)
-    if data is not None and name != 'stablehlo':
-      about['accuracy'] = _accuracy(_in_parts(call, example, rows), example,
-                                    exp, data, split)
-    blobs[cards.NAMES[name]], card['files'][cards.NAMES[name]] = blob, about
-  for name, blob in blobs.items():  # None is left behind by one that fails.
-    with files.beside(output / name) as place:
-      place.write_bytes(blob)
+  asked = _questions(exp, files, inputs, data, split)
+  wanted, written = files.wanted(asked), dict(files.beside)
+  for form, blobs, calls in programs.made(files, formats, rows):
+    calls = {name: programs.in_parts(call, files.programs[name].inputs, rows)
+             for name, call in calls.items()}
+    whole = programs.check(files, form, calls, asked, wanted)
+    if form != 'stablehlo':
+      whole['latency_ms'] = programs.timed(
+          functools.partial(files.outputs, calls), inputs, asked, rows)
+    if form == 'int8':
+      whole['weights'] = int8.ABOUT
+    if data is not None and form != 'stablehlo':
+      whole['accuracy'] = _accuracy(files, calls, exp, data, split)
+    _tell(card, files, form, blobs, calls, whole, asked, rows)
+    written |= {programs.file_name(name, form): blob
+                for name, blob in blobs.items()}
+  for name, content in written.items():  # None is left by one that fails.
+    with file_lib.beside(output / name) as place:
+      place.write_bytes(content if isinstance(content, bytes)
+                        else content.encode())
   return card
 
 
-def _checked(name, blob, call, asked, want, example, rows):
-  """What the card says of a file, which gives the logits that are wanted.
-
-  Raises:
-    ArithmeticError: it gives others.
-  """
-  about = {'bytes': len(blob), 'difference': _difference(
-      _in_parts(call, example, rows)(asked), want)}
-  # NaN is not within it either.
-  if name != 'int8' and not about['difference'] <= TOLERANCE:
-    raise ArithmeticError(
-        f'{cards.NAMES[name]} differs from the JAX model by '
-        f'{about["difference"]:.1e} of its greatest logit, more than '
-        f'{TOLERANCE:.0e}; nothing was written. Please report this.')
-  if name != 'stablehlo':
-    some = {k: np.resize(x, ((rows or 1) * len(example[k]), *x.shape[1:]))
-            for k, x in asked.items()}
-    about['latency_ms'] = 1e3 * latency.median_seconds(
-        lambda: call(some), runs=30)
-  if name == 'int8':
-    about['weights'] = int8.ABOUT
-  return about
+def _tell(card, files, form, blobs, calls, whole, asked, rows):
+  """Puts what is known of the files of a format into the card."""
+  names = [programs.file_name(name, form) for name in blobs]
+  for name, (program, blob) in zip(names, blobs.items()):
+    about = card['files'][name] = {'bytes': len(blob)}
+    if len(names) == 1:
+      about |= whole
+    elif form != 'stablehlo':
+      about['latency_ms'] = programs.timed(
+          calls[program], files.programs[program].inputs, asked, rows)
+  if len(names) > 1:
+    card['together'][form] = {
+        'files': names, 'bytes': sum(map(len, blobs.values()))} | whole
 
 
-def _in_parts(call, example, rows):
-  """A file of fixed rows as one of any number: its last part is filled up."""
-  if rows is None:
-    return call
-
-  def run(batch):
-    count = max(len(x) // len(example[k]) for k, x in batch.items())
-    parts = []
-    for first in range(0, count, rows):
-      index = np.minimum(np.arange(first, first + rows), count - 1)
-      parts.append(call({
-          k: x.reshape(count, -1, *x.shape[1:])[index].reshape(
-              -1, *x.shape[1:]) for k, x in batch.items()}))
-    return jax.tree.map(lambda *each: np.concatenate(each)[:count], *parts)
-
-  return run
-
-
-def _card(exp, sub, logits, example, rows):
+def _card(exp, sub, files, rows):
   """What is known of a submodel's files before they are made."""
-  shape = lambda x: [
-      rows * len(x) if rows else 'B' if len(x) == 1 else f'{len(x)} B',
-      *x.shape[1:]]
-  given = jax.eval_shape(logits, example)
-  several = given if isinstance(given, dict) else {'logits': given}
   data = exp.config.data
   row, told = _ROWS.get(exp.task.form, ('question', 'answers'))
-  return scoring.row(exp, sub) | {
+  about = programs.about(exp, sub, files, rows)
+  return about | {
       'data': data.name,
       'word_pieces': kinds.pieces_of(data.get('word_pieces')),
       'blank_regions': bool(data.get('blank_regions')),
@@ -169,72 +143,54 @@ def _card(exp, sub, logits, example, rows):
       'task': exp.config.task.name, 'output': exp.task.card,
       'measure': exp.task.measure.title,
       'model': exp.config.model.name, 'sizes': dict(exp.sizes),
-      'inputs': {name: {'shape': shape(x), 'dtype': str(x.dtype)}
-                 for name, x in sorted(example.items())},
-      'outputs': {name: {'shape': shape(x), 'dtype': str(x.dtype)}
-                  for name, x in sorted(several.items())},
-      'row': 'video' if 'clip' in example else row, 'told': told,
-      'batch': rows or 'any', 'jax': jax.__version__, 'files': {}}
+      'row': 'video' if 'clip' in about['inputs'] else row, 'told': told,
+      'batch': rows or 'any', 'jax': jax.__version__, 'files': {}} | (
+          {'together': {}} if 'programs' in about else {})
 
 
-def _made(formats, logits, example, rows):
-  """(format, bytes, batch -> logits) of each format, in a fixed order."""
-  model = None
-  for name in FORMATS:
-    if name not in formats:
-      continue
-    logging.info('making %s', cards.NAMES[name])
-    if name == 'stablehlo':
-      blob = portable.stablehlo(logits, example, rows)
-      yield name, blob, functools.partial(portable.run_stablehlo, blob)
-    else:
-      model = model or portable.onnx(logits, example, rows)
-      blob = int8.quantise(model) if name == 'int8' else model
-      yield name, blob, portable.Session(blob)
-
-
-def _questions(exp, names, data, split):
-  """Eight questions of the split, or random ones, a picture each."""
+def _questions(exp, files, rows, data, split):
+  """Eight rows of the split, or random ones, a picture each."""
   if data is None:
     rng = np.random.default_rng(0)
     like = exp.example(8)
     draw = lambda x: (rng.integers(0, 3, x.shape) if x.dtype == np.int32 else
                       255 * rng.random(x.shape) if x.dtype == np.uint8 else
                       rng.random(x.shape)).astype(x.dtype)
-    return {name: draw(np.asarray(like[name])) for name in names}
-  batch = _flat(next(iter(data.evaluation(split))), names)
-  rows = exp.example()
+    return {name: draw(np.asarray(like[name])) for name in rows}
+  batch = _flat(next(iter(data.evaluation(split))), rows, files.of)
   return {name: x[:8 * len(rows[name])] for name, x in batch.items()}
 
 
-def _flat(batch, names):
+def _flat(batch, names, of='row'):
   """The named inputs with a picture a question, as the files want them.
 
-  Of a video all views stay, one below the other.
+  Of a video all views stay, one below the other. Of files that read a picture,
+  and no texts about it, each picture stays once.
   """
-  count = len(batch['mask'])
+  count = len(batch['mask']) if of == 'row' else min(
+      len(batch[name]) for name in names)
   times = lambda x: max(1, count // len(x))
-  return {name: np.repeat(batch[name], times(batch[name]), axis=0)
-          for name in names}
+  each = lambda x: 1 if of == 'row' else len(x) // count
+  return {name: np.repeat(batch[name][::each(batch[name])],
+                          times(batch[name]), axis=0) for name in names}
 
 
-def _accuracy(call, names, exp, data, split):
-  """The measure's main number of batch -> logits on a split."""
+def _accuracy(files, calls, exp, data, split):
+  """The measure's main number of what programs give on a split."""
+  names = next(iter(files.programs.values())).inputs
   gather = scores.Gather(exp.task.measure)
   for batch in data.evaluation(split):
-    outputs = call(_flat(batch, names))
-    if not exp.task.exported:
-      outputs = {exp.task.outputs[0]: outputs}
+    outputs = files.outputs(calls, _flat(batch, names, files.of))
     gather.add(exp.task.measure.read(outputs, batch), batch['mask'])
   return next(iter(gather.finish(data).values()))
 
 
-def _difference(got, want):
-  """The greatest one of any output, as a share of that output's greatest."""
-  def of_one(got, want):
-    got, want = (np.asarray(x, np.float64) for x in (got, want))
-    return np.abs(got - want).max() / max(np.abs(want).max(), 1e-12)
-  return float(max(jax.tree.leaves(jax.tree.map(of_one, got, want))))
+def _words(workdir):
+  """The vocabulary of a workdir's texts, if it has one."""
+  from bst_jax.data import vocabularies, words  # Not everything has texts.
+
+  path = vocabularies.path(workdir / experiment.VOCAB, 'words')
+  return words.load(path) if path.exists() else None
 
 
 def main() -> None:
@@ -259,7 +215,7 @@ def main() -> None:
   with alive.told(f'making {", ".join(_FORMAT.value)}; each is compared with '
                   'the JAX model', False):
     card = export(exp, params, _SUBMODEL.value, _FORMAT.value, output, data,
-                  split, _BATCH.value)
+                  split, _BATCH.value, _words(workdir) if _WORKDIR.value else None)
   if _WORKDIR.value:
     shutil.copytree(workdir / experiment.VOCAB, output / experiment.VOCAB)
   cards.write(card, output, trained=bool(_WORKDIR.value))

@@ -88,17 +88,19 @@ def exported(folder: pathlib.Path, batch: int, runs: int) -> str:
   card = workdirs.read_json(folder, 'card.json')
   fixed = card.get('batch', 'any')
   batch = batch if fixed == 'any' else fixed
-  def rows(first):  # 'B', '2 B' or, of a fixed batch, a number.
-    return first if isinstance(first, int) else batch * int(first[:-1] or 1)
-  inputs = {name: np.ones((rows(about['shape'][0]), *about['shape'][1:]),
-                          about['dtype'])
-            for name, about in card['inputs'].items()}
+  def rows(shape):  # First 'B', '2 B' or, of a fixed batch, a number.
+    return [x if isinstance(x, int) else batch * int(x[:-1] or 1) for x in shape]
+  def inputs(program):
+    return {name: np.ones(rows(about['shape']), about['dtype']) for name, about
+            in card.get('programs', {}).get(program, card)['inputs'].items()}
   lines = [('file', 'bytes', 'latency ms')]
   for path in sorted([*folder.glob('*.onnx'), *folder.glob('*.stablehlo')]):
     run = (portable.Session(path) if path.suffix == '.onnx' else
            portable.read_stablehlo(path.read_bytes(),
                                    card.get('jax', 'of another version')))
-    seconds = latency.median_seconds(lambda run=run: run(inputs), runs)
+    given = inputs(path.name.split('.')[0])
+    seconds = latency.median_seconds(
+        lambda run=run, given=given: run(given), runs)
     lines.append((path.name, f'{path.stat().st_size:,}', f'{1e3 * seconds:.2f}'))
   if len(lines) == 1:
     raise ValueError(f'{folder} holds no exported file; write one with '

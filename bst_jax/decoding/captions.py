@@ -33,17 +33,7 @@ def steps(model: Any, params: Any, batch: Mapping[str, jax.Array],
   Raises:
     ValueError: captions are longer than the model has places for.
   """
-  room = getattr(model, 'tag_start', None) if 'tags' in batch else None
-  room = min(room or rules.length, model.max_positions)
-  if rules.length > room:
-    raise ValueError(
-        f'captions of {rules.length} words were asked for, but the model has '
-        f'{room} places for them; give a smaller length, or train a model with '
-        'a greater tag_start and max_positions.')
-  if 'words' not in model.outputs:
-    raise ValueError(
-        f"captions need the output 'words', but the model returns "
-        f'{", ".join(model.outputs)}; train it with task words.')
+  check(model, rules, 'tags' in batch)
   real, fixed = model.apply({'params': params}, batch, sub=sub,
                             method='context', mutable=[cached.CONTEXT])
 
@@ -54,6 +44,30 @@ def steps(model: Any, params: Any, batch: Mapping[str, jax.Array],
     return logits, new[cached.TEXTS]
 
   return step, cached.room(fixed[cached.CONTEXT], each, rules.length)
+
+
+def check(model: Any, rules: Rules, tags: bool) -> None:
+  """Raises where a model cannot write captions.
+
+  Args:
+    model, rules: as of `steps`.
+    tags: whether it reads tags of pictures.
+
+  Raises:
+    ValueError: captions are longer than the model has places for, or it has no
+      output of words.
+  """
+  room = getattr(model, 'tag_start', None) if tags else None
+  room = min(room or rules.length, model.max_positions)
+  if rules.length > room:
+    raise ValueError(
+        f'captions of {rules.length} words were asked for, but the model has '
+        f'{room} places for them; give a smaller length, or train a model with '
+        'a greater tag_start and max_positions.')
+  if 'words' not in model.outputs:
+    raise ValueError(
+        f"captions need the output 'words', but the model returns "
+        f'{", ".join(model.outputs)}; train it with task words.')
 
 
 def decode(model: Any, params: Any, batch: Mapping[str, jax.Array],

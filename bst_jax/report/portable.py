@@ -1,8 +1,8 @@
 """Models as files that run without this package: StableHLO and ONNX.
 
 A program is a function of the arrays in `batch`, its weights inside it, with a
-batch of any size or, where one is asked for, of a fixed one. It gives one array,
-`logits`, or several by name.
+batch of any size or, where one is asked for, of a fixed one; what has no axis is
+one number for all rows. It gives one array, `logits`, or several by name.
 """
 from collections.abc import Callable, Mapping
 import contextlib
@@ -31,12 +31,12 @@ def stablehlo(run: Callable[[Batch], Any], batch: Batch,
   Args:
     run: batch -> float[B, A], or {name: array}.
     batch: arrays, or their shapes, of one row; every first axis becomes B times
-      what it is.
+      what it is, and what has none stays.
     rows: B; None for any.
   """
   size, = (rows,) if rows else jax_export.symbolic_shape('b')
   abstract = {name: jax.ShapeDtypeStruct(
-      (x.shape[0] * size, *x.shape[1:]), x.dtype)
+      (*(first * size for first in x.shape[:1]), *x.shape[1:]), x.dtype)
               for name, x in batch.items()}
   with platforms.portable():
     return bytes(jax_export.export(
@@ -108,16 +108,16 @@ def onnx(run: Callable[[Batch], Any], batch: Batch,
         found, dict) else found
 
   def spec(x):
-    count = (rows * x.shape[0] if rows else
-             'B' if x.shape[0] == 1 else f'{x.shape[0]}*B')
-    return jax.ShapeDtypeStruct((count, *x.shape[1:]), x.dtype)
+    first = [rows * n if rows else 'B' if n == 1 else f'{n}*B'
+             for n in x.shape[:1]]
+    return jax.ShapeDtypeStruct((*first, *x.shape[1:]), x.dtype)
 
   with originals.kept(), silent('jax2onnx', 'onnx_ir', 'root'):
     import jax2onnx  # Of the extra `export`.
 
     model = jax2onnx.to_onnx(call, inputs=[spec(batch[n]) for n in names],
                              input_names=names, output_names=outputs)
-  return lean.lean(model).SerializeToString()
+    return lean.lean(model).SerializeToString()
 
 
 @contextlib.contextmanager
@@ -159,9 +159,9 @@ class Session:
         model, options, providers=['CPUExecutionProvider'])
 
   def __call__(self, batch: Batch) -> Given:
-    """float[B, A] logits, or what else there is by name."""
+    """float[B, A] logits where there is nothing else, or all by name."""
     names = {i.name for i in self._session.get_inputs()}
     arrays = {k: np.asarray(x) for k, x in batch.items() if k in names}
     outputs = [one.name for one in self._session.get_outputs()]
     found = dict(zip(outputs, self._session.run(outputs, arrays)))
-    return found.get(_LOGITS, found)
+    return found[_LOGITS] if outputs == [_LOGITS] else found

@@ -1,5 +1,6 @@
 """Captions of pictures: words that are masked, and texts that are written."""
 from collections.abc import Mapping
+import json
 from typing import Any
 
 from bst_jax import decoding, tasks
@@ -7,6 +8,15 @@ from bst_jax.decoding import Rules
 from bst_jax.scores import captions
 from bst_jax.tasks import losses
 import jax
+import numpy as np
+
+_NOTE = (
+    'caption.py beside the files writes captions with numpy and ONNX Runtime '
+    'alone: python caption.py regions.npz. The encoder reads a picture once. '
+    'The step, given place 1 and the opening word, tells the next one, of which '
+    'the most probable is taken, with place 2 and so on, until the closing word; '
+    'what is named next. goes in again without it. It is compared with, and '
+    'scored, without beams.')
 
 
 def make(smoothing: float = 0.1, beams: int = 1, least: int = 0, block: int = 0,
@@ -55,6 +65,12 @@ def make(smoothing: float = 0.1, beams: int = 1, least: int = 0, block: int = 0,
                             beams=beams)
     return {'captions': found.tokens}
 
+  def files(exp, model, params, words):
+    allowed = rules(exp.sizes, exp.sizes['max_tokens'], least, block,
+                    rows=model.vocab_size)
+    return exported(exp, decoding.Captioner(
+        model, params, allowed, special(exp.sizes)[2]), words)
+
   return tasks.Task(
       form='captioning', outputs=('words',), loss=loss,
       terms={'words': (1.0, reduction)},
@@ -66,7 +82,52 @@ def make(smoothing: float = 0.1, beams: int = 1, least: int = 0, block: int = 0,
           [(f'word {place.argmax()}', float(place.max())) for place in row]
           for row in jax.nn.softmax(outputs['words'])],
       card='logits of words at the masked places', decode=decode,
-      decoded='captions')
+      decoded='captions', files=files)
+
+
+def exported(exp: Any, captioner: decoding.Captioner, words: Any
+             ) -> 'tasks.Files':
+  """What a captioner is exported as: an encoder, a step, and what runs them.
+
+  Args:
+    exp: the experiment.
+    captioner: of it, or of a submodel.
+    words: the vocabulary; None where nobody knows any.
+  """
+  row = exp.example()
+  inputs = {name: np.asarray(row[name])
+            for name in ('tags', 'regions', 'boxes') if name in row}
+  about = captioner.about(
+      inputs, blank=bool(exp.config.data.get('blank_regions')))
+  parts = lambda calls: (calls['encoder'], calls['step'])
+  return tasks.Files(
+      {'encoder': tasks.Program(captioner.encoder, inputs),
+       'step': tasks.Program(captioner.step, captioner.inputs(inputs),
+                             times=captioner.rules.length - 1)},
+      lambda calls, batch: {'captions': decoding.write(
+          *parts(calls), about, batch)},
+      captioner.wanted,
+      lambda calls, batch, wanted: captioner.compare(
+          *parts(calls), batch, wanted),
+      of='picture', note=_NOTE, beside={
+          'caption.py': decoding.script(),
+          'caption.json': json.dumps(about | {'pieces': pieces(
+              words, captioner.model.vocab_size)}, ensure_ascii=False)})
+
+
+def pieces(words: Any, size: int) -> list[str]:
+  """What each word adds to a text, as ' red', '.', or 'ing'.
+
+  Args:
+    words: the vocabulary; None: words are numbers.
+    size: words of the model, for that case.
+  """
+  if words is None:
+    return [f' {number}' for number in range(size)]
+  # Behind a word of letters, as spaces depend on what stands before.
+  first = next(i for i in range(len(words)) if words.decode([i]).isalpha())
+  known = len(words.decode([first]))
+  return [words.decode([first, i])[known:] for i in range(len(words))]
 
 
 def special(sizes: Mapping[str, Any]) -> tuple[int, int, int]:
