@@ -8,8 +8,8 @@
 
 A statement is read with each of its pictures, and both pooled vectors are
 compared. It starts from a pre-training with words and matches, whose heads stay
-behind; vocab.txt is that of BERT, uncased. MiniVLM's own settings are not known:
-these are OSCAR's. Accuracy: not measured here.
+behind; vocab.txt is that of BERT, uncased. MiniVLM's own settings are not
+known: these are OSCAR's. Accuracy: not measured here.
 
 `:scenes` is a small one on synthetic scenes of real digits, which starts from
 configs/minivlm_vqa.py:scenes in runs/minivlm_asked; accuracy: not yet measured.

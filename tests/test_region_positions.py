@@ -37,9 +37,10 @@ def test_what_is_named_is_split_off(tmp_path, layout):
 
 @pytest.mark.parametrize('layout, count, asked', [
     ('corners', 12, 'corners or corners_in_pixels'),
-    ('corners_and_sides', 14, 'corners_and_sides or corners_and_sides_in_pixels')])
-def test_twelve_numbers_where_eight_and_a_box_are_wanted(tmp_path, layout, count,
-                                                         asked):
+    ('corners_and_sides', 14,
+     'corners_and_sides or corners_and_sides_in_pixels')])
+def test_twelve_numbers_where_eight_and_a_box_are_wanted(
+    tmp_path, layout, count, asked):
   """The refusal names both layouts, and the option that reads this one."""
   made_up.npz(tmp_path / '1.npz', size=8, x=rows(layout)[0])
   with pytest.raises(ValueError, match=(
@@ -66,7 +67,8 @@ def test_half_floats_that_are_read_as_floats(tmp_path):
   encode = lambda array, kind: base64.b64encode(
       array.astype(kind).tobytes()).decode()
   (tmp_path / 'a.tsv').write_text('\t'.join(map(str, (
-      1, width, height, 3, encode(boxes, '<f4'), encode(features, '<f2')))) + '\n')
+      1, width, height, 3, encode(boxes, '<f4'),
+      encode(features, '<f2')))) + '\n')
   with pytest.raises(ValueError, match=(
       'regions have 8 features, not 16; half as many: a .tsv file holds '
       'float32, and these bytes may be float16')):
@@ -101,7 +103,8 @@ def test_a_model_that_wants_other_numbers_says_what_it_makes_itself():
   config = minivlm_vqa.get_config('tiny')
   config.model.feature_size = 8
   with pytest.raises(ValueError, match=(
-      'feature_size is 8, but regions of these data have 12 features; .* makes '
-      'the 6 numbers of a position of each box itself; .* config.data.position')):
+      'feature_size is 8, but regions of these data have 12 features; .* '
+      'makes the 6 numbers of a position of each box itself; .* '
+      'config.data.position')):
     experiment.build(config, dict(vocab_size=9, num_answers=3, max_tokens=5,
                                   num_regions=3, feature_size=12))

@@ -20,8 +20,8 @@ except ImportError:  # Not a POSIX system: two processes are not kept apart.
 def prepare(name: str, home: str = '', manual_dir: str = '',
             max_bad: int = 0, max_missing: float = 1.0,
             check: Callable[[tfds.core.DatasetBuilder], object] | None = None,
-            *, store_dtype: str = '', position: str = '', check_videos: str = 'all',
-            processes: int = 0, shard_bytes: int = 0,
+            *, store_dtype: str = '', position: str = '',
+            check_videos: str = 'all', processes: int = 0, shard_bytes: int = 0,
             ) -> tfds.core.DatasetBuilder:
   """TFDS builder of a data set that is on disk; makes it if it is not.
 
