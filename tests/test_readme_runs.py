@@ -34,6 +34,8 @@ SHRUNK = {'stablehlo,onnx,int8': 'stablehlo', 'onnx,int8': 'stablehlo',
           '1/4x1/2': '1/2x1/2', 'configs/quickstart.py': 'configs/quickstart.py:tiny',
           'configs/das_scenes.py': 'configs/das_scenes.py:tiny',
           'configs/das_scenes.py:pretrain': 'configs/das_scenes.py:pretrain,tiny',
+          'configs/minivlm_caption_scenes.py':
+              'configs/minivlm_caption_scenes.py:tiny',
           'hf:google/vit-base-patch16-224': 'vit',
           'latency_ms<=2': 'latency_ms<=10000'}
 
@@ -47,7 +49,8 @@ def shrunk(name, argv):
   if name != 'train':
     return [name, *argv]
   argv = [arg for arg in argv if not arg.startswith('--config.steps=')] + STEPS
-  if '--from' not in argv and not any('das_scenes' in arg for arg in argv):
+  if '--from' not in argv and not any(
+      name in arg for arg in argv for name in ('das_scenes', 'minivlm')):
     argv += ['--config.teacher.steps=4', '--config.teacher.save_every=4',
              '--config.eval_every=2']
   return [name, *argv]
@@ -119,3 +122,5 @@ def test_they_run(beside):
     assert (folder / 'runs' / made / 'checkpoints').exists(), made
   folder, said = run('docs/small_devices.md', beside)
   assert 'latency_ms' in said and (folder / 'runs/phone/card.md').exists()
+  assert (folder / 'runs/captioner/caption.py').exists()
+  assert 'step.stablehlo' in said
