@@ -47,8 +47,9 @@ def batch(exp: Experiment, examples: int,
   """
   found, options = form(exp.config.data, exp.sizes)
   together = options.per_group[0 if training else 1]
-  clips = 1 if training else options.clips  # Of a video, they stand together.
-  pictures = examples // together * found.pictures * clips
+  # Drawn pictures, or clips of a video, stand together.
+  beside = options.shown if training else options.clips
+  pictures = examples // together * found.pictures * beside
   rows = {'row': examples, 'picture': pictures}
   shape = lambda x, count: jax.ShapeDtypeStruct((count, *x.shape), x.dtype)
   inputs = {name: shape(kind.row(exp.sizes), rows[kind.of])

@@ -84,6 +84,11 @@ class Options:
     return 1, 1
 
   @property
+  def shown(self) -> int:
+    """Groups of pictures that training has for one of rows: some draw more."""
+    return 1
+
+  @property
   def clips(self) -> int:
     """Inputs of a row in evaluation: of a video, each crop of each view."""
     return 1

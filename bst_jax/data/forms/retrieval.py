@@ -65,6 +65,11 @@ class Options(captions.Options):
     train = 2 if self.negatives == 'either' else self.texts_per_picture
     return train, self.eval_texts_per_picture or self.texts_per_picture
 
+  @property
+  def shown(self) -> int:
+    """Pictures of each picture's texts in training: with 'either' one a text."""
+    return 2 if self.negatives == 'either' else 1
+
 
 @dataclasses.dataclass
 class Texts(captions.Captions):
