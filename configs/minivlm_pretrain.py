@@ -29,14 +29,17 @@ tags:
       --config.start="{'workdir': 'runs/pretrained', 'leave': ('match_head',)}"
 
 Captions read the same tags with --config.data.max_tags=8
---config.data.plate_tags="('color', 'digit')". What is reached: not yet measured.
+--config.data.plate_tags="('color', 'digit')". Measured on two loaded cores, one
+seed, shortened to 700 steps of four minutes: of val 90 % of right and wrong tags
+are told apart, and 68 % of masked words. The steps given here: not yet measured.
 `:tiny` and `:scenes,tiny`, the same, take a minute.
 """
 from configs import common
 
 # As large as the captioner of configs/minivlm_caption_scenes.py, with its places.
 SMALL = dict(name='minivlm', width=128, heads=4, mlp=512, num_layers=4,
-             tag_start=40, max_positions=72, dropout=0.1)
+             tag_start=40, max_positions=72, dropout=0.1,
+             init_std=0.1)  # With 0.02 the match was not learnt in 400 steps.
 # Of digit scenes: plates are tags, and captions alone give the words, so that
 # one training may start another.
 SCENES = dict(

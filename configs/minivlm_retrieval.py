@@ -17,8 +17,12 @@ places together; here 40 and 30. Needs accelerators; recall: not measured here.
 
 `:scenes` is a small one on synthetic scenes of real digits, with the captions
 that name every plate, so that none fits two pictures; it starts from
-configs/minivlm_pretrain.py:scenes, and with `:alone` at random. Recall: not yet
-measured. `:tiny` and `:scenes,tiny`, the same, take a minute and start at random.
+configs/minivlm_pretrain.py:scenes, and with `:alone` at random. Measured on two
+loaded cores, one seed, shortened: 250 steps behind 700 of pre-training tell 91 %
+of the right and wrong pairs of val, and of 59 pictures of test 31 % find their
+text first and 34 % of texts their picture, where chance is 2 %. The steps given
+here, and all of test: not yet measured. `:tiny` and `:scenes,tiny`, the same,
+take a minute and start at random.
 """
 from configs import common, minivlm_pretrain
 
