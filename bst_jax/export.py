@@ -219,7 +219,8 @@ def main() -> None:
   if _WORKDIR.value:
     shutil.copytree(workdir / experiment.VOCAB, output / experiment.VOCAB)
   cards.write(card, output, trained=bool(_WORKDIR.value))
-  print(f'Saved {", ".join(card["files"])}, card.md and card.json in {output}')
+  saved = ', '.join([*card['files'], *card.get('beside', ())])
+  print(f'Saved {saved}, card.md and card.json in {output}')
 
 
 if __name__ == '__main__':

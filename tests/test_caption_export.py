@@ -9,7 +9,7 @@ from bst_jax import decoding, elastic, export, profile, tasks
 from bst_jax.data import text, word_pieces
 from bst_jax.decoding import Rules, without_jax
 from bst_jax.elastic import Submodel
-from bst_jax.report import cards, portable, programs
+from bst_jax.report import cards, int8, portable, programs
 from bst_jax.run import captioner as captioners
 from bst_jax.run import experiment, loaded
 from bst_jax.store import checkpoint
@@ -141,6 +141,11 @@ def test_a_file_of_regions(tmp_path):
   np.savez(path, x=np.ones((5, 2)), bbox=np.full((5, 4), .5), tags=[7, 8])
   found = without_jax.read(path, about)
   assert (found['boxes'] == .5).all() and found['tags'].tolist() == [[7, 8, 0, 0]]
+  for wrong in (dict(x=np.ones((5, 3))), dict(bbox=np.ones((4, 4))),
+                dict(x=np.ones(2))):
+    np.savez(path, **dict(x=np.ones((5, 2)), bbox=np.ones((5, 4))) | wrong)
+    with pytest.raises(ValueError, match=r'give x of \[n, 2\]'):
+      without_jax.read(path, about)
 
 
 @pytest.mark.skipif(not ONNX, reason='pip install bst_jax[export]')
@@ -160,6 +165,26 @@ def test_onnx_of_any_batch_and_of_one(tags, rows):
   found = made.compare(calls['encoder'], calls['step'], batch,
                        made.wanted(batch))
   assert found['difference'] < 1e-5 and found['other_captions'] == 0
+
+
+@pytest.mark.skipif(not ONNX, reason='pip install bst_jax[export]')
+def test_the_table_of_words_is_int8_both_ways():
+  """Rows that go in have scales of their own, words that come out too."""
+  import onnx
+
+  made, _, given = parts(tags=False, vocab_size=80)
+  whole = portable.onnx(*given['step'])
+  small = onnx.load_from_string(int8.quantise(whole)).graph
+  tables = {tuple(x.dims): x.data_type for x in small.initializer
+            if np.prod(x.dims) == 80 * made.model.width}
+  assert tables == {(80, 16): onnx.TensorProto.INT8,
+                    (16, 80): onnx.TensorProto.UINT8}
+  scales = {np.prod(x.dims) for x in small.initializer if 'scale' in x.name}
+  assert 80 in scales
+  run, inputs = given['step']
+  want = np.asarray(jax.jit(run)(inputs)['logits'])
+  got = portable.Session(int8.quantise(whole))(inputs)['logits']
+  assert 0 < np.abs(got - want).max() < .05 * np.abs(want).max()
 
 
 @pytest.fixture(scope='module')

@@ -14,7 +14,6 @@ from bst_jax.decoding.rules import Rules
 from bst_jax.layers import cached
 from flax import traverse_util
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 Arrays = Mapping[str, Any]
@@ -77,7 +76,7 @@ class Captioner:
     return {'logits': logits} | _flat({'next': new})
 
   def inputs(self, batch: Arrays) -> dict[str, Any]:
-    """What `step` reads of a picture, as zeros.
+    """What `step` reads of a picture: zeros, and the first place.
 
     Args:
       batch: what `encoder` reads of it.
@@ -85,10 +84,9 @@ class Captioner:
     context = jax.eval_shape(self.encoder, dict(batch))
     texts = jax.eval_shape(lambda given: _flat({cached.TEXTS: cached.room(
         _tree(given)[cached.CONTEXT], 1, self.rules.length)}), context)
-    last = {'last': jax.ShapeDtypeStruct((1,), jnp.int32),
-            'place': jax.ShapeDtypeStruct((), jnp.int32)}
     return {name: np.zeros(x.shape, x.dtype)
-            for name, x in (context | texts | last).items()}
+            for name, x in (context | texts).items()} | {
+                'last': np.zeros(1, np.int32), 'place': np.array(1, np.int32)}
 
   def about(self, batch: Arrays, blank: bool = False) -> dict[str, Any]:
     """What `without_jax` has to know, for JSON.

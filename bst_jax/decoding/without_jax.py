@@ -61,10 +61,17 @@ def read(path, about):
   """What the encoder reads of a file of regions, a batch of one."""
   with np.load(path) as file:
     found = dict(file)
-  size = [found.get(key, found.get(other, 1)) for key, other in (
+  size = about['inputs']['regions'][2][1]
+  if not {'x', 'bbox'} <= set(found) or found['x'].shape[1:] != (size,) or (
+      found['bbox'].shape != (len(found['x']), 4)):
+    raise ValueError(
+        f'{path} was to be read as regions, but has '
+        f'{ {name: x.shape for name, x in found.items()} }; give x of [n, {size}] '
+        'and bbox of [n, 4], by the detector of the training.')
+  sides = [found.get(key, found.get(other, 1)) for key, other in (
       ('image_w', 'width'), ('image_h', 'height'))]
   rows = {'regions': found['x'], 'boxes': found['bbox'] / np.array(
-      size * 2, np.float32), 'tags': found.get('tags', ())}
+      sides * 2, np.float32), 'tags': found.get('tags', ())}
   batch = {}
   for name, (fill, dtype, shape) in about['inputs'].items():
     batch[name] = np.full((1, *shape), fill, dtype)
@@ -84,20 +91,25 @@ def main():
   """Prints a caption of each file that the command line names."""
   import onnxruntime
 
+  paths = [path for path in sys.argv[1:] if path != '--int8']
+  if not paths:
+    sys.exit(__doc__)
   here = pathlib.Path(__file__).parent
   about = json.loads((here / 'caption.json').read_text('utf-8'))
-  kind = 'int8.onnx' if '--int8' in sys.argv else 'onnx'
+  sessions = [onnxruntime.InferenceSession(
+      str(here / f'{name}.{"int8." * ("--int8" in sys.argv)}onnx'),
+      providers=['CPUExecutionProvider']) for name in ('encoder', 'step')]
 
-  def program(name):
-    session = onnxruntime.InferenceSession(
-        str(here / f'{name}.{kind}'), providers=['CPUExecutionProvider'])
+  def program(session):
     takes = [one.name for one in session.get_inputs()]
     gives = [one.name for one in session.get_outputs()]
     return lambda given: dict(zip(gives, session.run(
         gives, {key: given[key] for key in takes})))
 
-  encoder, step = program('encoder'), program('step')
-  for path in sys.argv[1:]:
-    if path != '--int8':
-      tokens, = write(encoder, step, about, read(path, about))
-      print(text(tokens, about), flush=True)
+  # Files may take several rows at a time, and no other number.
+  rows = sessions[0].get_inputs()[0].shape[0]
+  for path in paths:
+    batch = {name: np.repeat(x, rows if isinstance(rows, int) else 1, 0)
+             for name, x in read(path, about).items()}
+    tokens = write(*map(program, sessions), about, batch)
+    print(text(tokens[0], about), flush=True)

@@ -174,8 +174,8 @@ def about(exp: Experiment, sub: Submodel, files: tasks.Files, rows: int | None
           ) -> dict[str, Any]:
   """What a card says of programs: sizes, costs, inputs and outputs.
 
-  Of several ones `programs` says the last two of each, and `macs` are those of
-  all runs of a row.
+  Of several ones `programs` says the last two of each, `macs` are those of all
+  runs of a row, and `beside` are the files that people run them with.
   """
   each = {name: {'inputs': _shapes(program.inputs, rows),
                  'outputs': _shapes(_outputs(program), rows)}
@@ -187,7 +187,7 @@ def about(exp: Experiment, sub: Submodel, files: tasks.Files, rows: int | None
     each[name] |= {'times': program.times,
                    'macs': costs.count(program.run, program.inputs).macs}
   return row | first | {
-      'programs': each, 'note': files.note,
+      'programs': each, 'note': files.note, 'beside': [*files.beside],
       'macs': sum(one['macs'] * one['times'] for one in each.values())}
 
 
