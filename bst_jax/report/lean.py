@@ -1,5 +1,6 @@
 """ONNX programs without the operators that only ask for and make shapes."""
 from collections.abc import Iterator, Sequence
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,7 @@ _BROADCASTS = frozenset((
     'LessOrEqual', 'Max', 'Min', 'Mul', 'Or', 'Pow', 'Sub', 'Where', 'Xor'))
 # What acts on every number alone, and may as well act before a Reshape.
 _ACTIVATIONS = frozenset(('Gelu', 'Relu', 'Sigmoid', 'Tanh'))
-# Numbers of an array that may be found twice: any, as of words in and out.
-_MOST = 1 << 40
+_LARGE = 1024  # Entries of an array that is worth a look for its like.
 # What is computed beforehand where its inputs are constants: it grows nothing.
 _FOLDED = frozenset(('Cast', 'Concat', 'Gather', 'Mul', 'Reshape', 'Slice',
                      'Split', 'Squeeze', 'Transpose', 'Unsqueeze'))
@@ -35,12 +35,27 @@ def lean(model: Any) -> Any:
                  _activate_first, _join_reshapes):
       for node in list(graph):
         step(graph, node)
-  for step in (common.DeduplicateHashedInitializersPass(size_limit=_MOST),
-               common.IdentityEliminationPass(),
+  _store_once(program.graph)
+  for step in (common.IdentityEliminationPass(),
                common.RemoveUnusedNodesPass(),
                common.CommonSubexpressionEliminationPass()):
     step(program)
   return onnx_ir.to_proto(program)
+
+
+def _store_once(graph: Any) -> None:
+  """Keeps one of equal large arrays, as of words that go in and come out."""
+  kept = {}
+  for value in list(graph.initializers.values()):
+    array = _array(value)
+    if array is None or array.size < _LARGE:
+      continue
+    key = (array.shape, array.dtype.str, hashlib.sha256(
+        np.ascontiguousarray(array).view(np.uint8).data).digest())
+    first = kept.setdefault(key, value)
+    if first is not value:
+      for node, index in list(value.uses()):
+        node.replace_input_with(index, first)
 
 
 def _graphs(graph: Any) -> Iterator[Any]:
