@@ -10,7 +10,8 @@ The first command trains a small ViLT to tell words that are masked in captions,
 which caption belongs to which picture. The second searches layers to skip while
 adapters learn, then begins anew from the first one's workdir without these layers, and
 leaves the smaller model.
-Variants, with commas between: `meter` for a METER; `pretrain`; instead of a search
+Variants, with commas between: `meter` for a METER; `pretrain`; `statements` about two
+pictures in place of questions, and before it the same `pretrain`; instead of a search
 `full` (all is trained), `classifier`, and beside frozen layers `parallel`, `scaled`,
 `sequential`, `lora` or `prompt`; `tiny` takes a minute and starts at random.
 Synthetic scenes of real digits. Accuracy, of shorter trainings: docs/results.md.
@@ -33,8 +34,10 @@ _METER = dict(
     text_width=64, text_heads=4, text_mlp=256, text_layers=2, max_positions=31,
     mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), dropout=0.0)
 # What is trained whatever stands beside the layers.
-_HEADS = {'vilt': ('head', 'pooler', 'kinds', 'text_types'),
-          'meter': ('head', '*_pooler', 'types', 'class_prompt')}
+_HEADS = {'vilt': ('pooler', 'kinds', 'text_types'),
+          'meter': ('*_pooler', 'types', 'class_prompt')}
+# What two pictures have one kind more of.
+_KINDS = {'vilt': 'kinds', 'meter': 'types'}
 _TRAINED = {'lora': ('**/lora_*',), 'prompt': ('**/prompt',), 'full': (),
             'classifier': (), 'das': ('**/adapter_*', '**/skip_layer_*')}
 _WORDS_OF = ('questions', 'captions')
@@ -43,7 +46,8 @@ _WORDS_OF = ('questions', 'captions')
 def get_config(arg=''):
   asked = tuple(part for part in arg.split(',') if part)
   for part in asked:
-    common.check_variant(part, ('meter', 'pretrain', 'tiny', *_WAYS), __file__)
+    common.check_variant(
+        part, ('meter', 'pretrain', 'statements', 'tiny', *_WAYS), __file__)
   backbone = 'meter' if 'meter' in asked else 'vilt'
   way = next((part for part in asked if part in _WAYS), 'das')
   config = common.base()
@@ -52,6 +56,8 @@ def get_config(arg=''):
       name='digit_scenes/easy', train='train', eval='test', watch='val',
       batch=64, inputs=('image',), max_tokens=29, words_of=_WORDS_OF,
       seed=config.get_ref('seed'), limit=0, data_dir='')
+  if 'statements' in asked:
+    config.data.words_of = (*_WORDS_OF, 'pairs')
   config.model = _METER if backbone == 'meter' else _VILT
   config.optimizer = dict(name='adamw', lr=1e-3, weight_decay=1e-4, clip=1.0)
   config.schedule = dict(name='linear', warmup=0.1)
@@ -62,26 +68,32 @@ def get_config(arg=''):
                        texts_per_picture=2, masked=0.3, max_masked=9)
     config.task = dict(name='words', match=1.0)
     config.steps = 3000
+    return _tiny(config, backbone) if 'tiny' in asked else config
+  config.steps = 2000
+  if 'statements' in asked:
+    config.data.update(form='pairs', max_tokens=24)
+    config.task = dict(name='pair')
+    _tune(config, backbone, way, 'pair_head', _KINDS[backbone])
   else:
     config.data.update(questions_per_picture=4, eval_questions_per_picture=4,
                        max_tokens=14)
     config.task = dict(name='vqa', reduction='mean_batch')
-    config.steps = 2000
-    _tune(config, backbone, way)
+    _tune(config, backbone, way, 'head')
   return _tiny(config, backbone) if 'tiny' in asked else config
 
 
-def _tune(config, backbone, way):
-  """What is trained, and where it starts."""
-  config.start = dict(workdir='runs/pretrained', fresh=('head',),
+def _tune(config, backbone, way, *fresh):
+  """What is trained, and where it starts; the first that is fresh is the head.
+  """
+  config.start = dict(workdir='runs/pretrained', fresh=fresh,
                       leave=('match_head', 'words_head'))
   if way in _EXTRAS or way == 'das':
     config.model.extra = _EXTRAS.get(way, _EXTRAS['parallel'])
   if way != 'full':
-    trained = (*_HEADS[backbone], *_TRAINED.get(way, ('**/adapter_*',)))
+    trained = (fresh[0], *_HEADS[backbone], *_TRAINED.get(way, ('**/adapter_*',)))
     config.optimizer.parts = {'**': dict(frozen=True)} | {
         path: dict(frozen=False) for path in trained}
-    config.start.fresh = ('head', *(
+    config.start.fresh = (*fresh, *(
         glob for glob in trained if glob.startswith('**')))
   if way == 'das':
     # As many parameters as the adapters of a layer.

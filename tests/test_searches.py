@@ -185,11 +185,11 @@ def test_other_tasks_start_from_what_questions_do(name, model):
       'head', 'pair_head', 'match_head', 'encoder', 'text_fusion', 'image_fusion'}
 
 
+@pytest.mark.parametrize('about', ['questions', 'statements'])
 @pytest.mark.parametrize('backbone', ['vilt', 'meter'])
 @pytest.mark.parametrize('way', das_scenes._WAYS)
-def test_what_every_way_trains(way, backbone):
-  arg = ','.join(part for part in (
-      way, backbone if backbone == 'meter' else '') if part)
+def test_what_every_way_trains(way, backbone, about):
+  arg = ','.join((way, *({backbone, about} & {'meter', 'statements'})))
   config = das_scenes.get_config(arg)
   sizes = dict(vocab_size=30, num_answers=9, max_tokens=14, image_size=64)
   if config.search:
@@ -205,7 +205,7 @@ def test_what_every_way_trains(way, backbone):
   learns, rest = states.trained(exp.shapes, tx)
   share = elastic.size(learns) / elastic.size(exp.shapes)
   assert (share == 1) == (way == 'full')
-  assert 'head' in learns
+  assert ('head' if about == 'questions' else 'pair_head') in learns
   if way != 'full':
     assert share < 0.35
     starts.check_globs(starts.of(config), elastic.flatten(exp.shapes))

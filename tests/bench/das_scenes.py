@@ -1,7 +1,8 @@
-"""Ways to tune a small ViLT or METER for questions, on digit scenes.
+"""Ways to tune a small ViLT or METER for questions or statements, on digit scenes.
 
   python tests/bench/das_scenes.py --output runs/das --seeds 0 1 2
   python tests/bench/das_scenes.py --output runs/das --seeds 0 1 2 --model meter
+  python tests/bench/das_scenes.py --output runs/das --seeds 0 --about statements
 
 configs/das_scenes.py, shorter: for each seed one pre-training on masked words and
 on captions that match, and from it every way to tune: all parameters, the head
@@ -10,7 +11,8 @@ alone, adapters, LoRA, prompts (--ways), and DAS, which finds 1, 2 and 4 layers 
 Beside it random sets of as many layers, and with --singles every single layer.
 Prints test accuracy, mean and range of seeds, parameters that are trained and
 that are left, multiply-accumulates, and milliseconds of 16 questions, in turns:
-the median of --rounds and its ratio to the whole model's. Finished runs are kept:
+the median of --rounds and its ratio to the whole model's. --about statements is of
+sentences about two pictures, true or false. Finished runs are kept:
 the same command goes on where it stopped.
 """
 import argparse
@@ -37,17 +39,21 @@ QUESTIONS = 16  # At a time, when latency is measured.
 def config_of(variant, seed, args, steps):
   """A variant of the config with a seed, for so many steps."""
   config = das_scenes.get_config(
-      ','.join(part for part in ('meter' if args.model == 'meter' else '',
-                                 variant) if part))
+      ','.join((*({args.model, args.about} & {'meter', 'statements'}), variant)))
   config.seed, config.steps = seed, steps
   config.save_every, config.data.watch = 10 ** 6, ''
   return config
 
 
+def named(args):
+  """How folders of a model begin."""
+  return args.model if args.about == 'questions' else f'{args.model}-{args.about}'
+
+
 def pretrained(seed, args):
   """The workdir that every way starts from."""
   return kept.trained(
-      args.output / f'{args.model}-pretrained-{seed}',
+      args.output / f'{named(args)}-pretrained-{seed}',
       config_of('pretrain', seed, args, args.pretrain_steps))
 
 
@@ -66,7 +72,7 @@ def tuned(way, seed, args, skips=0, skip=None):
   elif skip is not None:
     config = searches.settled(config, skip)
     name = 'skip-' + '-'.join(path.replace('/', '.') for path in skip)
-  return kept.trained(args.output / f'{args.model}-{name}-{seed}', config)
+  return kept.trained(args.output / f'{named(args)}-{name}-{seed}', config)
 
 
 def candidates(seed, args):
@@ -161,6 +167,8 @@ def main():
   parser.add_argument('--output', type=pathlib.Path, required=True)
   parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
   parser.add_argument('--model', choices=('vilt', 'meter'), default='vilt')
+  parser.add_argument('--about', choices=('questions', 'statements'),
+                      default='questions')
   parser.add_argument('--pretrain_steps', type=int, default=600)
   parser.add_argument('--search_steps', type=int, default=300)
   parser.add_argument('--steps', type=int, default=400)
@@ -172,7 +180,7 @@ def main():
                       help='seeds whose single layers are all tried')
   args = parser.parse_args()
   kept.programs(args.output)
-  print(f'{args.model}, {args.steps} steps after {args.pretrain_steps} of '
+  print(f'{args.model}, {args.about}, {args.steps} steps after {args.pretrain_steps} of '
         f'pre-training, seeds {args.seeds}')
   found = [rows_of(seed, args) for seed in args.seeds]
   print(scoring.aligned(table(found, args)))
