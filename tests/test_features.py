@@ -164,7 +164,8 @@ def test_pictures_of_a_data_set_keep_the_names_that_it_has(
                                       'val': ('p1.png',)}
   photographs(folder / 'images')
   (folder / 'captions.jsonl').write_text('\n'.join(json.dumps(
-      {'image': f'images/{name}', 'caption': 'a thing', 'split': split})
+      {'image': f'images/{name}', 'caption': 'a thing', 'split': split,
+       'tags': [['mine', 1.0]] if name == 'p2.png' else []})
       for split, each in names.items() for name in each))
   made = tmp_path / 'features'
   about, bad = features_lib.write(extractor, picture_source.of(
@@ -176,12 +177,34 @@ def test_pictures_of_a_data_set_keep_the_names_that_it_has(
   store = region_store.Store(made)
   data = source.load(dict(
       name='caption_list', form='captions', train='train', eval='val',
-      batch=2, inputs=('regions',), features=str(made), seed=0,
-      data_dir=str(tmp_path / 'data'), manual_dir=str(folder)))
+      batch=2, inputs=('regions',), features=str(made), seed=0, max_tags=99,
+      least_confidence=0.0, data_dir=str(tmp_path / 'data'), manual_dir=str(folder)))
   batch = next(iter(data.evaluation('val')))
   rows = store('val', 0)
   np.testing.assert_array_equal(
       batch['regions'][0, :len(rows)], rows['regions'].astype(np.float32))
+  of_classes = lambda rows: ' '.join(store.about.classes[kind]
+                                     for kind in rows['found'])
+  assert data.split('train').rows.tags == [of_classes(store('train', 0)), 'mine']
+  assert data.split('val').rows.tags == [of_classes(rows)] != ['']
+
+
+def test_what_the_extractor_found_are_tags_where_there_are_no_others(of_scenes):
+  store, options = region_store.Store(of_scenes), dict(
+      name=TINY, form='captions', train='train', eval='val', batch=4,
+      inputs=('regions',), features=str(of_scenes), seed=0, max_tags=12)
+  least = float(np.median(store('val', 0)['score']))
+  data = source.load(options | dict(least_confidence=least))
+  for split in ('train', 'val'):
+    want = [' '.join(store.about.classes[kind] for kind, score in zip(
+        rows['found'], rows['score']) if score >= np.float32(least))
+        for rows in (store(split, i) for i in range(32))]
+    assert data.split(split).rows.tags[:32] == want
+    assert len({*want}) > 1
+    alone = data._splits._rows_alone(split, data._form, data._context)
+    assert alone.tags[:32] == want
+  digits = source.load(options | dict(plate_tags=('digit', 'color')))
+  assert any('red' in tags for tags in digits.split('val').rows.tags)
 
 
 def test_a_folder_of_questions_reads_them(extractor, tmp_path):

@@ -120,6 +120,22 @@ def decoded(record: bytes) -> np.ndarray:
   return np.load(io.BytesIO(record), allow_pickle=False)
 
 
+def tags(classes: Sequence[str], found: Iterable[int], scores: np.ndarray
+         ) -> dict[str, Any]:
+  """Classes of a picture's regions as the tags of a record.
+
+  Args:
+    classes: their names.
+    found: int[n].
+    scores: float32[n].
+
+  Returns:
+    `name`, bytes of each region's class in small letters, and `confidence`.
+  """
+  return {'name': [classes[kind].lower().encode() for kind in found],
+          'confidence': scores}
+
+
 def ids(stem: str | os.PathLike) -> list[str]:
   """Ids of the pictures of a file of records.
 
@@ -196,6 +212,8 @@ class Store:
 class WithRegions(Sequence):
   """Records of a split with the regions that an extractor found.
 
+  Those that have no tags get its classes as tags.
+
   Attributes:
     name: of the records, for errors.
   """
@@ -237,7 +255,11 @@ class WithRegions(Sequence):
     which = bisect.bisect_right(self._ends, i)
     rows = self._store(self._splits[which],
                        i - (self._ends[which - 1] if which else 0))
-    return {**record, 'regions': rows['regions'], 'boxes': rows['boxes']}
+    found = {'regions': rows['regions'], 'boxes': rows['boxes']}
+    if 'tags' not in record or not len(record['tags']['name']):
+      found['tags'] = tags(self._store.about.classes, rows['found'],
+                           rows['score'])
+    return record | found
 
   @property
   def lengths(self) -> list[int]:

@@ -72,8 +72,11 @@ class Splits:
     folder = getattr(self._options, 'features', '')
     self._store = region_store.Store(folder) if folder else None
     fixed = f'{self._facts.rule}_fixed'
+    features = dict(self._builder.info.features)
+    if self._store:  # Classes of regions are tags where there are no others.
+      features.setdefault('tags', None)
     self.context = forms.Context(
-        self._options, self._builder.info.features, self._facts, self.rows,
+        self._options, features, self._facts, self.rows,
         fixed if getattr(self._options, 'scoring', '') == 'fixed'
         and fixed in answers_lib.RULES else self._facts.rule, self._texts)
 
@@ -176,6 +179,8 @@ class Splits:
                                self._options.limit)
     rows = form.beside(records) if form.beside else None
     if rows is None:
+      if getattr(self._options, 'max_tags', 0):
+        records = self._with_regions(split, records)
       rows = form.read(records_lib.progress(records), records.lengths, context)
     return rows
 

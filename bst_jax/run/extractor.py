@@ -162,9 +162,8 @@ class Extractor:
     if not len(found.boxes):
       raise ValueError(f'no region was found in {path} by {self.workdir}; lower '
                        'config.model.threshold of the extractor.')
-    return {'regions': found.regions, 'boxes': found.boxes, 'tags': {
-        'name': [self.classes[kind].lower().encode() for kind in found.found],
-        'confidence': found.scores}}
+    return {'regions': found.regions, 'boxes': found.boxes,
+            'tags': region_store.tags(self.classes, found.found, found.scores)}
 
   def encoded(self, found: Found | None, dtype: str) -> bytes:
     """A record of `region_store`; None is of a picture without regions."""

@@ -120,8 +120,9 @@ def tagger(context: Context | None) -> Callable[[Mapping], str] | None:
     raise ValueError(
         f'config.data.max_tags is {options.max_tags}, but records of '
         f'{options.name} have no tags. Leave it 0, or use a data set that has '
-        'them, as caption_list with a tags.jsonl; plates of digit scenes are '
-        "tags by config.data.plate_tags=('color', 'digit').")
+        'them, as caption_list with a tags.jsonl; or regions of an extractor, '
+        'config.data.features, whose classes are tags; plates of digit scenes '
+        "are by config.data.plate_tags=('color', 'digit').")
   return lambda record: chosen(record['tags'], options)
 
 
