@@ -138,6 +138,8 @@ def start(multihost: bool | None = None) -> None:
     logging.set_verbosity(logging.WARNING)
   program_cache.start(_value(_COMPILATION_CACHE))
   heap.give_back_after_compiling()
+  if jax.default_backend() == 'cpu':
+    heap.keep_large_blocks()
 
 
 def _is_worth_reading(record: python_logging.LogRecord) -> bool:

@@ -1,4 +1,11 @@
-"""What this machine's processor can do, and that programs use all of it."""
+"""What this machine's processor can do, and that programs use all of it.
+
+Commands do what `tune` does by themselves; a script of your own that runs models on
+a CPU calls it first:
+
+  from bst_jax.host import processor
+  processor.tune()
+"""
 import functools
 from importlib import metadata
 import os
@@ -6,6 +13,7 @@ import pathlib
 import re
 
 from absl import logging
+from bst_jax.host import heap
 
 _ABOUT = pathlib.Path('/proc/cpuinfo')
 # Compilers that are known to have the option; they end the process at one that
@@ -29,6 +37,15 @@ def instructions() -> frozenset[str]:
   """Names of instructions, as Linux has them; none where it is not known."""
   known = about()
   return frozenset(known.get('flags', known.get('Features', '')).split())
+
+
+def tune() -> None:
+  """Wide vectors where they help, and memory that stays between steps.
+
+  To be called before jax has devices.
+  """
+  use_wide_vectors()
+  heap.keep_large_blocks()
 
 
 def use_wide_vectors() -> bool:

@@ -76,7 +76,8 @@ def main():
   parser.add_argument('--runs', type=int, default=8)
   args = parser.parse_args()
 
-  processor.use_wide_vectors()
+  if not args.large:
+    processor.tune()
   image = np.random.default_rng(0).integers(
       0, 256, (args.side, args.side, 3), np.uint8)
   run, size = (large if args.large else small)(image, args.words)

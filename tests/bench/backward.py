@@ -52,11 +52,11 @@ def main():
   parser.add_argument('--products', default='float32',
                       choices=['float32', 'bfloat16'],
                       help="of our side, see config.compute.products")
-  parser.add_argument('--narrow', action='store_true',
+  parser.add_argument('--untuned', action='store_true',
                       help='without what commands set, see host.processor')
   args = parser.parse_args()
-  if not args.narrow:
-    processor.use_wide_vectors()
+  if not args.untuned:
+    processor.tune()
   torch.set_num_threads(args.threads)
   torch.manual_seed(0)
   print(f'jax {jax.__version__}, torch {torch.__version__}, '

@@ -74,11 +74,11 @@ def main():
                       help='run the peer with this trunk in place of ours')
   parser.add_argument('--side', type=int, default=512)
   parser.add_argument('--runs', type=int, default=12)
-  parser.add_argument('--narrow', action='store_true',
+  parser.add_argument('--untuned', action='store_true',
                       help='without what commands set, see host.processor')
   args = parser.parse_args()
-  if not args.narrow:
-    processor.use_wide_vectors()
+  if not args.untuned:
+    processor.tune()
 
   image = np.random.default_rng(0).integers(
       0, 256, (args.side, args.side, 3), np.uint8)

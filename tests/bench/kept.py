@@ -9,6 +9,7 @@ from typing import Any
 
 from bst_jax import train
 from bst_jax.elastic import FULL, Submodel
+from bst_jax.host import processor
 from bst_jax.learn import sharding
 from bst_jax.report import scoring
 from bst_jax.run import experiment
@@ -21,7 +22,11 @@ import jax
 
 
 def programs(output: pathlib.Path) -> None:
-  """Keeps compiled programs there: the seeds of one variant share them."""
+  """Keeps compiled programs there: the seeds of one variant share them.
+
+  The first that a benchmark does with jax.
+  """
+  processor.tune()
   jax.config.update('jax_compilation_cache_dir', str(
       output.absolute() / 'programs'))
 
