@@ -7,7 +7,7 @@ Small: TEE-0 finds 50 regions of a picture of 512 x 512, and 12 layers of 384 ch
 answer a question of --words word pieces. Large: torchvision's Faster R-CNN with a
 ResNet of 101 layers finds as many from as many proposals, in torch, and 12 layers of
 768 channels, of OSCAR's shape, in our build, read them with 2,048 features each. All
-weights are random, float32. Prints the parameters of both parts, the seconds of each
+weights are random, float32. Prints the parameters of what answers, the seconds of each
 round of --runs pictures, and of one picture.
 """
 import argparse
@@ -81,12 +81,8 @@ def main():
   image = np.random.default_rng(0).integers(
       0, 256, (args.side, args.side, 3), np.uint8)
   run, size = (large if args.large else small)(image, args.words)
-
-  def first():
-    print(f'# {size:,} parameters of the answerer', flush=True)
-    return run
-
-  rounds.run(first, 'the first answer', args.runs, 'an answer')
+  rounds.run(lambda: run, f'the first answer, by {size:,} parameters', args.runs,
+             'an answer')
 
 
 if __name__ == '__main__':
