@@ -132,6 +132,8 @@ def _sum_of_shifted(stride, padding, x, kernel):
   shape = [x.shape[0], *((x.shape[i] + sum(pad) - taps) // stride + 1
                          for i, pad in zip(_SIDES, padding)), x.shape[-1]]
   padded = _padded(stride, padding, x, taps, shape)
+  if stride == 1:  # Else XLA would compute what is convolved anew for each tap.
+    padded = jax.lax.optimization_barrier(padded)
   return sum(_tap(stride, padded, i, j, shape) * kernel[i, j, 0]
              for i in range(taps) for j in range(taps))
 
