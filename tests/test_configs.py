@@ -20,8 +20,8 @@ RUN = ('quickstart', 'bst_mcan_vqa', 'bst_mcan_gqa', 'bst_mcan_pictures',
        'bst_uniter_vqa', 'bst_clip_vil_vqa', 'motion', 'vit_fashion',
        'cvt_fashion', 'up_fashion',
        'pairs_scenes', 'retrieval_scenes', 'das_nlvr2', 'das_flickr30k',
-       'minivlm_caption_scenes', 'minivlm_nlvr2', 'minivlm_pretrain',
-       'minivlm_retrieval')
+       'minivlm_caption_scenes', 'minivlm_captions', 'bst_minivlm_captions',
+       'minivlm_nlvr2', 'minivlm_pretrain', 'minivlm_retrieval')
 EPOCH = 10.5  # Steps: ten whole batches.
 
 

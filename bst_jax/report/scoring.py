@@ -110,8 +110,9 @@ def table(result: Mapping[str, Any]) -> str:
     lines.append([name, f'{r["params"]:,}', f'{r["macs"]:,}',
                   *(f'{r["mean_macs"]:,.0f}' for _ in mean),
                   *numbers(scores.numbers(r))])
-  lines.append([result['floor'], '', '', *('' for _ in mean),
-                *numbers(result['prior'])])
+  if any(numbers(result['prior'])):
+    lines.append([result['floor'], '', '', *('' for _ in mean),
+                  *numbers(result['prior'])])
   if result.get('ceiling'):  # Older results have none.
     lines.append(['highest possible', '', '', *('' for _ in mean),
                   *numbers(result['ceiling'])])
