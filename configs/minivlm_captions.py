@@ -8,7 +8,7 @@
       --workdir runs/rewarded --config.start=runs/captions \
       --config.data.word_pieces=vocab.txt \
       --config.data.manual_dir=coco --config.data.features=features/coco
-  python -m bst_jax.evaluate --workdir runs/rewarded --results captions.json
+  python -m bst_jax.evaluate --workdir runs/rewarded --results
 
 runs/pretrained is what configs/minivlm_pretrain.py trains. The first goes on with
 masked words of captions alone, by the author's settings for the small model; `:scst`
