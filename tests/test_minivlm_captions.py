@@ -15,7 +15,7 @@ import pytest
 
 
 @pytest.mark.parametrize('changes, sub, tags', [
-    ({}, '1x1', True), ({}, '1/2x1/2', False),
+    ({}, '1x1', True), ({}, '1/2x1/2', False), (dict(scan=True), '1x1', True),
     (dict(adapter=6, skip=('encoder/layer_0',)), '1x1', True)])
 def test_steps_are_the_whole_model(changes, sub, tags):
   """Each next word is what the full model says of a mask at its place."""

@@ -33,6 +33,7 @@ def steps(model: Any, params: Any, batch: Mapping[str, jax.Array],
   Raises:
     ValueError: captions are longer than the model has places for.
   """
+  model = unrolled(model)
   check(model, rules, 'tags' in batch)
   real, fixed = model.apply({'params': params}, batch, sub=sub,
                             method='context', mutable=[cached.CONTEXT])
@@ -44,6 +45,11 @@ def steps(model: Any, params: Any, batch: Mapping[str, jax.Array],
     return logits, new[cached.TEXTS]
 
   return step, cached.room(fixed[cached.CONTEXT], each, rules.length)
+
+
+def unrolled(model: Any) -> Any:
+  """The model with layers one by one, as each keeps what is its own."""
+  return model.clone(scan=False) if getattr(model, 'scan', False) else model
 
 
 def check(model: Any, rules: Rules, tags: bool) -> None:

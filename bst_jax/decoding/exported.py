@@ -150,9 +150,7 @@ class Captioner:
 
   @property
   def _plain(self):
-    """The model, whose layers keep what is theirs one by one."""
-    scanned = getattr(self.model, 'scan', False)
-    return self.model.clone(scan=False) if scanned else self.model
+    return captions.unrolled(self.model)
 
 
 def script() -> str:

@@ -3,6 +3,7 @@ from collections.abc import Iterator, Mapping
 import functools
 from typing import Any
 
+from bst_jax.decoding import captions
 from bst_jax.decoding.rules import log_probs, Rules
 from bst_jax.elastic import FULL, Submodel
 from bst_jax.layers import cached
@@ -22,7 +23,7 @@ def streamed(model: Any, params: Any, batch: Mapping[str, jax.Array],
     model, params, rules, mask_token, sub: as of `captions.decode`.
     batch: of one picture.
   """
-  begin, step = _programs(model, rules, mask_token, sub)
+  begin, step = _programs(captions.unrolled(model), rules, mask_token, sub)
   context, kept = begin(params, batch)
   tokens = jnp.zeros((1, rules.length), jnp.int32).at[:, 0].set(rules.start)
   for place in range(1, rules.length):
