@@ -5,7 +5,7 @@ from typing import Any
 
 from bst_jax.data import augment as augment_lib
 from bst_jax.data import batches as batches_lib
-from bst_jax.data import class_names, forms, pipeline, prefetch, splits
+from bst_jax.data import forms, pipeline, prefetch, splits
 from bst_jax.data import kinds as kinds_lib
 from bst_jax.data import options as options_lib
 from bst_jax.data import vocabularies as vocabularies_lib
@@ -122,7 +122,8 @@ class Data:
     self._splits.check()
     self._context = self._splits.context
     self.rule = self._context.rule
-    self._names = self._named(vocab_dir)
+    self._names = vocabularies_lib.agreed(
+        vocab_dir, form, self._context, self._splits.extractor)
     self.vocab, self.answers, self.types = self._names.words, *(
         names or () for names in (self._names.answers, self._names.types))
     lacks = form.lacks(self.split(options.train).rows)
@@ -300,27 +301,6 @@ class Data:
   def written(self) -> dict[str, str]:
     """{answer of the list: as it is written for a server} where they differ."""
     return self._form.written(self._context) if self._form.written else {}
-
-  def _named(self, folder):
-    """The vocabularies: those in the folder, else made of the data."""
-    known, here = (vocabularies_lib.extractor(folder), self._splits.extractor)
-    if known and known != here:
-      raise ValueError(
-          f'The model was trained on regions of extractor {known}, but those of '
-          f'{self._options.name} are of {here or "one that is not known"}; the '
-          'same numbers mean other things there. Make features of these pictures '
-          'by the extractor of the training, and give them as '
-          'config.data.features.')
-    found = vocabularies_lib.read(folder, self._form.names)
-    if found is None:
-      return self._form.vocabularies(self._context)
-    vocabularies_lib.check_pieces(
-        found.words, getattr(self._options, 'word_pieces', ''), folder)
-    if self._form.names == ('answers',):
-      classes = self._form.vocabularies(self._context).answers
-      class_names.places(classes, found.answers, self._options.name,
-                         str(folder))
-    return found
 
   def _batches(self, name: str, shape: batches_lib.Shape,
                training: bool = False,

@@ -2,9 +2,9 @@
 from collections.abc import Sequence
 import os
 import pathlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from bst_jax.data import answer_list, text
+from bst_jax.data import answer_list, class_names, text
 from bst_jax.data import words as words_lib
 
 Folder = str | os.PathLike
@@ -146,3 +146,32 @@ def save_extractor(folder: Folder, fingerprint: str) -> None:
   """Writes what `extractor` reads; nothing where nobody knows."""
   if fingerprint:
     text.save_list(path(folder, 'extractor'), [fingerprint])
+
+
+def agreed(folder: Folder | None, form: Any, context: Any,
+           maker: str) -> Vocabularies:
+  """The vocabularies of a folder if it has any, else those made of the data.
+
+  Args:
+    folder: of a model that was trained, or is to be.
+    form, context: of the data, see `forms`.
+    maker: fingerprint of what made the data's regions, '' if not known.
+
+  Raises:
+    ValueError: the folder's are of other data, or of regions of another extractor.
+  """
+  name, known = context.options.name, extractor(folder)
+  if known and known != maker:
+    raise ValueError(
+        f'The model was trained on regions of extractor {known}, but those of '
+        f'{name} are of {maker or "one that is not known"}; the same numbers '
+        'mean other things there. Make features of these pictures by the '
+        'extractor of the training, and give them as config.data.features.')
+  found = read(folder, form.names)
+  if found is None:
+    return form.vocabularies(context)
+  check_pieces(found.words, getattr(context.options, 'word_pieces', ''), folder)
+  if form.names == ('answers',):
+    class_names.places(form.vocabularies(context).answers, found.answers, name,
+                       str(folder))
+  return found
