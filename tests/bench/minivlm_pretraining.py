@@ -4,7 +4,7 @@
   python tests/bench/minivlm_pretraining.py --detector runs/tee --output runs/words
 
 The first --pictures training scenes of digit scenes `full`, as a folder of pictures
-whose regions and tags the detector finds. Half of them have the captions of the data
+whose regions, and so their tags, the detector finds. Half of them have the captions of the data
 set. A captioner that is trained on these writes captions of the other half. A model is
 pre-trained (configs/minivlm_pretrain.py, words and tags) on the half, on both with
 the written captions in the other, and on both with the data set's, as many steps each.
@@ -19,7 +19,7 @@ import pathlib
 import re
 
 import bst_jax
-from bst_jax.data import picture_source, region_store
+from bst_jax.data import picture_source
 from bst_jax.data.builders.digit_scenes import examples, programs, scenes
 from bst_jax.report import scoring
 from bst_jax.run import captioner, extractor, features, pseudo_captions
@@ -61,7 +61,7 @@ def half_of(name, args):
   return None if split == 'val' else int(int(number) >= args.pictures // 2)
 
 
-def listed(which, told, tags, args):
+def listed(which, told, args):
   """A folder for the data set caption_list, of a choice of captions."""
   place = args.output / re.sub(r'\W+', '_', which)
   if (place / 'captions.jsonl').exists():
@@ -79,8 +79,8 @@ def listed(which, told, tags, args):
     if not image.exists():
       image.hardlink_to(args.output / 'pictures' / name)
     lines.append(json.dumps({
-        'image': f'images/{name}', 'captions': captions, 'tags': tags[name],
-        'source': source, 'split': 'train' if half is not None else 'val'}))
+        'image': f'images/{name}', 'captions': captions, 'source': source,
+        'split': 'train' if half is not None else 'val'}))
   (place / 'captions.jsonl').write_text('\n'.join(lines) + '\n')
   return place
 
@@ -89,22 +89,6 @@ def written(args):
   """{picture: the caption that a model wrote}."""
   lines = (args.output / 'written.jsonl').read_text().splitlines()
   return {one['image']: one['caption'] for one in map(json.loads, lines)}
-
-
-def found_in(args):
-  """{picture: [[tag, confidence], …]} of all pictures."""
-  finder = extractor.Extractor(args.detector, batch=16)
-  source = picture_source.of(str(args.output / 'pictures'))
-  features.write(finder, source, args.output / 'found')
-  store = region_store.Store(args.output / 'found')
-  tags = {}
-  for split, pictures in source.splits.items():
-    for i, item in enumerate(pictures.items):
-      rows = store(split, i)
-      tags[pathlib.Path(item).name] = [
-          [store.about.classes[kind], round(float(score), 4)]
-          for kind, score in zip(rows['found'], rows['score'])]
-  return tags
 
 
 def of_list(config, place, args):
@@ -131,21 +115,20 @@ def small(config, seed, steps):
   return config
 
 
-def pretrained(which, told, tags, seed, args):
+def pretrained(which, told, seed, args):
   """The workdir of a pre-training on a list."""
   config = minivlm_pretrain.get_config('scenes')
   config = of_list(small(config, seed, args.pretrain_steps),
-                   listed(which, told, tags, args), args)
-  config.data.plate_tags = ()
+                   listed(which, told, args), args)
   return kept.trained(
       args.output / f'pretrained-{re.sub(r"[^a-z]+", "_", which)}-{seed}', config)
 
 
-def write_captions(told, tags, args):
+def write_captions(told, args):
   """Lets a captioner of the half write those of the rest, once for all seeds."""
   config = minivlm_caption_scenes.get_config()
   config = of_list(small(config, 0, args.caption_steps),
-                   listed('half', told, tags, args), args)
+                   listed('half', told, args), args)
   workdir = kept.trained(args.output / 'captioner', config)
   rest = args.output / 'rest'
   rest.mkdir(exist_ok=True)
@@ -191,14 +174,13 @@ def main():
   args = parser.parse_args()
   kept.programs(args.output)
   told = draw(args)
-  tags = found_in(args)
   features.write(extractor.Extractor(args.detector, batch=16),
                  picture_source.of(DATA), args.output / 'features' / 'scenes')
-  write_captions(told, tags, args)
+  write_captions(told, args)
   found = {}
   for seed in args.seeds:
     for start in args.starts:
-      workdir = pretrained(start, told, tags, seed, args) if (
+      workdir = pretrained(start, told, seed, args) if (
           start in LISTS) else None
       for task in args.tasks:
         found.setdefault((start, task), []).append(kept.scored(
