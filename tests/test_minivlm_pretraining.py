@@ -307,6 +307,7 @@ def test_options_that_cannot_be(options, says):
      "Set config.task.match_loss='yes_or_no'"),
     (minivlm_retrieval, 'task', dict(loss='one_of_many'),
      "Set config.task.loss='yes_or_no'"),
+    (minivlm_pretrain, 'data', dict(limit=1), 'there are 1 different tags'),
     (minivlm_pretrain, 'data', dict(plate_tags=('colour',)), "'color'")])
 def test_settings_that_do_not_fit_are_refused(config, part, change, says, home):
   config = config.get_config('tiny')

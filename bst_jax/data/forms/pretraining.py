@@ -200,6 +200,8 @@ def make(rows: Texts, place: Place, pictures: dict) -> dict:
 def _with_tags(rows, place, pictures):
   """The same, with tags behind the texts, of which some are others'."""
   which, mask = place.rows.reshape(-1), place.mask.reshape(-1)
+  if place.training:  # Also where a batch is tried, before any is drawn.
+    _check_tags(rows)
   behind = rows.behind[which]
   if place.draws is None:
     rngs = [np.random.default_rng((_SEED, max(row, 0))) for row in which]
@@ -220,6 +222,17 @@ def _with_tags(rows, place, pictures):
                 np.int32)}
   return pictures | {key: tokens.blank(array, mask)
                      for key, array in labels.items()} | {'mask': mask}
+
+
+def _check_tags(rows):
+  """Raises where some tags have no others that could stand in their place."""
+  different = len({*rows.same_tags.tolist()} - {0})
+  if different < 2:
+    raise ValueError(
+        "config.data.negatives='tags' puts the tags of other pictures in the "
+        f'place of their own, but of {len(rows.same_tags):,} texts or pictures '
+        f'there are {different} different tags. Lower config.data.'
+        "least_confidence, raise config.data.limit, or use negatives='texts'.")
 
 
 def other_tags(rows: Texts, own: int, rng: np.random.Generator) -> int:
