@@ -195,6 +195,12 @@ def test_a_tenth_is_for_evaluation_where_nothing_tells(lists):
   assert sum(counts) == 60 and 1 <= counts[1] <= 14
 
 
+def test_who_lacks_regions_is_told_how_they_are_found(lists):
+  (lists / 'train.tsv').write_text('a dog\tp0.jpg\n')
+  with pytest.raises(ValueError, match='pictures alone.*bst_jax.features'):
+    load('caption_list', lists, inputs=('regions',))
+
+
 # Tags.
 
 

@@ -44,10 +44,20 @@ def opened(builder: Any, config: Mapping) -> Opened:
   options = form.options.of(config, form.what)
   kinds = form.kinds(options, features)
   for kind in kinds:
-    parts = kinds_lib.KINDS[kind].parts
-    if not set(parts) & set(features) and not (
-        getattr(options, 'features', '') and kind in kinds_lib.INPUTS['regions']):
-      check_name(parts[0], features, f'part of the records of {data}')
+    parts, of_regions = kinds_lib.KINDS[kind].parts, (
+        kind in kinds_lib.INPUTS['regions'])
+    if set(parts) & set(features) or (
+        of_regions and getattr(options, 'features', '')):
+      continue
+    if of_regions and 'image' in features:
+      raise ValueError(
+          f'Regions of pictures were to be read, but the records of {data} have '
+          'pictures alone. A trained detector finds regions: python -m '
+          'bst_jax.features --workdir DETECTOR --images '
+          f'{builder.name} --output FOLDER; then give '
+          "config.data.features=FOLDER. Or let a model read raw pictures, "
+          "config.data.inputs=('image',).")
+    check_name(parts[0], features, f'part of the records of {data}')
   return Opened(builder, name, form, options, kinds)
 
 
