@@ -212,19 +212,20 @@ class Store:
 class WithRegions(Sequence):
   """Records of a split with the regions that an extractor found.
 
-  Those that have no tags get its classes as tags.
-
   Attributes:
     name: of the records, for errors.
   """
 
-  def __init__(self, records: Any, store: Store, splits: Mapping[str, int]):
+  def __init__(self, records: Any, store: Store, splits: Mapping[str, int],
+               tagged: bool = False):
     """Joins both by the order of the pictures.
 
     Args:
       records: of a data set, see `records.Records`.
       store: of features of its pictures.
       splits: name -> pictures of those that `records` are joined of, in order.
+      tagged: whether records without tags get the classes of their regions as
+        tags.
 
     Raises:
       ValueError: the features are of other pictures.
@@ -238,7 +239,7 @@ class WithRegions(Sequence):
             f'Split {split} of {records.name} has {count:,} pictures, but '
             f'{store.folder} has features of {there:,}: they are of other '
             'pictures. Make them again, of these.')
-    self._records, self._store = records, store
+    self._records, self._store, self._tagged = records, store, tagged
     self.name, self._splits = records.name, [*splits]
     self._ends = list(itertools.accumulate(records.lengths))
 
@@ -256,7 +257,7 @@ class WithRegions(Sequence):
     rows = self._store(self._splits[which],
                        i - (self._ends[which - 1] if which else 0))
     found = {'regions': rows['regions'], 'boxes': rows['boxes']}
-    if 'tags' not in record or not len(record['tags']['name']):
+    if self._tagged and not ('tags' in record and len(record['tags']['name'])):
       found['tags'] = tags(self._store.about.classes, rows['found'],
                            rows['score'])
     return record | found

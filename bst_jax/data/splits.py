@@ -81,6 +81,7 @@ class Splits:
     self._facts, self._read = facts_lib.of(self._builder), {}
     folder = getattr(self._options, 'features', '')
     self._store = region_store.Store(folder) if folder else None
+    self._tagged = getattr(self._options, 'max_tags', 0) > 0
     fixed = f'{self._facts.rule}_fixed'
     features = dict(self._builder.info.features)
     if self._store:  # Classes of regions are tags where there are no others.
@@ -127,7 +128,7 @@ class Splits:
       return records
     return region_store.WithRegions(records, self._store, {
         part: self._builder.info.splits[part].num_examples
-        for part in records_lib.parts_of(self._builder, split)})
+        for part in records_lib.parts_of(self._builder, split)}, self._tagged)
 
   def _texts(self, split, names):
     """The texts of a split's rows in these forms, one form after the other."""
@@ -189,7 +190,7 @@ class Splits:
                                self._options.limit)
     rows = form.beside(records) if form.beside else None
     if rows is None:
-      if getattr(self._options, 'max_tags', 0):
+      if self._tagged:
         records = self._with_regions(split, records)
       rows = form.read(records_lib.progress(records), records.lengths, context)
     return rows

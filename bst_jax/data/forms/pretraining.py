@@ -84,6 +84,7 @@ class Texts(retrieval.Texts):
     most: masks of a text.
     behind: int64[m], which of the tags are those of each text; None without.
     same_tags: int64[k]; equal tags have one number, 0 if there are none.
+    different_tags: how many there are, none not counted.
   """
 
   mask: int = 0
@@ -93,6 +94,7 @@ class Texts(retrieval.Texts):
   most: int = 0
   behind: np.ndarray | None = None
   same_tags: np.ndarray | None = None
+  different_tags: int = 0
 
 
 class Asked(captions.Captions):
@@ -109,9 +111,11 @@ def encode(rows: captions.Captions, names: Vocabularies,
   """Texts as numbers."""
   words, options = names.words, context.options
   whole = retrieval.encode(rows, names, context)
-  tags = {} if rows.tags is None or not options.max_tags else dict(
-      behind=rows.tags_of,
-      same_tags=np.unique(['', *rows.tags], return_inverse=True)[1][1:])
+  tags = {}
+  if rows.tags is not None and options.max_tags:
+    every, same = np.unique(['', *rows.tags], return_inverse=True)
+    tags = dict(behind=rows.tags_of, same_tags=same[1:],
+                different_tags=len(every) - 1)
   return Texts(
       **{field.name: getattr(whole, field.name)
          for field in dataclasses.fields(whole)},
@@ -226,12 +230,11 @@ def _with_tags(rows, place, pictures):
 
 def _check_tags(rows):
   """Raises where some tags have no others that could stand in their place."""
-  different = len({*rows.same_tags.tolist()} - {0})
-  if different < 2:
+  if rows.different_tags < 2:
     raise ValueError(
         "config.data.negatives='tags' puts the tags of other pictures in the "
         f'place of their own, but of {len(rows.same_tags):,} texts or pictures '
-        f'there are {different} different tags. Lower config.data.'
+        f'there are {rows.different_tags} different tags. Lower config.data.'
         "least_confidence, raise config.data.limit, or use negatives='texts'.")
 
 
