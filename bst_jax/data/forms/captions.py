@@ -90,12 +90,23 @@ def read(records: Iterable[Mapping], lengths: Sequence[int] = (),
     ValueError: tags are asked for and records have none.
   """
   del lengths
-  captions, tags, tags_of = [], [], tagger(context)
+  each, tags = with_tags(records, context)
+  return dataclasses.replace(joined(each), tags=tags)
+
+
+def with_tags(records: Iterable[Mapping], context: Context | None
+              ) -> tuple[list[list[str]], list[str] | None]:
+  """The captions of each record, and its tags; None where none are asked for.
+
+  Raises:
+    ValueError: tags are asked for and records have none.
+  """
+  each, tags, tags_of = [], [], tagger(context)
   for record in records:
-    captions.append([text.decode() for text in record['captions']])
+    each.append([text.decode() for text in record['captions']])
     if tags_of:
       tags.append(tags_of(record))
-  return dataclasses.replace(joined(captions), tags=tags if tags_of else None)
+  return each, tags if tags_of else None
 
 
 def tagger(context: Context | None) -> Callable[[Mapping], str] | None:

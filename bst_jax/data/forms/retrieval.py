@@ -96,11 +96,7 @@ def read(records: Iterable[Mapping], lengths: Sequence[int] = (),
         "config.data.texts is 'list', but nothing says which captions of "
         f'{options.name} name everything in a picture; digit scenes do. Use '
         "'all' or 'joined'.")
-  each, tags, tags_of = [], [], captions.tagger(context)
-  for record in records:
-    each.append([text.decode() for text in record['captions']])
-    if tags_of:
-      tags.append(tags_of(record))
+  each, tags = captions.with_tags(records, context)
   if options.texts == 'joined':
     each = [[' '.join(texts)] if texts else [] for texts in each]
   elif options.texts == 'list':
@@ -110,8 +106,7 @@ def read(records: Iterable[Mapping], lengths: Sequence[int] = (),
   if without:
     logging.info('%d of %d pictures are left out, as they have no text %r.',
                  without, len(each), options.texts)
-  return dataclasses.replace(
-      captions.joined(each), tags=tags if tags_of else None)
+  return dataclasses.replace(captions.joined(each), tags=tags)
 
 
 def encode(rows: captions.Captions, names: Vocabularies,
