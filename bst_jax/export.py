@@ -187,10 +187,10 @@ def _accuracy(files, calls, exp, data, split):
 
 def _words(workdir):
   """The vocabulary of a workdir's texts, if it has one."""
-  from bst_jax.data import vocabularies, words  # Not everything has texts.
+  from bst_jax.data import vocabularies  # Not everything has texts.
 
-  path = vocabularies.path(workdir / experiment.VOCAB, 'words')
-  return words.load(path) if path.exists() else None
+  found = vocabularies.read(workdir / experiment.VOCAB, ('words',))
+  return None if found is None else found.words
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 import functools
 
 from bst_jax import models as backbones
+from bst_jax.data import source
 import jax.numpy as jnp
 import models
 import numpy as np
@@ -9,6 +10,12 @@ import numpy as np
 MASK = 9
 SIZES = models.TINY['minivlm'][0] | dict(num_layers=2)
 CAPTIONER = SIZES | dict(mask='caption', outputs=('words',))
+
+
+def opened(home, config, **options):
+  """The data of a config's tiny variant, made in a folder."""
+  return source.load(dict(config.get_config('tiny').data) | dict(
+      data_dir=home) | options)
 
 
 def batch_of(seed=0, words=6, tags=3, pictures=2, texts=4):

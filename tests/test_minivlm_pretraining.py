@@ -5,7 +5,7 @@ from bst_jax import tasks
 from bst_jax.data import records, source
 from bst_jax.data.forms import Place, pretraining, retrieval
 from bst_jax.run import experiment, validation
-from captioners import build
+from captioners import build, opened
 from configs import minivlm_pretrain, minivlm_retrieval
 import jax
 import jax.numpy as jnp
@@ -23,10 +23,8 @@ def home(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def load(home):
-  def load(config=minivlm_pretrain, **options):
-    return source.load(dict(config.get_config('tiny').data) | dict(
-        data_dir=home) | options)
-  return load
+  return lambda config=minivlm_pretrain, **options: opened(
+      home, config, **options)
 
 
 @pytest.fixture(scope='module')

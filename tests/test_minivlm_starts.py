@@ -3,10 +3,10 @@ import json
 
 from bst_jax import elastic, train
 from bst_jax.ahead import abstract
-from bst_jax.data import source
 from bst_jax.run import experiment
 from bst_jax.run import start as starts
 from bst_jax.store import checkpoint
+from captioners import opened
 from configs import minivlm_caption_scenes, minivlm_pretrain, minivlm_retrieval
 import numpy as np
 import pytest
@@ -21,10 +21,8 @@ def home(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def load(home):
-  def load(config=minivlm_pretrain, **options):
-    return source.load(dict(config.get_config('tiny').data) | dict(
-        data_dir=home) | options)
-  return load
+  return lambda config=minivlm_pretrain, **options: opened(
+      home, config, **options)
 
 
 def shapes_of(config, **sizes):

@@ -16,11 +16,11 @@ import statistics
 import time
 
 from bst_jax import elastic, load_config
-from bst_jax.host import processor
 from bst_jax.run import experiment
 import jax
 import jax.numpy as jnp
 import numpy as np
+import rounds
 import torch
 import torch_networks
 
@@ -52,11 +52,7 @@ def main():
   parser.add_argument('--products', default='float32',
                       choices=['float32', 'bfloat16'],
                       help="of our side, see config.compute.products")
-  parser.add_argument('--untuned', action='store_true',
-                      help='without what commands set, see host.processor')
-  args = parser.parse_args()
-  if not args.untuned:
-    processor.tune()
+  args = rounds.parsed(parser)
   torch.set_num_threads(args.threads)
   torch.manual_seed(0)
   print(f'jax {jax.__version__}, torch {torch.__version__}, '

@@ -11,7 +11,6 @@ ResNet of 50 or 101 layers and its pyramid. Prints the seconds of each round of
 """
 import argparse
 
-from bst_jax.host import processor
 import numpy as np
 import rounds
 
@@ -74,11 +73,7 @@ def main():
                       help='run the peer with this trunk in place of ours')
   parser.add_argument('--side', type=int, default=512)
   parser.add_argument('--runs', type=int, default=12)
-  parser.add_argument('--untuned', action='store_true',
-                      help='without what commands set, see host.processor')
-  args = parser.parse_args()
-  if not args.untuned:
-    processor.tune()
+  args = rounds.parsed(parser)
 
   image = np.random.default_rng(0).integers(
       0, 256, (args.side, args.side, 3), np.uint8)

@@ -1,6 +1,19 @@
 """Rounds without end, as tests/bench/in_turns.py reads them."""
+import argparse
 from collections.abc import Callable
 import time
+
+from bst_jax.host import processor
+
+
+def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
+  """The arguments, once our side runs as in commands; or does not, if asked to."""
+  parser.add_argument('--untuned', action='store_true',
+                      help='without what commands set, see host.processor')
+  args = parser.parse_args()
+  if not args.untuned:
+    processor.tune()
+  return args
 
 
 def run(make: Callable[[], Callable[[], object]], first: str, count: int,

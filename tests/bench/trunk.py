@@ -10,7 +10,6 @@ of one picture.
 """
 import argparse
 
-from bst_jax.host import processor
 import numpy as np
 import rounds
 
@@ -136,11 +135,7 @@ def main():
                       help='run the peer in place of ours')
   parser.add_argument('--side', type=int, default=512)
   parser.add_argument('--runs', type=int, default=10)
-  parser.add_argument('--untuned', action='store_true',
-                      help='without what commands set, see host.processor')
-  args = parser.parse_args()
-  if not args.untuned:
-    processor.tune()
+  args = rounds.parsed(parser)
 
   image = np.random.default_rng(0).standard_normal(
       (1, args.side, args.side, 3)).astype(np.float32)
