@@ -34,8 +34,8 @@ def keep_large_blocks() -> bool:
 
   glibc else takes those above 32 MiB from the system each time, page by page, and
   the system fills each page with zeros: on a CPU a program's intermediate arrays
-  are such blocks, and a detector spent a fifth of its time so, its trunk a third,
-  see docs/results.md. What compiling has left is given back all the same.
+  are such blocks, and a good part of a detector's time went so, see
+  docs/results.md. What compiling has left is given back all the same.
 
   Returns:
     Whether they do; false where the C library is not glibc.
