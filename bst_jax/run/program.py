@@ -3,7 +3,7 @@ from collections.abc import Callable
 import dataclasses
 from typing import Any
 
-from bst_jax import methods
+from bst_jax import methods, tasks
 from bst_jax.learn import optimizers, schedules, sharding
 from bst_jax.learn.optimizers import Optimizer
 from bst_jax.learn.state import Method
@@ -64,9 +64,19 @@ def make(exp: Experiment, mesh: jax.sharding.Mesh, epoch: float, total: int,
   abstract = jax.eval_shape(
       method.init, jax.random.key(config.seed), exp.boxed, *taught_by)
   where = sharding.shardings(abstract, mesh, config.rules)
-  step = jax.jit(_split(method.step, num_shapes), donate_argnums=0,
+  step = method.step
+  if exp.task.mean and mesh.devices.size * config.micro_batches > 1:
+    step = _shared_out(step, exp.task)
+  step = jax.jit(_split(step, num_shapes), donate_argnums=0,
                  out_shardings=(where.replace(frozen=None), None))
   return Program(method, tx, rate, abstract, where, step)
+
+
+def _shared_out(step, task):
+  """The method's step, on batches whose parts know what the whole divides by.
+  """
+  return lambda state, batches: step(state, batches | {
+      'train': tasks.shared_out(task, batches['train'])})
 
 
 def _split(step, num_shapes):

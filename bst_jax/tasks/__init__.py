@@ -14,9 +14,12 @@ from bst_jax.elastic import by_name, check_name
 from bst_jax.scores import Measure
 from bst_jax.tasks import losses
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 Arrays = Mapping[str, jax.Array]
+# What a batch's key begins with that has shares of a term's divisor.
+_SHARE = 'share of '
 
 
 class Rows(NamedTuple):
@@ -104,6 +107,8 @@ class Task(NamedTuple):
     files: (experiment, model, params, vocabulary of texts or None) -> `Files`
       that a model is exported as; None for one that gives `exported`.
     rivals: whether a loss compares texts of one picture with one another.
+    weights: batch -> {term: [n]}, what each row of a term adds to what its mean
+      divides by, from labels alone; None where that is the batch's mask.
   """
 
   form: str
@@ -122,6 +127,7 @@ class Task(NamedTuple):
   decoded: str = ''
   files: Callable[[Any, Any, Any, Any], Files] | None = None
   rivals: bool = False
+  weights: Callable[[Arrays], dict[str, jax.Array]] | None = None
 
   @property
   def mean(self) -> bool:
@@ -182,12 +188,14 @@ def hard(task: Task, outputs: Arrays, batch: Arrays,
     batch: labels, and `mask` bool[B], false for padding.
     key: of what a loss draws, if it draws.
   """
-  return _total(task, task.loss(outputs, batch, key))
+  return _total(task, task.loss(outputs, batch, key), batch)
 
 
 def taught(task: Task, outputs: Arrays, soft: Any, batch: Arrays) -> jax.Array:
   """float[], the loss of a student's outputs from what `soften` gave."""
-  return _total(task, task.student(outputs, soft, batch))
+  # What a teacher's answers sum to, only a part that has them can tell.
+  return _total(task, task.student(outputs, soft, batch), batch,
+                but=(losses.BY_TARGETS,))
 
 
 def mixed(task: Task, outputs: Arrays, soft: Any, batch: Arrays,
@@ -210,12 +218,33 @@ def mixed(task: Task, outputs: Arrays, soft: Any, batch: Arrays,
       hard_weight) else loss
 
 
-def _total(task, terms):
+def shared_out(task: Task, batch: Arrays) -> Arrays:
+  """A batch with what means divide by, of which each picture has an equal share.
+
+  However many words, texts or questions count in a part of it, on a device or
+  one after the other, the mean of the parts' losses then is the loss of the
+  whole.
+
+  Args:
+    task: says what counts.
+    batch: labels, and `mask`; the whole of it.
+  """
+  weights = (task.weights(batch) if task.weights else
+             dict.fromkeys(task.terms, batch['mask']))
+  pictures = min(x.shape[0] for x in batch.values())
+  share = lambda weight: jnp.full(pictures, jnp.maximum(
+      weight.astype(jnp.float32).sum(), 1) / pictures)
+  return batch | {_SHARE + term: share(weights[term]) for term in task.terms}
+
+
+def _total(task, terms, batch, but=()):
   total = 0.0
   for name, rows in terms.items():
     scale, how = task.terms[name]
-    total += scale * losses.reduce(rows.loss, rows.weight, rows.classes, how,
-                                   rows.right)
+    share = None if how in but else batch.get(_SHARE + name)
+    total += scale * losses.reduce(
+        rows.loss, rows.weight, rows.classes, how, rows.right,
+        None if share is None else share.sum())
   return total
 
 

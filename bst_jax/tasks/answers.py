@@ -34,13 +34,19 @@ def make(loss: str = 'yes_or_no', reduction: str = 'sum',
   check_name(loss, LOSSES, 'loss of task answers')
   pointwise, soften, target, card = LOSSES[loss]
 
+  def real(batch):
+    return batch['mask'] & (batch['target'] > 0).any(-1) if (
+        scored_only) else batch['mask']
+
   def rows(logits, soft, batch):
-    real = batch['mask']
-    if scored_only:
-      real = real & (batch['target'] > 0).any(-1)
     return {'answers': tasks.Rows(
-        pointwise(logits, soft), real.astype(logits.dtype), logits.shape[-1],
-        soft.sum(-1))}
+        pointwise(logits, soft), real(batch).astype(logits.dtype),
+        logits.shape[-1], soft.sum(-1))}
+
+  def weights(batch):
+    by_targets = reduction == losses.BY_TARGETS
+    return {'answers': real(batch) * (
+        target(batch['target']).sum(-1) if by_targets else 1)}
 
   return tasks.Task(
       form='questions', outputs=('answers',),
@@ -53,4 +59,4 @@ def make(loss: str = 'yes_or_no', reduction: str = 'sum',
       measure=accuracy.make('answers'),
       tell=lambda outputs, names: tasks.ranked(
           soften(outputs['answers']), names),
-      card=card, exclusive=loss == 'one_of_many')
+      card=card, exclusive=loss == 'one_of_many', weights=weights)

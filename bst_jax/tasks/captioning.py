@@ -7,6 +7,7 @@ from bst_jax import decoding, tasks
 from bst_jax.decoding import Rules
 from bst_jax.scores import captions
 from bst_jax.tasks import losses
+from bst_jax.tasks import words as masked
 import jax
 import numpy as np
 
@@ -49,9 +50,8 @@ def make(smoothing: float = 0.1, beams: int = 1, least: int = 0, block: int = 0,
         'block 0 or more.')
 
   def rows(each, outputs, batch):
-    real = batch['told'] & batch['mask'][:, None]           # [B, K]
     return {'words': tasks.Rows(
-        each.reshape(-1), real.reshape(-1).astype(each.dtype),
+        each.reshape(-1), masked.told(batch).astype(each.dtype),
         outputs['words'].shape[-1])}
 
   def loss(outputs, batch, key):
@@ -82,7 +82,8 @@ def make(smoothing: float = 0.1, beams: int = 1, least: int = 0, block: int = 0,
           [(f'word {place.argmax()}', float(place.max())) for place in row]
           for row in jax.nn.softmax(outputs['words'])],
       card='logits of words at the masked places', decode=decode,
-      decoded='captions', files=files)
+      decoded='captions', files=files,
+      weights=lambda batch: {'words': masked.told(batch)})
 
 
 def exported(exp: Any, captioner: decoding.Captioner, words: Any

@@ -56,23 +56,20 @@ def smoothed(logits: jax.Array, target: jax.Array,
 # the mean over answers and batch times the number of answers, `mean_batch`;
 # MiniVLM's author: by what the targets of a batch sum to).
 REDUCTIONS = {
-    'sum': lambda loss, mask, classes, right: (loss * mask).sum(),
-    'mean_batch': lambda loss, mask, classes, right: _mean(loss, mask, mask),
-    'mean_all': lambda loss, mask, classes, right:
-        _mean(loss, mask, mask) / classes,
-    'mean_all_x500': lambda loss, mask, classes, right:
-        500 * _mean(loss, mask, mask) / classes,
-    'sum_over_soft_targets': lambda loss, mask, classes, right:
-        _mean(loss, mask, right * mask),
+    'sum': lambda total, divisor, classes: total,
+    'mean_batch': lambda total, divisor, classes: total / divisor,
+    'mean_all': lambda total, divisor, classes: total / divisor / classes,
+    'mean_all_x500': lambda total, divisor, classes:
+        500 * (total / divisor) / classes,
+    'sum_over_soft_targets': lambda total, divisor, classes: total / divisor,
 }
-
-
-def _mean(loss, mask, share):
-  return (loss * mask).sum() / jnp.maximum(share.sum(), 1)
+# Which divides by what targets sum to, and not by how many examples count.
+BY_TARGETS = 'sum_over_soft_targets'
 
 
 def reduce(loss: jax.Array, mask: jax.Array, classes: int, how: str,
-           right: jax.Array | None = None) -> jax.Array:
+           right: jax.Array | None = None, divisor: jax.Array | None = None
+           ) -> jax.Array:
   """One number from the losses of examples.
 
   Args:
@@ -81,12 +78,17 @@ def reduce(loss: jax.Array, mask: jax.Array, classes: int, how: str,
     classes: summed in each loss.
     how: name in `REDUCTIONS`.
     right: float[B], what the target of each sums to; None where nobody knows.
+    divisor: float[], what a mean divides by, where these are a part of the
+      examples that it is over; None where they are all.
 
   Raises:
     ValueError: the reduction divides by what targets sum to, and there is none.
   """
-  if how == 'sum_over_soft_targets' and right is None:
+  if how == BY_TARGETS and right is None:
     raise ValueError(
         f'config.task.reduction is {how!r}, but targets of this task are no '
         'scores of answers; it is of task vqa. Choose another, as mean_batch.')
-  return REDUCTIONS[how](loss, mask.astype(loss.dtype), classes, right)
+  mask = mask.astype(loss.dtype)
+  if divisor is None:
+    divisor = jnp.maximum((right * mask if how == BY_TARGETS else mask).sum(), 1)
+  return REDUCTIONS[how]((loss * mask).sum(), divisor, classes)

@@ -35,7 +35,8 @@ def make(loss: str = 'one_of_many', reduction: str = 'mean_batch'
       tell=lambda outputs, names: [
           [('match', float(score))] for score in outputs['match']],
       card='a score of text and picture; the higher, the better they match',
-      rivals=loss == 'one_of_many')
+      rivals=loss == 'one_of_many',
+      weights=lambda batch: {'match': WEIGHTS[loss](batch)})
 
 
 def among_rivals(outputs: 'tasks.Arrays', batch: 'tasks.Arrays'
@@ -49,7 +50,7 @@ def among_rivals(outputs: 'tasks.Arrays', batch: 'tasks.Arrays'
   scores, mask = outputs['match'], batch['mask']
   rivals = (batch['picture'][:, None] == batch['picture']) & mask  # [B, B]
   total = jax.nn.logsumexp(jnp.where(rivals, scores, _LEAST), axis=-1)
-  weight = (mask & (batch['match'] > 0)).astype(scores.dtype)
+  weight = WEIGHTS['one_of_many'](batch).astype(scores.dtype)
   return {'match': tasks.Rows(total - scores, weight)}
 
 
@@ -66,7 +67,10 @@ def of_each_pair(outputs: 'tasks.Arrays', batch: 'tasks.Arrays'
   return {'match': tasks.Rows(
       losses.binary_cross_entropy(
           scores[:, None], batch['match'][:, None].astype(scores.dtype)),
-      batch['mask'].astype(scores.dtype))}
+      WEIGHTS['yes_or_no'](batch).astype(scores.dtype))}
 
 
 LOSSES = {'one_of_many': among_rivals, 'yes_or_no': of_each_pair}
+# Which pairs have a loss: texts that match, or all; bool[B].
+WEIGHTS = {'one_of_many': lambda batch: batch['mask'] & (batch['match'] > 0),
+           'yes_or_no': lambda batch: batch['mask']}

@@ -27,11 +27,14 @@ def make(match: float = 0.0, match_loss: str = 'one_of_many',
 
   def loss(outputs, batch, key):
     logits = outputs['words']                               # [B, K, V]
-    real = batch['told'] & batch['mask'][:, None]
     found = {'words': tasks.Rows(
         losses.cross_entropy(logits, batch['words']).reshape(-1),
-        real.reshape(-1).astype(logits.dtype), logits.shape[-1])}
+        told(batch).astype(logits.dtype), logits.shape[-1])}
     return found | (matches.LOSSES[match_loss](outputs, batch) if match else {})
+
+  def weights(batch):
+    return {'words': told(batch)} | (
+        {'match': matches.WEIGHTS[match_loss](batch)} if match else {})
 
   return tasks.Task(
       form='pretraining', outputs=('words', *(('match',) if match else ())),
@@ -43,4 +46,9 @@ def make(match: float = 0.0, match_loss: str = 'one_of_many',
           [(f'word {place.argmax()}', float(place.max())) for place in row]
           for row in jax.nn.softmax(outputs['words'])],
       card='logits of words at the masked places',
-      rivals=bool(match) and match_loss == 'one_of_many')
+      rivals=bool(match) and match_loss == 'one_of_many', weights=weights)
+
+
+def told(batch: 'tasks.Arrays') -> jax.Array:
+  """bool[B K], the masked places of a batch whose words are to be told."""
+  return (batch['told'] & batch['mask'][:, None]).reshape(-1)
