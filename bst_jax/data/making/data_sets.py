@@ -1,41 +1,18 @@
 """The data sets that there are: their names, builders and places on disk."""
+import functools
 import importlib
 import os
+import pkgutil
 
 from bst_jax.data import buckets, manual, shards
 from bst_jax.elastic import by_name, check_name
 from etils import epath
 import tensorflow_datasets as tfds
 
-# Data set -> module and class of its builder. A name with a dot in it is a
-# module of a user's own, whose `Builder` is used.
-BUILDERS = {
-    'digit_scenes': ('bst_jax.data.builders.digit_scenes.builder',
-                     'DigitScenes'),
-    'vqa_v2': ('bst_jax.data.builders.vqa_v2.builder', 'VqaV2'),
-    'gqa': ('bst_jax.data.builders.gqa.builder', 'Gqa'),
-    'folder': ('bst_jax.data.builders.folder.builder', 'Folder'),
-    'fashion_mnist': ('bst_jax.data.builders.fashion_mnist.builder',
-                      'FashionMnist'),
-    'class_folders': ('bst_jax.data.builders.class_folders.builder',
-                      'ClassFolders'),
-    'kinetics': ('bst_jax.data.builders.kinetics.builder', 'Kinetics'),
-    'nlvr2': ('bst_jax.data.builders.nlvr2.builder', 'Nlvr2'),
-    'flickr30k': ('bst_jax.data.builders.flickr30k.builder', 'Flickr30k'),
-    'coco_captions': ('bst_jax.data.builders.coco_captions.builder',
-                      'CocoCaptions'),
-    'caption_list': ('bst_jax.data.builders.caption_list.builder',
-                     'CaptionList'),
-    'snli_ve': ('bst_jax.data.builders.snli_ve.builder', 'SnliVe'),
-    'coco_detection': ('bst_jax.data.builders.coco_detection.builder',
-                       'CocoDetection'),
-    'objects365': ('bst_jax.data.builders.objects365.builder', 'Objects365'),
-    'visual_genome': ('bst_jax.data.builders.visual_genome.builder',
-                      'VisualGenome'),
-    'object_folder': ('bst_jax.data.builders.object_folder.builder',
-                      'ObjectFolder'),
-    'motion8': ('bst_jax.data.builders.motion8.builder', 'Motion8'),
-}
+# A folder for each data set. The class in its builder.py is named after it, as
+# TFDS wants: VqaV2 of vqa_v2. A name with a dot in it is a module of a user's
+# own, whose `Builder` is used.
+_FOLDERS = 'bst_jax.data.builders'
 # Data sets that TFDS has builders for, which need TensorFlow to make them.
 OF_TFDS = ('imagenet2012',)
 
@@ -49,9 +26,17 @@ def data_dir(given: str = '') -> epath.Path:
 
 def names() -> list[str]:
   """Names of all data sets, as 'digit_scenes/easy'."""
-  configs = {name: class_of(name).builder_configs for name in BUILDERS}
-  return [*(f'{name}/{config}' for name in BUILDERS for config in configs[name]),
-          *(name for name in BUILDERS if not configs[name]), *OF_TFDS]
+  configs = {name: class_of(name).builder_configs for name in ours()}
+  return [*(f'{name}/{config}' for name in configs for config in configs[name]),
+          *(name for name in configs if not configs[name]), *OF_TFDS]
+
+
+@functools.cache
+def ours() -> tuple[str, ...]:
+  """Names of the data sets that have a builder here."""
+  folders = importlib.import_module(_FOLDERS).__path__
+  return tuple(found.name for found in pkgutil.iter_modules(folders)
+               if found.ispkg)
 
 
 def builder_of(name: str, home: str = '', manual_dir: str = '',
@@ -102,7 +87,7 @@ def whole_name(name: str) -> tuple[str, str]:
     raise ValueError(f'config.data.name is {name!r}, not the name of a data set '
                      f'as text. There are: {", ".join(names())}.')
   base, _, config = name.partition('/')
-  configs = (class_of(base).builder_configs if '.' in base or base in BUILDERS
+  configs = (class_of(base).builder_configs if '.' in base or base in ours()
              else {})
   if configs and not config:
     config = next(iter(configs))
@@ -116,11 +101,11 @@ def whole_name(name: str) -> tuple[str, str]:
 def class_of(name: str):
   """The builder class of a data set."""
   if '.' in name:
-    return by_name(name, 'bst_jax.data.builders', 'data set', 'Builder').Builder
+    return by_name(name, _FOLDERS, 'data set', 'Builder').Builder
   if name in OF_TFDS:
     return tfds.builder_cls(name)
-  module, cls = BUILDERS[name]
-  return getattr(importlib.import_module(module), cls)
+  module = importlib.import_module(f'{_FOLDERS}.{name}.builder')
+  return getattr(module, ''.join(map(str.capitalize, name.split('_'))))
 
 
 def is_whole(builder) -> bool:
