@@ -3,7 +3,7 @@ import json
 
 from bst_jax import elastic, train
 from bst_jax.ahead import abstract
-from bst_jax.run import experiment
+from bst_jax.run import experiment, matching
 from bst_jax.run import start as starts
 from bst_jax.store import checkpoint
 from captioners import opened
@@ -55,7 +55,7 @@ def test_published_configs():
   exp, after = shapes_of(config)
   assert config.data.batch == 2 * 128 and config.data.max_tokens + (
       config.data.max_tags) == 70
-  taken = starts.match(starts.of(config), after, before)
+  taken = matching.match(starts.of(config), after, before)
   assert taken.keys() == {path for path in after if 'match_head' not in path}
 
 
@@ -69,7 +69,7 @@ def test_captions_of_scenes_go_on_from_a_pre_training(data, load):
   config.start = dict(workdir='runs/pretrained', leave=('match_head',))
   sizes = {'max_tags': 8} if data else {}
   _, after = shapes_of(config, max_masked=3, **sizes)
-  taken = starts.match(starts.of(config), after, before)
+  taken = matching.match(starts.of(config), after, before)
   assert taken.keys() == after.keys() and 'words_head/bias' in taken
   captions, words = load(minivlm_caption_scenes, **data), load().vocab.words
   assert captions.vocab.words == words

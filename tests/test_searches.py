@@ -9,7 +9,7 @@ from bst_jax.elastic import Choice
 from bst_jax.learn import optimizers
 from bst_jax.learn import state as states
 from bst_jax.report import watching
-from bst_jax.run import experiment, searches, training
+from bst_jax.run import experiment, matching, searches, training
 from bst_jax.run import start as starts
 from bst_jax.store import checkpoint
 from configs import (
@@ -180,7 +180,7 @@ def test_other_tasks_start_from_what_questions_do(name, model):
   if name == 'das_nlvr2':  # Three kinds of tokens in place of two.
     kinds = 'types/table' if model == 'meter' else 'kinds/table'
     before[kinds] = small[kinds]
-  taken = starts.match(start, small, before)
+  taken = matching.match(start, small, before)
   assert {path.split('/')[0] for path in small.keys() - taken.keys()} <= {
       'head', 'pair_head', 'match_head', 'encoder', 'text_fusion', 'image_fusion'}
 
@@ -196,7 +196,7 @@ def test_what_every_way_trains(way, backbone, about):
     search = experiment.build(config.search, sizes)
     assert search.model.skip is None
     assert search.model.candidates[0].endswith('layer_0')
-    starts.check_globs(starts.of(config.search),
+    matching.check_globs(starts.of(config.search),
                        elastic.flatten(search.shapes))
     config = searches.expected(config, sizes)
   exp = experiment.build(config, sizes)
@@ -208,7 +208,7 @@ def test_what_every_way_trains(way, backbone, about):
   assert ('head' if about == 'questions' else 'pair_head') in learns
   if way != 'full':
     assert share < 0.35
-    starts.check_globs(starts.of(config), elastic.flatten(exp.shapes))
+    matching.check_globs(starts.of(config), elastic.flatten(exp.shapes))
 
 
 def test_layers_that_are_skipped_stay_behind_where_training_starts():
@@ -223,7 +223,7 @@ def test_layers_that_are_skipped_stay_behind_where_training_starts():
       vocab_size=30, num_answers=9, max_tokens=14, image_size=64))
   pretrained = experiment.build(das_scenes.get_config('pretrain'), dict(
       vocab_size=30, max_tokens=29, max_masked=9, image_size=64))
-  taken = starts.match(starts.of(found), elastic.flatten(exp.shapes),
+  taken = matching.match(starts.of(found), elastic.flatten(exp.shapes),
                        elastic.flatten(pretrained.shapes))
   assert {'encoder/layer_0/ffn/fc1/kernel', 'pooler/kernel'} <= taken.keys()
   assert not any('skip_layer' in path or 'adapter' in path for path in taken)

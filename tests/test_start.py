@@ -3,7 +3,7 @@ import pathlib
 import types
 
 from bst_jax import elastic
-from bst_jax.run import experiment, start
+from bst_jax.run import experiment, matching, start
 from bst_jax.run.start import Start
 from bst_jax.store import checkpoint
 import jax
@@ -26,24 +26,24 @@ WORKDIR = pathlib.Path('runs/a')
 # --- which parameter comes from where -----------------------------------------
 
 def test_all_is_taken_from_the_same_path():
-  assert start.match(Start(WORKDIR), OURS, OURS) == {p: p for p in OURS}
+  assert matching.match(Start(WORKDIR), OURS, OURS) == {p: p for p in OURS}
 
 
 def test_a_part_is_taken_from_another_place_and_the_rest_is_new():
   theirs = shapes(trunk_kernel=(4, 4), other_kernel=(9,))
   begin = Start(WORKDIR, {'encoder': 'trunk'}, ('head',))
-  assert start.match(begin, OURS, theirs) == {'encoder/kernel': 'trunk/kernel'}
+  assert matching.match(begin, OURS, theirs) == {'encoder/kernel': 'trunk/kernel'}
 
 
 def test_a_fresh_head_leaves_theirs_whatever_its_shape():
   theirs = OURS | shapes(head_kernel=(4, 9), head_bias=(9,))
-  found = start.match(Start(WORKDIR, fresh=('head',)), OURS, theirs)
+  found = matching.match(Start(WORKDIR, fresh=('head',)), OURS, theirs)
   assert found == {'encoder/kernel': 'encoder/kernel'}
 
 
 def test_another_head_may_stay_behind():
   theirs = OURS | shapes(pool_kernel=(4,))
-  found = start.match(Start(WORKDIR, leave=('pool',)), OURS, theirs)
+  found = matching.match(Start(WORKDIR, leave=('pool',)), OURS, theirs)
   assert found == {path: path for path in OURS}
 
 
@@ -69,7 +69,7 @@ def test_another_head_may_stay_behind():
 ])
 def test_what_does_not_fit_is_told_of_both_sides(begin, theirs, said):
   with pytest.raises(ValueError, match=f'(?s){said}'):
-    start.match(begin, OURS, theirs)
+    matching.match(begin, OURS, theirs)
 
 
 def test_config_names_a_start_in_two_ways():

@@ -1,6 +1,5 @@
 """Where training starts: parameters of another workdir, and new ones."""
-from collections.abc import Collection, Mapping
-import dataclasses
+from collections.abc import Mapping
 import pathlib
 import shutil
 from typing import Any
@@ -9,37 +8,16 @@ from absl import logging
 from bst_jax import elastic
 from bst_jax.elastic import Choice
 from bst_jax.learn import paths
-from bst_jax.run import experiment, room
+from bst_jax.run import experiment, matching, room
 from bst_jax.run.experiment import Experiment
-from bst_jax.store import checkpoint, widths
+from bst_jax.run.matching import Start
+from bst_jax.store import checkpoint
 from bst_jax.store import workdir as workdirs
 import jax
 import numpy as np
 
 # Which axis of the parameters has an entry for each name of a vocabulary.
 _AXIS_OF = {'words': 'vocab', 'answers': 'answers'}
-_SHOWN = 6  # Parameters that an error message names.
-
-
-@dataclasses.dataclass(frozen=True)
-class Start:
-  """Whose parameters training starts from.
-
-  Attributes:
-    workdir: of a trained, extracted or converted model.
-    take: {path or glob here: path or glob there}, the parts that are taken;
-      empty for all, each from the same path. Of several the longest holds.
-    fresh: paths or globs of what begins at random here, whatever `take` says.
-    leave: paths or globs of what stays behind there, such as another head.
-    choice: what is cut out of that model before anything is taken; None for
-      all of it.
-  """
-
-  workdir: pathlib.Path
-  take: Mapping[str, str] = dataclasses.field(default_factory=dict)
-  fresh: tuple[str, ...] = ()
-  leave: tuple[str, ...] = ()
-  choice: Choice | None = None
 
 
 def of(config: Mapping[str, Any], choice: Choice | None = None
@@ -108,8 +86,9 @@ def check_trained(start: Start, exp: Experiment, data: Any, before: Experiment,
     exp, data: what is trained from it.
     before, data_before: what is trained first.
   """
-  taken = match(start, elastic.flatten(exp.shapes),
-                elastic.flatten(before.shapes), _with_axis(exp, 'answers'))
+  taken = matching.match(
+      start, elastic.flatten(exp.shapes), elastic.flatten(before.shapes),
+      _with_axis(exp, 'answers'))
   _check_names(start, exp, taken, _others(
       data_before.vocabularies, data, start.workdir / experiment.VOCAB))
 
@@ -125,8 +104,9 @@ def sources(start: Start, exp: Experiment) -> dict[str, str]:
   if start.choice is not None:
     before = experiment.load(start.workdir)
     theirs = jax.eval_shape(lambda p: before.cut(p, start.choice), theirs)
-  return match(start, elastic.flatten(exp.shapes), elastic.flatten(theirs),
-               _with_axis(exp, 'answers'))
+  return matching.match(
+      start, elastic.flatten(exp.shapes), elastic.flatten(theirs),
+      _with_axis(exp, 'answers'))
 
 
 def params(start: Start | None, exp: Experiment, seed: int,
@@ -155,7 +135,7 @@ def params(start: Start | None, exp: Experiment, seed: int,
     logging.info(
         'Of %s %d parameter arrays are taken; %d are new and begin at random: '
         '%s', start.workdir, len(taken), len(new),
-        ', '.join(_modules(new, ours)))
+        ', '.join(matching.modules(new, ours)))
     drawn = elastic.flatten(_random(exp, seed, new, where))
   pick = lambda path, shape: drawn[path] if path in new else np.asarray(
       saved[taken[path]]).astype(shape.dtype)
@@ -176,59 +156,6 @@ def keep_vocabularies(config: Mapping[str, Any],
              for key in ('name', 'manual_dir'))
   if same and not start.fresh and not folder.exists():
     shutil.copytree(start.workdir / experiment.VOCAB, folder)
-
-
-def match(start: Start, ours: Mapping[str, Any], theirs: Mapping[str, Any],
-          by_class: Collection[str] = ()) -> dict[str, str]:
-  """{path here: path there}: every parameter is taken, new, or an error.
-
-  Args:
-    start: what is taken and what is new.
-    ours: arrays or shapes by path, of what is trained.
-    theirs: likewise, of what it starts from.
-    by_class: paths of ours with an entry for every class or answer.
-  """
-  check_globs(start, ours)
-  paths.check(start.take.values(), theirs, 'path of parameters in '
-              f'{start.workdir} (config.start.take)')
-  paths.check(start.leave, theirs, 'path of parameters in '
-              f'{start.workdir} (config.start.leave)')
-  fresh = paths.named_by(start.fresh, ours)
-  source_of = {path: _source(start, path) for path in ours}
-  taken = {path: source for path, source in source_of.items()
-           if path not in fresh}
-  missing = [path for path, source in taken.items() if source not in theirs]
-  misshapen = [path for path, source in taken.items() if source in theirs
-               and ours[path].shape != theirs[source].shape]
-  # With parts of it taken, what lies outside of these is meant to be left.
-  meant = paths.named_by(start.take.values() or ('**',), theirs)
-  superfluous = sorted(meant - set(source_of.values())
-                       - paths.named_by((*start.fresh, *start.leave), theirs))
-  if not (missing or misshapen or superfluous):
-    return taken
-
-  shape = lambda leaf: 'x'.join(map(str, leaf.shape)) or 'a number'
-  lines = [
-      *(f'{p}: {shape(ours[p])} here, {shape(theirs[taken[p]])} there'
-        for p in misshapen),
-      *(f'{p}: {shape(ours[p])} here, nothing there' for p in missing),
-      *(f'{p}: nothing here, {shape(theirs[p])} there' for p in superfluous)]
-  apart = misshapen and widths.first(
-      {p: theirs[taken[p]].shape for p in misshapen},
-      {p: ours[p].shape for p in misshapen})
-  raise ValueError(
-      f'Training was to start from {start.workdir}, but {len(lines)} '
-      'parameters do not fit'
-      + (f'. The first size that differs is of {apart}' if apart else '')
-      + ':\n  ' + '\n  '.join(lines[:_SHOWN])
-      + (f'\n  and {len(lines) - _SHOWN} more' if len(lines) > _SHOWN else '')
-      + f'\n{_remedy(start, ours, theirs, missing, misshapen, superfluous, by_class)}')
-
-
-def check_globs(start: Start, ours: Collection[str]) -> None:
-  """Raises a ValueError where a glob of config.start names no parameter."""
-  paths.check(start.fresh, ours, 'path of parameters (config.start.fresh)')
-  paths.check(start.take, ours, 'path of parameters (config.start.take)')
 
 
 def other_names(workdir: pathlib.Path, data: Any) -> dict[str, pathlib.Path]:
@@ -252,7 +179,8 @@ def _check_names(start, exp, taken, others):
   for what, folder in others.items():
     apart = _with_axis(exp, _AXIS_OF.get(what, what)) & taken.keys()
     if apart:
-      new = _new(start, _modules(apart, elastic.flatten(exp.shapes)))
+      new = matching.new(start, matching.modules(
+          apart, elastic.flatten(exp.shapes)))
       raise ValueError(
           f'Training was to start from {start.workdir}, but its {what} '
           f'({folder}) are others than those of the data, or stand in another '
@@ -289,14 +217,6 @@ def check_known(workdir: pathlib.Path, data: Any) -> None:
         f'{first}.json. Convert it with --vocab.')
 
 
-def _source(start, path):
-  """The path there that a path here is taken from; None for none."""
-  if not start.take:
-    return path
-  glob = paths.closest(start.take, path, 'config.start.take')
-  return glob and paths.translate(glob, start.take[glob], path)
-
-
 def _with_axis(exp, name):
   """Paths of the parameters that have an axis of this name."""
   return {path for path, names in elastic.flatten(exp.axes).items()
@@ -315,40 +235,3 @@ def _random(exp, seed, wanted, where=None):
   # Compiled, so that nothing of the forward pass is computed.
   where = None if where is None else paths.split(where, wanted)[1]
   return jax.jit(init, out_shardings=where)(jax.random.key(seed))
-
-
-def _modules(some, every):
-  """Shortest paths that name all of `some` and nothing else of `every`."""
-  found = []
-  for path in sorted(some):
-    parts = path.split('/')
-    heads = ('/'.join(parts[:n + 1]) for n in range(len(parts)))
-    found.append(next(h for h in heads if paths.named_by([h], every) <= some))
-  return list(dict.fromkeys(found))
-
-
-def _new(start, names, left=()):
-  """The setting by which these, too, begin at random, or stay behind."""
-  fresh = tuple(dict.fromkeys((*start.fresh, *names)))
-  leave = tuple(dict.fromkeys((*start.leave, *left)))
-  take = f'take={dict(start.take)}, ' if start.take else ''
-  return (f"config.start = dict(workdir='{start.workdir}', {take}"
-          f'fresh={fresh}' + (f', leave={leave})' if leave else ')'))
-
-
-def _remedy(start, ours, theirs, missing, misshapen, superfluous, by_class):
-  """What would make the two sides fit."""
-  said = []
-  here = {*missing, *misshapen}
-  left = _modules(set(superfluous), theirs)
-  if here:
-    if here <= set(by_class):
-      said.append('They have an entry for every class or answer: to learn other '
-                  'ones,')
-      here = set(by_class)
-    else:
-      said.append('What is not there can begin at random:')
-    said.append(f'{_new(start, _modules(here, ours), left)}.')
-  elif superfluous:
-    said.append(f'What is there alone can be left: {_new(start, (), left)}.')
-  return ' '.join(said)

@@ -11,7 +11,7 @@ from bst_jax import elastic
 from bst_jax.data import forms, region_store
 from bst_jax.learn import sharding
 from bst_jax.learn.state import Method
-from bst_jax.run import experiment, program, room, settings, teachers
+from bst_jax.run import experiment, matching, program, room, settings, teachers
 from bst_jax.run import start as starts
 from bst_jax.store import steps
 import ml_collections
@@ -58,7 +58,7 @@ def check(config: ml_collections.ConfigDict, name: str = 'config') -> None:
     else:
       check_pretrained(made.method, config, start)
     if start is not None:
-      starts.check_globs(start, elastic.flatten(exp.shapes))
+      matching.check_globs(start, elastic.flatten(exp.shapes))
       steps.check_any(start.workdir)
   if config.get('teacher'):
     check(config.teacher, f'{name}.teacher')
