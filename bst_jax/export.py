@@ -35,11 +35,6 @@ _SPLIT = flags.DEFINE_string(
     'split', None, 'Split to score the files on; config.data.eval if left out, '
     'none to leave it be.', allow_override=True)
 
-# What a row of each form of data is called, and what is told apart.
-_ROWS = {'labels': ('picture', 'classes'), 'pairs': ('statement', 'classes'),
-         'retrieval': ('text', 'texts'), 'objects': ('picture', 'classes'),
-         'captioning': ('picture', 'words')}
-
 FIRST = ('workdir', 'submodel', 'format', 'output', 'data')
 DESCRIPTION = """Writes one submodel as StableHLO (jax.export, any batch, CPU,
 CUDA and TPU), ONNX and int8 ONNX, with a model card, the vocabularies and a
@@ -133,7 +128,6 @@ def _tell(card, files, form, blobs, calls, whole, asked, rows):
 def _card(exp, sub, files, rows):
   """What is known of a submodel's files before they are made."""
   data = exp.config.data
-  row, told = _ROWS.get(exp.task.form, ('question', 'answers'))
   about = programs.about(exp, sub, files, rows)
   return about | {
       'data': data.name,
@@ -143,7 +137,8 @@ def _card(exp, sub, files, rows):
       'task': exp.config.task.name, 'output': exp.task.card,
       'measure': exp.task.measure.title,
       'model': exp.config.model.name, 'sizes': dict(exp.sizes),
-      'row': 'video' if 'clip' in about['inputs'] else row, 'told': told,
+      'row': 'video' if 'clip' in about['inputs'] else exp.task.row,
+      'told': exp.task.told,
       'batch': rows or 'any', 'jax': jax.__version__, 'files': {}} | (
           {'together': {}} if 'programs' in about else {})
 

@@ -95,6 +95,7 @@ class Task(NamedTuple):
     tell: (outputs, answers) -> for each row [(text, probability), …], the most
       probable first.
     card: what the main output is, for people who run an exported file.
+    row: what a row of a batch is called there, and `told` what is told of it.
     pictures: of a row of a batch.
     decode: (model, params, batch, sizes of the data) -> more outputs, which a
       model gives word by word: texts. Evaluation makes them beside the others;
@@ -120,6 +121,8 @@ class Task(NamedTuple):
   measure: Measure
   tell: Callable[[Arrays, Any], list[list[tuple[str, float]]]]
   card: str
+  row: str = 'question'
+  told: str = 'answers'
   pictures: int = 1
   exclusive: bool = True
   exported: tuple[str, ...] = ()

@@ -81,8 +81,8 @@ def make(smoothing: float = 0.1, beams: int = 1, least: int = 0, block: int = 0,
       tell=lambda outputs, answers: [
           [(f'word {place.argmax()}', float(place.max())) for place in row]
           for row in jax.nn.softmax(outputs['words'])],
-      card='logits of words at the masked places', decode=decode,
-      decoded='captions', files=files,
+      card='logits of words at the masked places', row='picture', told='words',
+      decode=decode, decoded='captions', files=files,
       weights=lambda batch: {'words': masked.told(batch)})
 
 

@@ -13,10 +13,10 @@ def make(reduction: str = 'mean_batch') -> 'tasks.Task':
   Args:
     reduction: name in `losses.REDUCTIONS`.
   """
-  return of('labels', 'classes', 'label', reduction)
+  return of('labels', 'classes', 'label', reduction, 'picture')
 
 
-def of(form: str, output: str, label: str, reduction: str,
+def of(form: str, output: str, label: str, reduction: str, row: str,
        names: Sequence[str] = (), pictures: int = 1) -> 'tasks.Task':
   """A task of which one class is right.
 
@@ -25,6 +25,7 @@ def of(form: str, output: str, label: str, reduction: str,
     output: of the model, float[B, A], which is the name of the term too.
     label: of a batch: int[B], or shares float[B, A].
     reduction: name in `losses.REDUCTIONS`.
+    row: what one is called.
     names: of the classes, where the data do not say them.
     pictures: of a row.
   """
@@ -45,4 +46,4 @@ def of(form: str, output: str, label: str, reduction: str,
           soften(outputs), names or answers),
       card='softmax: the probabilities of '
       + (' and '.join(names) or 'the classes'),
-      pictures=pictures)
+      row=row, told='classes', pictures=pictures)

@@ -56,7 +56,8 @@ def make(box_loss: str = 'l1', divisor: str = 'batch', high: float = 0.5,
           [(names[kind], float(score)) for kind, score, there in zip(
               *map(list, row)) if there] for row in zip(
                   outputs['found'], outputs['scores'], outputs['valid'])],
-      card='logits of the classes of all anchors', exclusive=False,
+      card='logits of the classes of all anchors', row='picture',
+      told='classes', exclusive=False,
       exported=('boxes', 'scores', 'found', 'valid'))
 
 

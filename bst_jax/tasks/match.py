@@ -35,6 +35,7 @@ def make(loss: str = 'one_of_many', reduction: str = 'mean_batch'
       tell=lambda outputs, names: [
           [('match', float(score))] for score in outputs['match']],
       card='a score of text and picture; the higher, the better they match',
+      row='text', told='texts',
       rivals=loss == 'one_of_many',
       weights=lambda batch: {'match': WEIGHTS[loss](batch)})
 

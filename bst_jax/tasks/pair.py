@@ -14,4 +14,5 @@ def make(reduction: str = 'mean_batch') -> 'tasks.Task':
   Reference: Suhr et al., "A Corpus for Reasoning About Natural Language
     Grounded in Photographs", ACL 2019.
   """
-  return classes.of('pairs', 'pair', 'pair', reduction, NAMES, pictures=2)
+  return classes.of('pairs', 'pair', 'pair', reduction, 'statement', NAMES,
+                    pictures=2)

@@ -40,7 +40,8 @@ def make(measure_overlap: float = 0.5, attributes: float = 0.5
           [(names[kind], float(score)) for kind, score, there in zip(
               *map(list, row)) if there] for row in zip(
                   outputs['found'], outputs['scores'], outputs['valid'])],
-      card='probabilities of classes, the background first',
+      card='probabilities of classes, the background first', row='picture',
+      told='classes',
       exported=('boxes', 'scores', 'found', 'valid', 'features'))
 
 

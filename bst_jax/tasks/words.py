@@ -45,7 +45,7 @@ def make(match: float = 0.0, match_loss: str = 'one_of_many',
       tell=lambda outputs, answers: [
           [(f'word {place.argmax()}', float(place.max())) for place in row]
           for row in jax.nn.softmax(outputs['words'])],
-      card='logits of words at the masked places',
+      card='logits of words at the masked places', row='text', told='words',
       rivals=bool(match) and match_loss == 'one_of_many', weights=weights)
 
 
