@@ -5,7 +5,7 @@ from typing import Any
 
 from bst_jax.elastic import Axis, check_name, Choice, Order, Sizes, Submodel
 from bst_jax.elastic.choice import LAYER
-from bst_jax.layers import products
+from bst_jax.layers import pixels, products
 from bst_jax.layers import sizes as sizes_lib
 from bst_jax.layers.sampler import Ats
 from bst_jax.layers.sizes import FIELDS
@@ -187,6 +187,25 @@ class Staged(Backbone, kw_only=True):
         raise ValueError(
             f'{field} is of {len(value)} stages and width of '
             f'{len(self.width)}; give one number for every stage to both.')
+
+
+class Fixed(Backbone, kw_only=True):
+  """A network of which nothing is narrowed, and no layer left out.
+
+  It has `image_size`.
+  """
+
+  num_layers = 1
+  stacks = {}
+
+  @property
+  def sides(self) -> tuple[int, int]:
+    """Height and width of the canvas."""
+    return pixels.sides(self.image_size)
+
+  def layer_fields(self, living: Mapping[str, Any]) -> dict[str, Any]:
+    """None: there are no stacks."""
+    return {}
 
 
 def _skipped(model, choice):

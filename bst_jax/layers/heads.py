@@ -3,10 +3,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bst_jax.elastic import Axis, check_name, FULL, Submodel
-from bst_jax.layers import linear
+from bst_jax.layers import features, linear
 from bst_jax.layers.activations import gelu
 from bst_jax.layers.extra import NORMAL
-from bst_jax.layers.linear import Dense, LayerNorm, named
+from bst_jax.layers.linear import Dense, LayerNorm, named, TRUNCATED, wide
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
@@ -37,6 +37,25 @@ class NormedHead(nn.Module):
     x = Dense(self.inp, (self.hidden,), **part, name='fc1')(x, sub=sub)
     x = gelu(LayerNorm(self.hidden, eps=1e-5, name='norm')(x, sub=sub))
     return Dense((self.hidden,), (self.out,), **part, name='fc2')(x, sub=sub)
+
+
+def classes(owner: nn.Module, x: jax.Array, inp: Axis, *,
+            sub: Submodel = FULL) -> dict[str, jax.Array]:
+  """What a model of pictures or videos says; call it in its compact method.
+
+  Args:
+    owner: the model, which has `num_answers` classes and a `dtype`.
+    x: float[B, d], which is handed out as its features.
+    inp: axis of d.
+    sub: the part to run.
+
+  Returns:
+    classes float[B, A], logits.
+  """
+  features.sow(owner, x)
+  logits = Dense((inp,), (Axis('answers', owner.num_answers),), **TRUNCATED,
+                 dtype=owner.dtype, name='head')(x, sub=sub)
+  return {'classes': wide(logits)}
 
 
 def said_of(name: str, pooled: jax.Array, inp: tuple[Axis, ...], fused: int,

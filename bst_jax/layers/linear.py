@@ -10,6 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+# What published transformers of pictures and videos begin with.
+TRUNCATED = dict(kernel_init=nn.initializers.truncated_normal(0.02),
+                 bias_init=nn.initializers.zeros)
+
 
 def named(init: Callable, *axes: Axis) -> Callable:
   """Initialiser of a parameter whose axes carry their full names."""

@@ -117,6 +117,27 @@ def anchors_of(shapes: Sequence[tuple[int, int]], strides: Sequence[int],
   return anchors.levels(shapes, strides, octaves)
 
 
+def of_levels(owner: nn.Module, levels: Sequence[jax.Array],
+              strides: Sequence[int], extent: jax.Array, train: bool
+              ) -> dict[str, jax.Array]:
+  """What a detector hands on, by name; call it in its compact method.
+
+  Args:
+    owner: the detector, with `num_answers`, `pyramid_width`, `depth`, `groups`,
+      `anchor_sizes`, `detections`, `each` and `dtype`, see `models.retinanet`.
+    levels: float[B, h, w, d] each, of the pyramid.
+    strides: pixels of a cell of each.
+    extent, train: see `outputs`, whose result this is.
+  """
+  logits, deltas = Head(
+      Axis('pyramid', owner.pyramid_width), owner.num_answers, owner.depth,
+      owner.groups, owner.dtype, name='head')(levels)
+  first = anchors_of([level.shape[1:3] for level in levels], strides,
+                     owner.anchor_sizes)
+  return outputs(logits, deltas, first, extent, train, owner.detections,
+                 owner.each)
+
+
 def outputs(logits: Sequence[jax.Array], deltas: Sequence[jax.Array],
             first: Sequence[jax.Array], extent: jax.Array, train: bool,
             count: int = 100, each: int = 1000) -> dict[str, jax.Array]:

@@ -9,11 +9,11 @@ import functools
 from typing import Any
 
 from bst_jax.elastic import Axis, check_name, FULL, Size, Submodel
-from bst_jax.layers import batch_norm, cvt, features, linear, looks, pixels
+from bst_jax.layers import batch_norm, cvt, heads, linear, looks, pixels
 from bst_jax.layers.activations import gelu, quick_gelu
 from bst_jax.layers.backbone import Staged
 from bst_jax.layers.dropout import Dropout, seed_of
-from bst_jax.layers.linear import Dense, named, wide
+from bst_jax.layers.linear import named, TRUNCATED
 from bst_jax.layers.sampler import Ats
 from bst_jax.layers.stack import Stack
 from bst_jax.layers.vit import layer_options, rising, Tokens
@@ -21,8 +21,6 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-_INIT = dict(kernel_init=nn.initializers.truncated_normal(0.02),
-             bias_init=nn.initializers.zeros)
 # Those that published models have.
 ACTIVATIONS = {'quick_gelu': quick_gelu, 'gelu': gelu}
 
@@ -186,14 +184,11 @@ class Model(Staged):
       embed = Axis('embed', width, f'stage_{i}')
       x = cvt.ConvEmbed(
           inp, embed, self.kernels[i], self.strides[i], self.paddings[i], norm,
-          self.dtype, _INIT['kernel_init'], name=f'embed_{i}')(x, sub=sub)
+          self.dtype, TRUNCATED['kernel_init'], name=f'embed_{i}')(x, sub=sub)
       x = self._stage(i, embed, norm, x, sub, seed)         # [B, h, w, d]
       inp = embed
     x = norm(embed, name='norm')(x, sub=sub)                # [B, d]
-    features.sow(self, x)
-    logits = Dense((embed,), (Axis('answers', self.num_answers),), **_INIT,
-                   dtype=self.dtype, name='head')(x, sub=sub)
-    return {'classes': wide(logits)}                        # [B, A]
+    return heads.classes(self, x, embed, sub=sub)
 
   def looked(self, sown: Mapping[str, Any],
              batch: Mapping[str, jax.Array]) -> jax.Array:
@@ -226,7 +221,7 @@ class Model(Staged):
     rates, stages = len(layers) * [0.0], {}
     if lead:
       token = self.param('class_token', named(
-          _INIT['kernel_init'], embed))[:shape[-1]]
+          TRUNCATED['kernel_init'], embed))[:shape[-1]]
       token = jnp.broadcast_to(token, (shape[0], 1, shape[-1]))
       x = jnp.concatenate([token.astype(x.dtype), x], 1)
       rates = rising(self.depth_dropout, len(layers))
@@ -239,7 +234,7 @@ class Model(Staged):
         batch_norm=batch_norm.of(self.batch_stats),
         head_dim=self.head_dim and self.head_dim[i],
         stride=self.key_strides[i], qkv_bias=self.qkv_bias[i], dropout=self.dropout,
-        dtype=self.dtype, soft=ats.grad != 'hard', **_INIT)
+        dtype=self.dtype, soft=ats.grad != 'hard', **TRUNCATED)
     x = Stack(layer, order, self.remat, layer_options(layers, rates, stages),
               name=f'stage_{i}')(
                   Tokens.start(x, lead, ats), sub=sub, seed=seed).x

@@ -10,20 +10,17 @@ import math
 from typing import Any
 
 from bst_jax.elastic import Axis, check_name, FULL, Order, Size, Submodel
-from bst_jax.layers import batch_norm, features, linear, pixels, progressive
+from bst_jax.layers import batch_norm, heads, linear, pixels, progressive
 from bst_jax.layers.activations import gelu
 from bst_jax.layers.backbone import Backbone
 from bst_jax.layers.dropout import seed_of
-from bst_jax.layers.linear import Dense, named, wide
+from bst_jax.layers.linear import named, TRUNCATED
 from bst_jax.layers.sampler import Ats
 from bst_jax.layers.stack import Stack
 from bst_jax.layers.vit import Layer, layer_options, rising, Tokens
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
-
-_INIT = dict(kernel_init=nn.initializers.truncated_normal(0.02),
-             bias_init=nn.initializers.zeros)
 
 
 class Model(Backbone):
@@ -156,7 +153,7 @@ class Model(Backbone):
     layer = functools.partial(
         Layer, embed, Axis('heads', self.heads), Axis('mlp', self.mlp), norm,
         gelu, head_dim=self.head_dim, dropout=self.dropout, dtype=self.dtype,
-        qkv_bias=False, **_INIT)
+        qkv_bias=False, **TRUNCATED)
     looking, behind = self.stacks.values()
     first, rest = sub.layers(looking), sub.layers(behind)
     rates = rising(self.depth_dropout, len(first) + len(rest))
@@ -175,13 +172,13 @@ class Model(Backbone):
                   progressive.Looking.start(
                       image.shape[0], pixels.sides(self.points), grid.shape[1:3]),
                   grid, *progressive.Places(
-                      embed, _INIT['kernel_init'], name='places')(sub),
+                      embed, TRUNCATED['kernel_init'], name='places')(sub),
                   sub=sub, seed=seed).x                     # [B, n, d]
 
     options = layer_options(rest, rates[len(first):],
                             self.ats.stages(rest, self.slots, self.lead))
     token = self.param('class_token', named(
-        _INIT['kernel_init'], embed))[:x.shape[-1]]
+        TRUNCATED['kernel_init'], embed))[:x.shape[-1]]
     token = jnp.broadcast_to(token, (x.shape[0], 1, x.shape[-1])).astype(x.dtype)
     x = Stack(functools.partial(
         layer, policy_eps=self.ats.policy_eps, soft=self.ats.grad != 'hard',
@@ -189,7 +186,4 @@ class Model(Backbone):
             Tokens.start(jnp.concatenate([token, x], 1), 1, self.ats),
             sub=sub, seed=seed).x
     x = norm(embed, name='norm')(x[:, 0], sub=sub)          # [B, d]
-    features.sow(self, x)
-    logits = Dense((embed,), (Axis('answers', self.num_answers),), **_INIT,
-                   dtype=self.dtype, name='head')(x, sub=sub)
-    return {'classes': wide(logits)}                        # [B, A]
+    return heads.classes(self, x, embed, sub=sub)

@@ -7,19 +7,16 @@ import functools
 from typing import Any
 
 from bst_jax.elastic import Axis, check_name, FULL, Size, Submodel
-from bst_jax.layers import cvt, features, linear, pixels, pvt
+from bst_jax.layers import cvt, heads, linear, pixels, pvt
 from bst_jax.layers.activations import ACTIVATIONS
 from bst_jax.layers.backbone import Staged
 from bst_jax.layers.dropout import seed_of
-from bst_jax.layers.linear import Dense, wide
+from bst_jax.layers.linear import TRUNCATED
 from bst_jax.layers.stack import Stack
 from bst_jax.layers.vit import rising
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
-
-_INIT = dict(kernel_init=nn.initializers.truncated_normal(0.02),
-             bias_init=nn.initializers.zeros)
 
 
 class Model(Staged):
@@ -129,10 +126,7 @@ class Model(Staged):
     x = self.pyramid(batch['image'], sub, train)[-1]
     embed = Axis('embed', self.width[-1], f'stage_{len(self.width) - 1}')
     x = x.mean((1, 2))                                      # [B, d]
-    features.sow(self, x)
-    logits = Dense((embed,), (Axis('answers', self.num_answers),), **_INIT,
-                   dtype=self.dtype, name='head')(x, sub=sub)
-    return {'classes': wide(logits)}                        # [B, A]
+    return heads.classes(self, x, embed, sub=sub)
 
   @nn.nowrap  # Else its name would stand before those of all modules.
   def pyramid(self, image: jax.Array, sub: Submodel, train: bool
@@ -164,7 +158,7 @@ class Model(Staged):
           self.reductions[i], self.linear, norm, edge,
           ACTIVATIONS[self.activation], self.dropout, dtype=self.dtype,
           qkv_bias=self.qkv_bias, head_dim=self.head_dim and self.head_dim[i],
-          **_INIT)
+          **TRUNCATED)
       options = {f'layer_{n}': dict(depth_dropout=next(rates))
                  for n in kept[i]}
       shape = x.shape

@@ -86,10 +86,4 @@ class Model(pvt.Model):
     pyramid = fpn.Fpn(channels, self.pyramid_width, self.top, self.dtype,
                       name='fpn')
     levels = pyramid(grids, sub=sub)
-    logits, deltas = retinanet.Head(
-        Axis('pyramid', self.pyramid_width), self.num_answers, self.depth,
-        self.groups, self.dtype, name='head')(levels)
-    first = retinanet.anchors_of([level.shape[1:3] for level in levels],
-                                 self.level_strides, self.anchor_sizes)
-    return retinanet.outputs(logits, deltas, first, extent, train,
-                             self.detections, self.each)
+    return retinanet.of_levels(self, levels, self.level_strides, extent, train)

@@ -4,13 +4,12 @@ Reference: Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017;
   torchvision's first version has top='p5' and stored statistics, its second
   top='c5' and groups=32.
 """
-from collections.abc import Mapping
 import functools
 from typing import Any
 
-from bst_jax.elastic import Axis, check_name, FULL, Submodel
+from bst_jax.elastic import check_name, FULL, Submodel
 from bst_jax.layers import batch_norm, fpn, pixels, resnet, retinanet
-from bst_jax.layers.backbone import Backbone
+from bst_jax.layers.backbone import Fixed
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
@@ -18,7 +17,7 @@ import jax.numpy as jnp
 _STRIDES = (8, 16, 32, 64, 128)
 
 
-class Model(Backbone):
+class Model(Fixed):
   """Boxes in pictures, each of one class.
 
   Attributes:
@@ -49,14 +48,7 @@ class Model(Backbone):
   norm_eps: float = 1e-5
   mean: tuple[float, ...] = pixels.MEAN
   std: tuple[float, ...] = pixels.STD
-  outputs: tuple[str, ...] = ()
-  strategy: str = 'middle'
-  strategy_seed: int = 0
   dtype: Any = jnp.float32
-
-  # Nothing of it is narrowed, and no layer left out.
-  num_layers = 1
-  stacks = {}
 
   def __post_init__(self):
     check_name(self.top, fpn.TOPS, 'source of the levels on top')
@@ -65,15 +57,6 @@ class Model(Backbone):
       raise ValueError(f'blocks {self.blocks} are of {len(self.blocks)} stages, '
                        'but the pyramid reads the last three of 4; give 4.')
     super().__post_init__()
-
-  @property
-  def sides(self) -> tuple[int, int]:
-    """Height and width of the canvas."""
-    return pixels.sides(self.image_size)
-
-  def layer_fields(self, living: Mapping[str, Any]) -> dict[str, Any]:
-    """None: there are no stacks."""
-    return {}
 
   @nn.compact
   def __call__(self, batch: dict[str, jax.Array], *, sub: Submodel = FULL,
@@ -99,10 +82,4 @@ class Model(Backbone):
     grids = trunk(image.astype(self.dtype), train)
     levels = fpn.Fpn(trunk.channels[1:], self.pyramid_width, self.top,
                      self.dtype, name='fpn')(grids[1:])
-    logits, deltas = retinanet.Head(
-        Axis('pyramid', self.pyramid_width), self.num_answers, self.depth,
-        self.groups, self.dtype, name='head')(levels)
-    first = retinanet.anchors_of([level.shape[1:3] for level in levels],
-                                 _STRIDES, self.anchor_sizes)
-    return retinanet.outputs(logits, deltas, first, extent, train,
-                             self.detections, self.each)
+    return retinanet.of_levels(self, levels, _STRIDES, extent, train)

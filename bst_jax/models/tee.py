@@ -12,7 +12,7 @@ from typing import Any
 
 from bst_jax.elastic import Axis, check_name, FULL, Submodel
 from bst_jax.layers import batch_norm, efficientnet, pixels
-from bst_jax.layers.backbone import Backbone
+from bst_jax.layers.backbone import Fixed
 from bst_jax.layers.bifpn import BiFpn, LEVELS
 from bst_jax.layers.convolution import Conv
 from bst_jax.layers.detection import (
@@ -52,7 +52,7 @@ def sizes(name: str) -> dict[str, Any]:
       if theirs in found}
 
 
-class Model(Backbone):
+class Model(Fixed):
   """Regions of a picture: boxes, classes, attributes and features.
 
   Attributes:
@@ -103,15 +103,8 @@ class Model(Backbone):
   depth_dropout: float = 0.2
   mean: tuple[float, ...] = pixels.MEAN
   std: tuple[float, ...] = pixels.STD
-  outputs: tuple[str, ...] = ()
-  strategy: str = 'middle'
-  strategy_seed: int = 0
   dtype: Any = jnp.float32
   remat: bool = False
-
-  # Nothing of it is narrowed, and no layer left out.
-  num_layers = 1
-  stacks = {}
 
   def __post_init__(self):
     if self.start not in _STAGES:
@@ -137,15 +130,6 @@ class Model(Backbone):
   def strides(self) -> tuple[int, ...]:
     """Pixels of a cell of every level."""
     return tuple(2 ** (self.start + i) for i in range(LEVELS))
-
-  @property
-  def sides(self) -> tuple[int, int]:
-    """Height and width of the canvas."""
-    return pixels.sides(self.image_size)
-
-  def layer_fields(self, living: Mapping[str, Any]) -> dict[str, Any]:
-    """None: there are no stacks."""
-    return {}
 
   @nn.compact
   def __call__(self, batch: dict[str, jax.Array], *, sub: Submodel = FULL,

@@ -9,17 +9,16 @@ Differs: the place of the sampling is ours, as the authors' is not public. A
 """
 from collections.abc import Mapping
 import functools
-import math
 from typing import Any
 
 from bst_jax.elastic import Axis, check_name, FULL, Size, Submodel
-from bst_jax.layers import features, linear, pixels, vit
+from bst_jax.layers import heads, linear, pixels, vit
 from bst_jax.layers.activations import ACTIVATIONS
 from bst_jax.layers.attention import Attention
-from bst_jax.layers.backbone import Backbone
 from bst_jax.layers.blocks import FeedForward
+from bst_jax.layers.clips import Clips
 from bst_jax.layers.dropout import Dropout, seed_of
-from bst_jax.layers.linear import Dense, named, wide
+from bst_jax.layers.linear import Dense, named, TRUNCATED
 from bst_jax.layers.sampler import Ats
 from bst_jax.layers.stack import Stack
 from bst_jax.layers.vit import layer_options, PatchEmbed, rising, Tokens
@@ -28,11 +27,9 @@ import jax
 import jax.numpy as jnp
 
 _zeros = nn.initializers.zeros
-_INIT = dict(kernel_init=nn.initializers.truncated_normal(0.02),
-             bias_init=_zeros)
 
 
-class Model(Backbone):
+class Model(Clips):
   """Names what a clip shows.
 
   The published models are ViT-B over clips (frames, height, width) of
@@ -106,26 +103,6 @@ class Model(Backbone):
           'model xvit samples frames one by one.')
     super().__post_init__()
 
-  @property
-  def frames(self) -> int:
-    """Frames of a clip."""
-    return self.clip_size[0]
-
-  @property
-  def token_grid(self) -> tuple[int, int]:
-    """Rows and columns of a frame's patches."""
-    return tuple(pixels.clip(self.clip_size, self.patch)[1:])
-
-  @property
-  def slots(self) -> int:
-    """Sites: patches of a frame."""
-    return math.prod(self.token_grid)
-
-  @property
-  def lead(self) -> int:
-    """Tokens in front of the patches."""
-    return 1
-
   @nn.compact
   def __call__(self, batch: dict[str, jax.Array], *, sub: Submodel = FULL,
                train: bool = False) -> dict[str, jax.Array]:
@@ -161,19 +138,16 @@ class Model(Backbone):
     x = Stack(layer, order, self.remat, options, name='encoder')(
         tokens, sub=sub, seed=seed).x
     x = norm(embed, name='norm')(x[:, 0, 0], sub=sub)       # [B, d]
-    features.sow(self, x)
-    logits = Dense((embed,), (Axis('answers', self.num_answers),), **_INIT,
-                   dtype=self.dtype, name='head')(x, sub=sub)
-    return {'classes': wide(logits)}                        # [B, A]
+    return heads.classes(self, x, embed, sub=sub)
 
   def _tokens(self, clip, embed, sub, seed):
     """The class token and patches with their places in space and time."""
     clip = pixels.normalised(clip, self.clip_size, self.mean, self.std)
     batch = clip.shape[0]
-    x = PatchEmbed(self.patch, embed, self.dtype, **_INIT, name='patches')(
+    x = PatchEmbed(self.patch, embed, self.dtype, **TRUNCATED, name='patches')(
         clip.reshape(-1, *clip.shape[2:]).astype(self.dtype), sub=sub)
     size = x.shape[-1]
-    normal = _INIT['kernel_init']
+    normal = TRUNCATED['kernel_init']
     table = lambda name, init, *axes: self.param(
         name, named(init, *axes, embed))[..., :size].astype(x.dtype)
     site, frame = map(nn.initializers.truncated_normal, self.places_std)

@@ -15,7 +15,7 @@ from bst_jax.layers import features, linear, looks, pixels
 from bst_jax.layers.activations import ACTIVATIONS
 from bst_jax.layers.backbone import Backbone
 from bst_jax.layers.dropout import Dropout, seed_of
-from bst_jax.layers.linear import Dense, named, wide
+from bst_jax.layers.linear import Dense, named, TRUNCATED, wide
 from bst_jax.layers.sampler import Ats
 from bst_jax.layers.stack import Stack
 from bst_jax.layers.vit import (
@@ -30,8 +30,6 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-_INIT = dict(kernel_init=nn.initializers.truncated_normal(0.02),
-             bias_init=nn.initializers.zeros)
 HEAD_READS = ('class', 'class_mean')
 # The class token, and the mean of the patches.
 _SUMMARY = Axis('summary', 2)
@@ -176,7 +174,7 @@ class Model(Backbone):
         qkv_bias=self.qkv_bias, layer_scale=self.layer_scale,
         dropout=self.dropout, dtype=self.dtype,
         policy_eps=self.ats.policy_eps, soft=self.ats.grad != 'hard',
-        fill=self.ats.fill, **_INIT)
+        fill=self.ats.fill, **TRUNCATED)
     order = self.stacks['encoder']
     layers = sub.layers(order)
     options = layer_options(
@@ -208,7 +206,7 @@ class Model(Backbone):
     """float[B, A] of the tokens that the last layer leaves."""
     answers = (Axis('answers', self.num_answers),)
     head = lambda name, x, *inp: Dense(
-        (*inp, embed), answers, **_INIT, dtype=self.dtype, name=name)(
+        (*inp, embed), answers, **TRUNCATED, dtype=self.dtype, name=name)(
             x, sub=sub)
     if self.head_reads == 'class_mean':
       x = norm(embed, name='norm')(tokens.x, sub=sub)       # [B, N, d]
@@ -226,10 +224,10 @@ class Model(Backbone):
   def _tokens(self, image, embed, sub, seed):
     """Class tokens and patches with their places."""
     image = pixels.normalised(image, self.sides, self.mean, self.std)
-    x = PatchEmbed(self.patch, embed, self.dtype, **_INIT, name='patches')(
+    x = PatchEmbed(self.patch, embed, self.dtype, **TRUNCATED, name='patches')(
         image.astype(self.dtype), sub=sub)                  # [B, n, d]
     batch, slots, size = x.shape
-    normal = _INIT['kernel_init']
+    normal = TRUNCATED['kernel_init']
     names = ('class_token', 'distillation_token')[:self.class_tokens]
     front = jnp.stack([
         self.param(name, named(normal, embed))[:size] for name in names])

@@ -8,16 +8,15 @@ Differs: the sharing of selections among frames is ours, as the authors' is not
 """
 from collections.abc import Mapping
 import functools
-import math
 from typing import Any
 
 from bst_jax.elastic import Axis, check_name, FULL, Size, Sizes, Submodel
 from bst_jax.layers import features, linear, pixels
 from bst_jax.layers.activations import gelu
-from bst_jax.layers.backbone import Backbone
 from bst_jax.layers.blocks import FeedForward
+from bst_jax.layers.clips import Clips
 from bst_jax.layers.dropout import Dropout, seed_of
-from bst_jax.layers.linear import named, wide
+from bst_jax.layers.linear import named, TRUNCATED, wide
 from bst_jax.layers.sampler import Ats
 from bst_jax.layers.stack import Stack
 from bst_jax.layers.temporal_shift import shift
@@ -32,14 +31,12 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-_INIT = dict(kernel_init=nn.initializers.truncated_normal(0.02),
-             bias_init=nn.initializers.zeros)
 SHARES = ('group', 'frame')
 # The attention of the layer over the frames.
 _TEMPORAL = 'temporal/attention'
 
 
-class Model(Backbone):
+class Model(Clips):
   """Names what a clip shows.
 
   A vision transformer runs on every frame, whose keys and values come in part
@@ -141,26 +138,6 @@ class Model(Backbone):
           given | {_TEMPORAL: self.width // self.temporal_heads}))
     object.__setattr__(self, 'temporal_heads', None)
 
-  @property
-  def frames(self) -> int:
-    """Frames of a clip."""
-    return self.clip_size[0]
-
-  @property
-  def token_grid(self) -> tuple[int, int]:
-    """Rows and columns of a frame's patches."""
-    return tuple(pixels.clip(self.clip_size, self.patch)[1:])
-
-  @property
-  def slots(self) -> int:
-    """Patches of a frame."""
-    return math.prod(self.token_grid)
-
-  @property
-  def lead(self) -> int:
-    """Tokens in front of the patches."""
-    return 1
-
   @nn.compact
   def __call__(self, batch: dict[str, jax.Array], *, sub: Submodel = FULL,
                train: bool = False) -> dict[str, jax.Array]:
@@ -181,7 +158,7 @@ class Model(Backbone):
     norm = functools.partial(linear.LayerNorm, eps=self.eps)
     head_norm = functools.partial(linear.LayerNorm, eps=self.head_eps)
     part = dict(dropout=self.dropout, dtype=self.dtype)
-    drawn = _INIT | dict(
+    drawn = TRUNCATED | dict(
         kernel_init=nn.initializers.truncated_normal(self.init_std))
     axes = embed, Axis('heads', self.heads), Axis('mlp', self.mlp)
     mix = functools.partial(
@@ -204,7 +181,7 @@ class Model(Backbone):
     x = norm(embed, name='norm')(
         x.reshape(-1, self.frames, x.shape[-1]), sub=sub)   # [B, T, d]
 
-    first = self.param('temporal_token', named(_INIT['kernel_init'], embed))
+    first = self.param('temporal_token', named(TRUNCATED['kernel_init'], embed))
     first = jnp.broadcast_to(first[:x.shape[-1]], (x.shape[0], 1, x.shape[-1]))
     x = Layer(*axes, head_norm, gelu, qkv_bias=self.head_bias,
               head_dim=self.head_dim, **part, **drawn, name='temporal')(
@@ -214,16 +191,16 @@ class Model(Backbone):
     features.sow(self, x)
     logits = FeedForward(
         embed, Axis('fused', self.fused), Axis('answers', self.num_answers),
-        gelu, **part, **_INIT, name='head')(x, sub=sub, seed=seed)
+        gelu, **part, **TRUNCATED, name='head')(x, sub=sub, seed=seed)
     return {'classes': wide(logits)}                        # [B, A]
 
   def _tokens(self, clip, embed, sub, seed):
     """Class tokens and patches of frames, with their places."""
     clip = pixels.normalised(clip, self.clip_size, self.mean, self.std)
-    x = PatchEmbed(self.patch, embed, self.dtype, **_INIT, name='patches')(
+    x = PatchEmbed(self.patch, embed, self.dtype, **TRUNCATED, name='patches')(
         clip.reshape(-1, *clip.shape[2:]).astype(self.dtype), sub=sub)
     rows, _, size = x.shape
-    normal = _INIT['kernel_init']
+    normal = TRUNCATED['kernel_init']
     table = lambda name, init, *axes: self.param(
         name, named(init, *axes, embed))[..., :size].astype(x.dtype)
     first = jnp.broadcast_to(table('class_token', normal), (rows, 1, size))
