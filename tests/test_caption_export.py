@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from test_captions_run import PIECES, SCENE, trained
+import virtual
 
 __all__ = ['trained']
 ONNX = util.find_spec('jax2onnx') is not None
@@ -253,11 +254,20 @@ def test_the_script_runs_without_jax(exported, tmp_path):
           'sys.argv = sys.argv[1:]\n'
           'runpy.run_path(sys.argv[0], run_name="__main__")')
   run = lambda *args: subprocess.run(
-      [sys.executable, '-c', code, folder / 'caption.py', *args],
-      cwd=tmp_path, text=True, capture_output=True, check=True).stdout
+      [sys.executable, '-c', code, *args], cwd=tmp_path, text=True,
+      capture_output=True, check=True).stdout
   told, = captioners.Captioner(net)([SCENE])
-  assert run('regions.npz', 'regions.npz') == 2 * f'{told.caption}\n'
-  assert run('--int8', 'regions.npz').strip()
+  script = folder / 'caption.py'
+  assert run(script, 'regions.npz', 'regions.npz') == 2 * f'{told.caption}\n'
+  assert run(script, '--int8', 'regions.npz').strip()
+
+  # What a port has to do, as docs/small_devices.md has it.
+  page = (virtual.ROOT / 'docs/small_devices.md').read_text()
+  (tmp_path / 'port.py').write_text('import json' + page.partition(
+      '```\nimport json')[2].partition('```')[0])
+  for name in ('caption.json', 'encoder.onnx', 'step.onnx'):
+    (tmp_path / name).symlink_to(folder / name)
+  assert run('port.py') == f'{told.caption}\n'
 
 
 def test_a_longer_caption_than_the_model_has_places_for():
