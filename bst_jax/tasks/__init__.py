@@ -109,7 +109,8 @@ class Task(NamedTuple):
       that a model is exported as; None for one that gives `exported`.
     rivals: whether a loss compares texts of one picture with one another.
     weights: batch -> {term: [n]}, what each row of a term adds to what its mean
-      divides by, from labels alone; None where that is the batch's mask.
+      divides by, from labels alone; None where labels alone do not tell, so
+      that each part of a batch divides by its own.
   """
 
   form: str
@@ -232,8 +233,9 @@ def shared_out(task: Task, batch: Arrays) -> Arrays:
     task: says what counts.
     batch: labels, and `mask`; the whole of it.
   """
-  weights = (task.weights(batch) if task.weights else
-             dict.fromkeys(task.terms, batch['mask']))
+  if task.weights is None:
+    return batch
+  weights = task.weights(batch)
   pictures = min(x.shape[0] for x in batch.values())
   share = lambda weight: jnp.full(pictures, jnp.maximum(
       weight.astype(jnp.float32).sum(), 1) / pictures)

@@ -46,4 +46,5 @@ def of(form: str, output: str, label: str, reduction: str, row: str,
           soften(outputs), names or answers),
       card='softmax: the probabilities of '
       + (' and '.join(names) or 'the classes'),
-      row=row, told='classes', pictures=pictures)
+      row=row, told='classes', pictures=pictures,
+      weights=lambda batch: {output: batch['mask']})
