@@ -22,10 +22,10 @@ CASES = {
 def case(home, name):
   """A config, its data, and a batch of which every second picture counts less.
   """
-  module, changes, data = CASES[name]
+  module, of_task, of_data = CASES[name]
   config = module.get_config('tiny')
-  config.task.update(changes)
-  config.data.update(data | dict(data_dir=str(home)))
+  config.task.update(of_task)
+  config.data.update(of_data | dict(data_dir=home))
   config.model.dropout = 0.0
   config.optimizer = dict(name='sgd', lr=1.0)
   config.schedule = dict(name='constant')

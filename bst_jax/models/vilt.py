@@ -18,7 +18,7 @@ from bst_jax.layers.backbone import Backbone
 from bst_jax.layers.dropout import Dropout, seed_of
 from bst_jax.layers.extra import Extra
 from bst_jax.layers.heads import check_outputs, said_of, words_of
-from bst_jax.layers.linear import named, wide
+from bst_jax.layers.linear import named, TRUNCATED, wide
 from bst_jax.layers.sampler import Ats
 from bst_jax.layers.stack import Stack
 from bst_jax.layers.tokens import per_row
@@ -32,9 +32,6 @@ from bst_jax.layers.vit import (
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
-
-_NORMAL = nn.initializers.truncated_normal(0.02)
-_INIT = dict(kernel_init=_NORMAL, bias_init=nn.initializers.zeros)
 
 
 class Model(Backbone):
@@ -157,7 +154,7 @@ class Model(Backbone):
         Layer, embed, Axis('heads', self.heads), Axis('mlp', self.mlp), norm,
         gelu, head_dim=self.head_dim, dropout=self.dropout, dtype=self.dtype,
         policy_eps=self.ats.policy_eps, soft=self.ats.grad != 'hard',
-        fill=self.ats.fill, extra=self.extra, **_INIT)
+        fill=self.ats.fill, extra=self.extra, **TRUNCATED)
     tokens = Tokens.start(x, lead, self.ats)._replace(
         valid=mask, real=mask[:, :lead] if self.ats.blocks else None)
     tokens = Stack(
@@ -196,15 +193,16 @@ class Model(Backbone):
     """The class and patches with their places, float[P, 1 + N, d], and a mask.
     """
     image = pixels.normalised(batch['image'], self.sides, self.mean, self.std)
-    x = PatchEmbed(self.patch, embed, self.dtype, **_INIT, name='patches')(
+    x = PatchEmbed(self.patch, embed, self.dtype, **TRUNCATED, name='patches')(
         image.astype(self.dtype), sub=sub)                  # [P, N, d]
     pictures, _, size = x.shape
+    normal = TRUNCATED['kernel_init']
     rows, columns = self.token_grid
     cells = (-(-batch['extent'] // self.patch) if 'extent' in batch else
              jnp.full((pictures, 2), jnp.array([rows, columns])))
-    front = self.param('class_token', named(_NORMAL, embed))[:size]
+    front = self.param('class_token', named(normal, embed))[:size]
     table = self.param('positions', named(
-        _NORMAL, Axis('position', 1 + math.prod(self.grid)), embed))[:, :size]
+        normal, Axis('position', 1 + math.prod(self.grid)), embed))[:, :size]
     places = stretched(table[1:].reshape(*self.grid, size), cells,
                        (rows, columns))
     places = places.reshape(pictures, -1, size)
